@@ -1,0 +1,1 @@
+"""PERMISSION: who allowed what. Decides; never computes on a record."""

@@ -1,0 +1,1 @@
+"""NODE: the only folder that reads patient records. Everything that leaves passes ``egress``."""

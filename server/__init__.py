@@ -1,0 +1,1 @@
+"""COORDINATOR: opens runs, adds masked vectors, releases models. Never sees a hospital's update."""

@@ -1,0 +1,66 @@
+"""One byte string per value: canonical JSON (RFC 8785) and domain-separated SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from twinward.errors import UsageError
+
+
+def encode(value: Any) -> bytes:
+    """Encode to the one canonical JSON form of RFC 8785.
+
+    Raises:
+        UsageError: TW1010, the value has no canonical form (NaN, integers beyond 2^53, other types).
+    """
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise UsageError(
+            f"the value has no canonical JSON form: {error}",
+            code="TW1010",
+            help="use finite numbers, integers up to 2^53, strings, lists and objects only",
+        ) from error
+
+
+def decode(data: bytes, *, at: str = "JSON") -> Any:
+    """Parse JSON that must already be canonical: any other spelling is refused.
+
+    Refusing is what makes "the bytes that were signed" and "the value that was read" one thing:
+    duplicate keys, white space, other number forms and byte-order marks all fail here.
+
+    Raises:
+        UsageError: TW1011, not JSON or not in canonical form.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"))
+        canonical = encode(value)
+    except (ValueError, RecursionError, UsageError) as error:
+        raise UsageError(
+            "the document is not valid JSON",
+            code="TW1011",
+            at=at,
+            help="fetch the file again from whoever signed it; do not edit signed files",
+        ) from error
+    if canonical != data:
+        raise UsageError(
+            "the document is not in canonical form (RFC 8785)",
+            code="TW1011",
+            at=at,
+            note="white space, key order, duplicate keys or number spelling differ",
+            help="fetch the file again from whoever signed it; do not edit signed files",
+        )
+    return value
+
+
+def tagged_hash(tag: str, *parts: bytes) -> bytes:
+    """SHA-256 over a domain tag and length-prefixed parts: no two inputs share an encoding."""
+    state = hashlib.sha256()
+    for part in (f"twinward/{tag}".encode(), *parts):
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()

@@ -1,0 +1,1 @@
+"""Transport: protos, generated stubs and mTLS channels."""
