@@ -1,0 +1,54 @@
+"""From sums to weights, the same bits on every machine.
+
+Only element-wise IEEE 754 double operations in a fixed order, no BLAS and no reductions, so the
+hospitals, the coordinator and the offline verifier (which uses plain Python floats) all arrive at
+identical weights and may compare them by hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.canonical import tagged_hash
+from twinward.plan import Plan
+
+Weights = NDArray[np.float64]
+
+
+def step(plan: Plan, weights: Weights, sum_words: NDArray[np.int64]) -> Weights:
+    """One update: ``weights - (learning_rate / divisor) * (sum_words * grid)``.
+
+    The divisor is a public constant of the plan, never the size of a cohort.
+    """
+    rate = plan.learning_rate / plan.divisor
+    return weights - rate * (sum_words.astype(np.float64) * plan.grid)
+
+
+def release(plan: Plan, iterates: Sequence[Weights]) -> Weights:
+    """The released weights: mean of the last ``averaged_steps`` iterates, added in order."""
+    tail = iterates[-plan.averaged_steps :]
+    total = np.zeros_like(tail[0])
+    for weights in tail:
+        total = total + weights
+    return total / float(len(tail))
+
+
+def to_bytes(weights: Weights) -> bytes:
+    """Little-endian float64: how weights travel."""
+    return weights.astype("<f8").tobytes()
+
+
+def from_bytes(data: bytes, *, dimension: int) -> Weights:
+    """Parse what ``to_bytes`` made; any other length is a ``ValueError``."""
+    weights = np.frombuffer(data, dtype="<f8")
+    if weights.shape != (dimension,):
+        raise ValueError(f"expected {dimension} weights, got {weights.size}")
+    return weights.astype(np.float64)
+
+
+def digest(weights: Weights) -> bytes:
+    """32 bytes that name these weights; every member signs it when a run closes."""
+    return tagged_hash("weights/v1", to_bytes(weights))

@@ -1,0 +1,217 @@
+"""The founding file: who the first members are, signed by every one of them.
+
+It binds each organisation's Ed25519 identity to its TLS key, its Flower key and its ledger
+account, names the ledger's first block and the network's CA. Nothing later is trusted that does
+not lead back to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from twinward.errors import IdentityError, UsageError
+from twinward.ids import Fingerprint, OrgName, org_name
+from twinward.signing import Document, PublicIdentity
+
+KIND = "twinward/founding/v1"
+KEYS_KIND = "twinward/keys/v1"
+COORDINATOR = "coordinator"
+HOSPITAL = "hospital"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One founding organisation and everything its identity signs for."""
+
+    org: OrgName
+    role: str
+    identity: PublicIdentity
+    tls_spki_sha256: str
+    flower_public_key: str
+    ledger_account: str
+    certificate: str
+    keys: Document
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Fingerprint of the Ed25519 identity."""
+        return self.identity.fingerprint
+
+    @property
+    def is_hospital(self) -> bool:
+        """Whether the member trains (the coordinator does not)."""
+        return self.role == HOSPITAL
+
+
+@dataclass(frozen=True)
+class Founding:
+    """A founding file whose every signature has been checked."""
+
+    document: Document
+    network: str
+    chain: Mapping[str, Any]
+    ca_certificate: str
+    members: tuple[Member, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes: what the ledger's membership contract was founded on."""
+        return self.document.digest
+
+    @cached_property
+    def coordinator(self) -> Member:
+        """The one coordinator."""
+        return next(member for member in self.members if member.role == COORDINATOR)
+
+    @cached_property
+    def hospitals(self) -> tuple[Member, ...]:
+        """The hospitals, in the order of the file."""
+        return tuple(member for member in self.members if member.is_hospital)
+
+    def member(self, org: str) -> Member:
+        """The member of this name.
+
+        Raises:
+            IdentityError: TW2010, nobody of this name founded the network.
+        """
+        for member in self.members:
+            if member.org == org:
+                return member
+        raise IdentityError(
+            f"`{org}` is not a founding member of `{self.network}`",
+            code="TW2010",
+            help="check the name; joining an existing network is not possible yet",
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, *, at: str = "founding file") -> Founding:
+        """Read a founding file; requires the signature of every member it names.
+
+        Raises:
+            UsageError: TW1011, TW1012, TW1030.
+            IdentityError: TW2002, TW2004, TW2011.
+        """
+        founding = cls.draft(data, at=at)
+        for member in founding.members:
+            founding.document.verify(member.identity)
+        return founding
+
+    @classmethod
+    def draft(cls, data: bytes, *, at: str = "founding file") -> Founding:
+        """Read a founding file that may still lack signatures: what a member is asked to sign."""
+        document = Document.decode(data, kind=KIND, at=at)
+        payload = document.payload
+        try:
+            members = tuple(_member(entry, at=at) for entry in payload["members"])
+            founding = cls(
+                document=document,
+                network=org_name(payload["network"]),
+                chain=dict(payload["chain"]),
+                ca_certificate=str(payload["ca_certificate"]),
+                members=members,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                "the founding file lacks a field or has one of the wrong type",
+                code="TW1030",
+                at=at,
+                help="have the coordinator make it again with `twinward server found`",
+            ) from error
+        _require_consistent(founding, at=at)
+        return founding
+
+
+def tls_key_digest(certificate_pem: str) -> str:
+    """SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in hex."""
+    key = x509.load_pem_x509_certificate(certificate_pem.encode()).public_key()
+    spki = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(spki).hexdigest()
+
+
+def keys_document(
+    *,
+    org: OrgName,
+    role: str,
+    identity: PublicIdentity,
+    tls_spki_sha256: str,
+    flower_public_key: str,
+    ledger_account: str,
+) -> Document:
+    """What an identity signs to claim the other keys that its organisation uses."""
+    return Document(
+        KEYS_KIND,
+        {
+            "org": org,
+            "role": role,
+            "identity": identity.raw.hex(),
+            "tls_spki_sha256": tls_spki_sha256,
+            "flower_public_key": flower_public_key,
+            "ledger_account": ledger_account,
+        },
+    )
+
+
+def _member(entry: Mapping[str, Any], *, at: str) -> Member:
+    from twinward import canonical  # noqa: PLC0415 - only needed to re-read the nested document
+
+    keys = Document.decode(canonical.encode(entry["keys"]), kind=KEYS_KIND, at=at)
+    claims = keys.payload
+    identity = PublicIdentity.from_hex(claims["identity"])
+    keys.verify(identity)
+    certificate = str(entry["certificate"])
+    member = Member(
+        org=org_name(claims["org"]),
+        role=str(claims["role"]),
+        identity=identity,
+        tls_spki_sha256=str(claims["tls_spki_sha256"]),
+        flower_public_key=str(claims["flower_public_key"]),
+        ledger_account=str(claims["ledger_account"]),
+        certificate=certificate,
+        keys=keys,
+    )
+    if tls_key_digest(certificate) != member.tls_spki_sha256:
+        raise IdentityError(
+            f"the certificate of `{member.org}` is for another key than its identity signed",
+            code="TW2011",
+            at=at,
+            help="do not sign; ask the coordinator for the file again and compare by phone",
+        )
+    return member
+
+
+def _require_consistent(founding: Founding, *, at: str) -> None:
+    members = founding.members
+    distinct = all(
+        len({value(member) for member in members}) == len(members)
+        for value in (
+            lambda m: m.org,
+            lambda m: m.fingerprint,
+            lambda m: m.tls_spki_sha256,
+            lambda m: m.ledger_account.lower(),
+        )
+    )
+    roles = [member.role for member in members]
+    if not distinct or roles.count(COORDINATOR) != 1 or set(roles) - {COORDINATOR, HOSPITAL}:
+        raise IdentityError(
+            "a founding file needs one coordinator and members that share no name and no key",
+            code="TW2011",
+            at=at,
+            help="have the coordinator make it again with `twinward server found`",
+        )
+    if len(founding.hospitals) < 3:
+        raise UsageError(
+            f"{len(founding.hospitals)} hospitals cannot hide one another; at least 3 are needed",
+            code="TW1031",
+            at=at,
+            note="with two, each would learn the other's update by subtracting its own",
+            help="invite at least three hospitals",
+        )
