@@ -15,7 +15,7 @@ def encode(value: Any) -> bytes:
     """Encode to the one canonical JSON form of RFC 8785.
 
     Raises:
-        UsageError: TW1010, the value has no canonical form (NaN, integers beyond 2^53, other types).
+        UsageError: TW1010, the value has no canonical form (NaN, integers over 2^53, other types).
     """
     try:
         return rfc8785.dumps(value)

@@ -1,4 +1,4 @@
-"""What a person sees: data on stdout, talk on stderr, ``--json`` for machines, one ``Next:`` line."""
+"""What a person sees: data on stdout, talk on stderr, ``--json`` for machines, a ``Next:`` line."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+from twinward import canonical
 from twinward.errors import IdentityError, UsageError
 from twinward.ids import Fingerprint, OrgName, org_name
 from twinward.signing import Document, PublicIdentity
@@ -24,6 +26,8 @@ KIND = "twinward/founding/v1"
 KEYS_KIND = "twinward/keys/v1"
 COORDINATOR = "coordinator"
 HOSPITAL = "hospital"
+ENDPOINTS = ("network", "flower", "ledger")
+"""Where the coordinator listens: secure sums (host:port), Flower (host:port), ledger (URL)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Founding:
     document: Document
     network: str
     chain: Mapping[str, Any]
+    endpoints: Mapping[str, str]
     ca_certificate: str
     members: tuple[Member, ...]
 
@@ -114,6 +119,7 @@ class Founding:
                 document=document,
                 network=org_name(payload["network"]),
                 chain=dict(payload["chain"]),
+                endpoints={name: str(payload["endpoints"][name]) for name in ENDPOINTS},
                 ca_certificate=str(payload["ca_certificate"]),
                 members=members,
             )
@@ -128,9 +134,8 @@ class Founding:
         return founding
 
 
-def tls_key_digest(certificate_pem: str) -> str:
-    """SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in hex."""
-    key = x509.load_pem_x509_certificate(certificate_pem.encode()).public_key()
+def tls_key_digest(key: PublicKeyTypes) -> str:
+    """SHA-256 of a public key (SubjectPublicKeyInfo), in hex."""
     spki = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -161,8 +166,6 @@ def keys_document(
 
 
 def _member(entry: Mapping[str, Any], *, at: str) -> Member:
-    from twinward import canonical  # noqa: PLC0415 - only needed to re-read the nested document
-
     keys = Document.decode(canonical.encode(entry["keys"]), kind=KEYS_KIND, at=at)
     claims = keys.payload
     identity = PublicIdentity.from_hex(claims["identity"])
@@ -178,7 +181,8 @@ def _member(entry: Mapping[str, Any], *, at: str) -> Member:
         certificate=certificate,
         keys=keys,
     )
-    if tls_key_digest(certificate) != member.tls_spki_sha256:
+    key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    if tls_key_digest(key) != member.tls_spki_sha256:
         raise IdentityError(
             f"the certificate of `{member.org}` is for another key than its identity signed",
             code="TW2011",
@@ -190,15 +194,13 @@ def _member(entry: Mapping[str, Any], *, at: str) -> Member:
 
 def _require_consistent(founding: Founding, *, at: str) -> None:
     members = founding.members
-    distinct = all(
-        len({value(member) for member in members}) == len(members)
-        for value in (
-            lambda m: m.org,
-            lambda m: m.fingerprint,
-            lambda m: m.tls_spki_sha256,
-            lambda m: m.ledger_account.lower(),
-        )
-    )
+    keys = [
+        [member.org for member in members],
+        [member.fingerprint for member in members],
+        [member.tls_spki_sha256 for member in members],
+        [member.ledger_account.lower() for member in members],
+    ]
+    distinct = all(len(set(column)) == len(column) for column in keys)
     roles = [member.role for member in members]
     if not distinct or roles.count(COORDINATOR) != 1 or set(roles) - {COORDINATOR, HOSPITAL}:
         raise IdentityError(

@@ -114,10 +114,10 @@ class _TokenOnEveryCall(
         details_with_token.metadata = (*(details.metadata or ()), *self._metadata)
         return details_with_token
 
-    def intercept_unary_unary(self, continuation, details, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
+    def intercept_unary_unary(self, continuation, details, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - gRPC's own untyped shape
         return continuation(self._with_token(details), request)
 
-    def intercept_unary_stream(self, continuation, details, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
+    def intercept_unary_stream(self, continuation, details, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - gRPC's own untyped shape
         return continuation(self._with_token(details), request)
 
 

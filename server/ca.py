@@ -1,0 +1,120 @@
+"""The network's certificate authority: signs the TLS keys of founding members, nothing else."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from twinward.errors import IdentityError
+from twinward.files import read_secret, write_atomic, write_secret
+
+_CA_YEARS = 10
+_LEAF_DAYS = 90
+_BACKDATED = timedelta(minutes=5)  # tolerates hospital clocks that are a little behind
+
+
+def create(*, key_file: Path, certificate_file: Path, network: str, now: float) -> None:
+    """Make the CA's P-256 key and its self-signed certificate; never overwrites a key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = datetime.fromtimestamp(now, tz=UTC) - _BACKDATED
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Twinward CA of {network}")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=365 * _CA_YEARS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    write_secret(
+        key_file,
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
+    write_atomic(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def issue(
+    csr_pem: str, *, org: str, hosts: tuple[str, ...], key_file: Path, ca_file: Path, now: float
+) -> str:
+    """A certificate for the key in the request, valid 90 days; everything else in it is ours.
+
+    Names in the request are ignored: the certificate says the organisation's name as its signed
+    keys document has it, and the given hosts.
+
+    Raises:
+        IdentityError: TW2040, the request does not prove possession of its key.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        proved = csr.is_signature_valid
+    except ValueError:
+        proved = False
+    if not proved:
+        raise IdentityError(
+            f"the certificate request of `{org}` is not signed by its own key",
+            code="TW2040",
+            help="ask the hospital to run `twinward node init` again and send the new request",
+        )
+    ca_key = serialization.load_pem_private_key(read_secret(key_file), password=None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it
+    ca = x509.load_pem_x509_certificate(ca_file.read_bytes())
+    start = datetime.fromtimestamp(now, tz=UTC) - _BACKDATED
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, org)]))
+        .issuer_name(ca.subject)
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=_LEAF_DAYS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,41 @@
+"""What the coordinator's administrator may set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from twinward.ids import OrgName
+from twinward.settings import RoleSettings
+
+FILE = "coordinator.toml"
+
+
+class ServerSettings(RoleSettings):
+    """``coordinator.toml``: names and addresses; keys lie in ``secrets/``."""
+
+    org: OrgName
+    network: str
+    host: str = "127.0.0.1"
+    network_port: int = Field(ge=1, le=65535)
+    flower_port: int = Field(ge=1, le=65535)
+    ledger_port: int = Field(ge=1, le=65535)
+    join_window_seconds: float = Field(default=45.0, gt=0)
+    """How long a run waits for hospitals after its opening before it starts with those present."""
+
+
+def write(path: Path, settings: ServerSettings) -> None:
+    """Write the file that ``load`` reads, with a comment on each line that needs one."""
+    path.write_text(
+        f"""# Twinward coordinator. Secrets are files in secrets/, never values here.
+org = "{settings.org}"
+network = "{settings.network}"
+host = "{settings.host}"
+network_port = {settings.network_port}   # secure sums, mTLS
+flower_port = {settings.flower_port}    # Flower's SuperLink, TLS
+ledger_port = {settings.ledger_port}    # embedded ledger, JSON-RPC on loopback
+join_window_seconds = {settings.join_window_seconds}
+""",
+        encoding="utf-8",
+    )
