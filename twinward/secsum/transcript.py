@@ -1,0 +1,60 @@
+"""The hashes that tie a run together: members, keys, vectors, sums and the running history.
+
+All are ``canonical.tagged_hash`` (SHA-256 over ``twinward/<tag>`` and the parts, each preceded by
+its length in 8 little-endian bytes); integers inside parts are little-endian, unsigned 4 bytes.
+The history runs over the *integer* sums, so machines that hold equal histories hold equal models,
+whatever their floating point would have made of the way there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.canonical import tagged_hash
+
+
+def roster_digest(members: Iterable[bytes]) -> bytes:
+    """Digest of a set of members: their raw fingerprints in ascending order."""
+    return tagged_hash("secsum-a/roster/v1", b"".join(sorted(members)))
+
+
+def setup_digest(offer: bytes, adverts: Sequence[bytes]) -> bytes:
+    """Digest of an epoch's set-up: the offer's head, then all M2 heads in order of sender."""
+    return tagged_hash("secsum-a/setup/v1", offer, *adverts)
+
+
+def vector_digest(data: bytes | memoryview) -> bytes:
+    """H(y): digest of a masked vector as it travels."""
+    return tagged_hash("secsum-a/vector/v1", bytes(data))
+
+
+def total_digest(data: bytes) -> bytes:
+    """Digest of a sum as it travels, guard words included."""
+    return tagged_hash("secsum-a/total/v1", data)
+
+
+def heads_digest(blobs: Sequence[bytes]) -> bytes:
+    """Digest of all M4 heads with their signatures, in order of sender."""
+    return tagged_hash("secsum-a/heads/v1", *blobs)
+
+
+def history_start(run: bytes, plan: bytes) -> bytes:
+    """h_0 of a run."""
+    return tagged_hash("secsum-a/start/v1", run, plan)
+
+
+def history_next(
+    history: bytes, *, epoch: int, step: int, members: Iterable[bytes], total: NDArray[np.int64]
+) -> bytes:
+    """h_s from h_{s-1}: epoch, step, the members and the integer sum (int64, without guards)."""
+    return tagged_hash(
+        "secsum-a/step/v1",
+        history,
+        epoch.to_bytes(4, "little"),
+        step.to_bytes(4, "little"),
+        b"".join(sorted(members)),
+        np.asarray(total, dtype="<i8").tobytes(),
+    )
