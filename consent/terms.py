@@ -1,0 +1,73 @@
+"""The text that a patient reads before signing. Its digest is part of the grant.
+
+Plain English, for a reader of about 12 years. The text is a function of the study and the
+hospital, so the hospital, the patient's device and an auditor all make the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consent import purposes
+from consent.study import Study
+from twinward import canonical
+from twinward.ids import OrgName
+
+LANGUAGE = "en"
+VERSION = 1
+
+_TEXT = """\
+May we learn from your health record?
+
+{hospital} asks you. The study is called "{title}". It is {words}.
+
+What we do
+A computer here at {hospital} reads a part of your record. It makes a sum from the records of many
+people. It adds random numbers, so that nobody can tell from the sum that you were in it. Only this
+sum goes to other hospitals. Your record stays here.
+
+What we read
+{categories}
+
+What you can do
+You may say yes. You may say no. Your care stays the same if you say no.
+You may change your mind on any day. You need not say why. From the next sum on, you are out.
+Sums that were made before stay as they are.
+Your yes ends on the day that you choose.
+
+What others can see
+Your yes goes on a list that the hospitals keep together. Your name is not on that list. There is
+only a number that is made for you and for this study. Nobody can use it to find you
+in another study.
+
+If you lost your device
+Tell {hospital} by phone or at the desk. You do not need the device to say stop.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One text in one language and version."""
+
+    text: str
+    language: str = LANGUAGE
+    version: int = VERSION
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that name exactly this text: what a grant's ``termsShown`` must equal."""
+        return canonical.tagged_hash(
+            "terms/v1", self.language.encode(), str(self.version).encode(), self.text.encode()
+        )
+
+
+def terms(study: Study, *, hospital: OrgName) -> Terms:
+    """The text for this study at this hospital."""
+    return Terms(
+        _TEXT.format(
+            hospital=hospital.replace("-", " ").title(),
+            title=study.title,
+            words=purposes.purpose(study.purpose).words,
+            categories="\n".join(f"- {category}" for category in study.categories),
+        )
+    )
