@@ -1,0 +1,114 @@
+"""Which models there are: a name with a version, the arithmetic, and the words of the model card.
+
+A hospital trains only what its installed code has here; a plan names a model and carries its
+specification, and the two must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.cardiac_risk.risk import CardiacRisk
+from twinward.errors import TwinModelError
+from twinward.ids import OrgName
+
+Floats = NDArray[np.float64]
+
+
+class RiskModel(Protocol):
+    """A model linear in its encoded inputs: one weight per input, a probability out of it."""
+
+    @property
+    def name(self) -> str:
+        """Name and version: ``cardiac_risk/1``."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``risk``: a statement about groups, never called a twin."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What a reader of the model card calls it."""
+        ...
+
+    @property
+    def intended_use(self) -> str:
+        """For whom and for what; printed on the model card."""
+        ...
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What it must not be used for and why; printed on the model card."""
+        ...
+
+    def spec(self, sites: Sequence[OrgName]) -> dict[str, Any]:
+        """Every public constant, as JSON values."""
+        ...
+
+    def names(self, sites: Sequence[OrgName]) -> tuple[str, ...]:
+        """What each weight belongs to, in order."""
+        ...
+
+    def start(self, spec: Mapping[str, Any]) -> Floats:
+        """First weights, from public knowledge only."""
+        ...
+
+    def encode(
+        self, columns: Mapping[str, Floats], *, site: OrgName | None, sites: Sequence[OrgName]
+    ) -> Floats:
+        """Records to rows of finite, bounded numbers."""
+        ...
+
+    def labels(self, columns: Mapping[str, Floats]) -> Floats:
+        """1.0, 0.0, or NaN where not recorded."""
+        ...
+
+    def predict(self, weights: Floats, x: Floats) -> Floats:
+        """Probability per encoded row."""
+        ...
+
+
+_MODELS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(),)}
+
+
+def names() -> tuple[str, ...]:
+    """The models that are installed here."""
+    return tuple(_MODELS)
+
+
+def get(name: str) -> RiskModel:
+    """The installed model of this name and version.
+
+    Raises:
+        TwinModelError: TW7001, it is not installed here.
+    """
+    try:
+        return _MODELS[name]
+    except KeyError as error:
+        raise TwinModelError(
+            f"the model `{name}` is not installed here",
+            code="TW7001",
+            help=f"use one of: {', '.join(_MODELS)}; or install the release that has it",
+        ) from error
+
+
+def require_same_spec(name: str, spec: Mapping[str, Any], *, sites: Sequence[OrgName]) -> RiskModel:
+    """The installed model, if its constants are exactly those of the plan.
+
+    Raises:
+        TwinModelError: TW7001, not installed; TW7005, its constants differ from the plan's.
+    """
+    model = get(name)
+    if model.spec(sites) != dict(spec):
+        raise TwinModelError(
+            f"the plan's constants of `{name}` are not those of the installed model",
+            code="TW7005",
+            help="install the release that the plan was made with, or ask for a new plan",
+        )
+    return model
