@@ -1,0 +1,260 @@
+"""Blocks: executes transactions by py-evm's `cancun` rules and makes each block durable."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rlp
+from eth.chains.base import MiningChain
+from eth.consensus.noproof import NoProofConsensus
+from eth.exceptions import Revert, VMError
+from eth.vm.chain_context import ChainContext
+from eth.vm.forks.cancun import CancunVM
+from eth.vm.spoof import SpoofTransaction
+from eth_hash.auto import keccak
+from eth_keys import KeyAPI
+from eth_keys.backends import CoinCurveECCBackend
+from eth_utils import ValidationError
+
+from ledger.embedded.genesis import Genesis
+from ledger.embedded.store import Store
+from twinward.errors import InternalError, LedgerError
+
+GAS_CAP = 30_000_000
+"""Most gas that one transaction or call may ask for: a few seconds of py-evm."""
+
+
+@functools.cache
+def chain_class(chain_id: int) -> Any:
+    """py-evm's chain with `cancun` from the first block and no proof of work."""
+    vm = CancunVM.configure("EmbeddedVM", consensus_class=NoProofConsensus)
+    return MiningChain.configure("EmbeddedChain", vm_configuration=((0, vm),), chain_id=chain_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A message to execute without a transaction."""
+
+    sender: bytes
+    to: bytes
+    data: bytes
+    value: int
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What executing a message gave.
+
+    Attributes:
+        output: Return data, or the revert data when `error` is set.
+        gas_used: Including the intrinsic gas, before refunds.
+        error: Why it failed; None if it did not.
+        reverted: Whether the failure was the contract's own decision.
+    """
+
+    output: bytes
+    gas_used: int
+    error: str | None
+    reverted: bool
+
+
+class Engine:
+    """The chain over its store. Not safe for several threads: `Node` holds a lock around it."""
+
+    def __init__(self, store: Store, genesis: Genesis | None = None) -> None:
+        if not isinstance(KeyAPI().backend, CoinCurveECCBackend):
+            raise InternalError(
+                "signatures would be checked fifty times too slowly",
+                code="TW9050",
+                help="install coincurve (`pip install twinward[ledger]`)",
+            )
+        self.store = store
+        self._open(genesis)
+
+    def _open(self, genesis: Genesis | None) -> None:
+        row = self.store.row("select value from about where name = 'genesis'")
+        if row is None:
+            if genesis is None:
+                raise LedgerError(
+                    "there is no chain in this folder yet",
+                    code="TW5015",
+                    help="start the node with --genesis FILE the first time",
+                )
+            self._create(genesis)
+        stored = genesis if row is None else Genesis.from_json(row[0])
+        if stored is None or (genesis is not None and genesis != stored):
+            raise LedgerError(
+                "this folder holds a chain with another genesis",
+                code="TW5016",
+                help="use the genesis file that the chain was started with, or another folder",
+            )
+        self.genesis = stored
+        self.chain_id = stored.chain_id
+        self.chain = chain_class(stored.chain_id)(self.store)
+        self.vm_class = self.chain.get_vm_class_for_block_number(0)
+        self.head = self.chain.get_canonical_head()
+
+    def _create(self, genesis: Genesis) -> None:
+        with self.store.block():
+            chain = chain_class(genesis.chain_id).from_genesis(self.store, *genesis.parameters())
+            header = chain.get_canonical_block_header_by_number(0)
+            raw = rlp.encode(header)
+            self.store.insert("blocks", [(0, header.hash, raw, len(raw))])
+            self.store.insert("about", [("genesis", genesis.to_json())])
+
+    def decode(self, raw: bytes) -> Any:
+        """Parse a signed transaction.
+
+        Raises:
+            ValueError: It is none, or of a kind that this chain does not take.
+        """
+        try:
+            transaction = self.vm_class.get_transaction_builder().decode(raw)
+            transaction.validate()
+            transaction.check_signature_validity()
+            _ = transaction.sender
+        except Exception as error:
+            # py-evm and rlp raise many kinds on garbage; all mean the same here.
+            raise ValueError(f"not a valid signed transaction ({error})") from error
+        if getattr(transaction, "type_id", 0) == 3:
+            raise ValueError("blob transactions are not taken here")
+        if transaction.chain_id != self.chain_id:
+            raise ValueError(f"signed for chain {transaction.chain_id}, this is {self.chain_id}")
+        if transaction.gas > GAS_CAP:
+            raise ValueError(f"asks for more than {GAS_CAP} gas")
+        return transaction
+
+    # Reading
+
+    def header(self, number: int) -> Any | None:
+        """The header of a block by its number, or None."""
+        if number == self.head.block_number:
+            return self.head
+        if not 0 <= number < self.head.block_number:
+            return None
+        return self.chain.get_canonical_block_header_by_number(number)
+
+    def state(self, header: Any) -> Any:
+        """The state after a block; changes to it are never persisted."""
+        return self.vm_class.build_state(
+            self.store,
+            header,
+            ChainContext(self.chain_id),
+            itertools.chain(
+                (header.hash,),
+                self.vm_class.get_prev_hashes(header.parent_hash, self.chain.chaindb),
+            ),
+        )
+
+    def execute(self, call: Call, header: Any) -> Outcome:
+        """Run a message on the state after a block, free of charge and without trace."""
+        state = self.state(header)
+        transaction = SpoofTransaction(
+            self.vm_class.create_unsigned_transaction(
+                nonce=state.get_nonce(call.sender),
+                gas_price=0,
+                gas=min(call.gas, GAS_CAP),
+                to=call.to,
+                value=call.value,
+                data=call.data,
+            ),
+            from_=call.sender,
+            max_fee_per_gas=0,
+            max_priority_fee_per_gas=0,
+        )
+        try:
+            computation = state.apply_transaction(transaction)
+        except (ValidationError, VMError) as error:
+            return Outcome(b"", 0, str(error), reverted=False)
+        error = computation.error if computation.is_error else None
+        return Outcome(
+            output=bytes(computation.output),
+            gas_used=transaction.gas - computation.get_gas_remaining(),
+            error=None if error is None else type(error).__name__,
+            reverted=isinstance(error, Revert),
+        )
+
+    # Writing
+
+    def mine(
+        self, transactions: Sequence[Any], *, now: float
+    ) -> tuple[Any | None, list[str | None]]:
+        """Put transactions into one durable block, leaving out those that are not valid.
+
+        On return the block is on disk with its rows; on any exception nothing of it is.
+
+        Returns:
+            The new header (None if nothing was valid), and per transaction why it was left out.
+        """
+        parent = self.head
+        header = self.chain.create_header_from_parent(
+            parent,
+            timestamp=max(int(now), parent.timestamp + 1),
+            gas_limit=parent.gas_limit,
+        )
+        with self.store.block():
+            vm = self.chain.get_vm(header)
+            accepted, receipts, problems = [], [], []
+            for transaction in transactions:
+                try:
+                    receipt, _ = vm.apply_transaction(header, transaction)
+                except ValidationError as error:
+                    problems.append(str(error))
+                    continue
+                header = vm.add_receipt_to_header(header, receipt)
+                accepted.append(transaction)
+                receipts.append(receipt)
+                problems.append(None)
+            if not accepted:
+                return None, problems
+            block = vm.set_block_transactions_and_withdrawals(
+                vm.get_block(), header, tuple(accepted), tuple(receipts)
+            )
+            block = vm.mine_block(block).block
+            self.chain.persist_block(block)
+            self._index(block, receipts)
+        self.head = block.header
+        return self.head, problems
+
+    def _index(self, block: Any, receipts: Sequence[Any]) -> None:
+        number, raw = block.number, rlp.encode(block.header)
+        transactions, logs, before = [], [], 0
+        for position, (transaction, receipt) in enumerate(
+            zip(block.transactions, receipts, strict=True)
+        ):
+            sender, to = transaction.sender, transaction.to
+            contract = _create_address(sender, transaction.nonce) if to == b"" else None
+            transactions.append(
+                (
+                    transaction.hash,
+                    number,
+                    position,
+                    sender,
+                    transaction.encode(),
+                    int(receipt.state_root == b"\x01"),
+                    receipt.gas_used - before,
+                    receipt.gas_used,
+                    contract,
+                    receipt.bloom.to_bytes(256, "big"),
+                )
+            )
+            before = receipt.gas_used
+            for log in receipt.logs:
+                topics = [topic.to_bytes(32, "big") for topic in log.topics]
+                padded = (*topics, None, None, None, None)[:4]
+                logs.append(
+                    (number, len(logs), transaction.hash, position, log.address, *padded, log.data)
+                )
+        self.store.insert("blocks", [(number, block.hash, raw, len(rlp.encode(block)))])
+        self.store.insert("transactions", transactions)
+        self.store.insert("logs", logs)
+
+
+def _create_address(sender: bytes, nonce: int) -> bytes:
+    """Where a contract lands that this transaction creates."""
+    return bytes(keccak(rlp.encode([sender, nonce]))[12:])
