@@ -11,6 +11,9 @@ from twinward import canonical
 from twinward.errors import UsageError
 from twinward.ids import OrgName, StudyId, is_hex32, study_id
 
+KIND = "twinward/study/v1"
+"""Kind of the signed document that carries a study's description."""
+
 
 @dataclass(frozen=True, slots=True)
 class Study:

@@ -51,6 +51,23 @@ def write_secret(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def read_given(path: Path) -> bytes:
+    """Read a file that a person named, or say which one is missing.
+
+    Raises:
+        UsageError: TW1070.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot read a file ({error.strerror})",
+            code="TW1070",
+            at=str(path),
+            help="check the path",
+        ) from error
+
+
 def read_secret(path: Path) -> bytes:
     """Read a file that must not be readable by anyone but its owner.
 

@@ -54,6 +54,6 @@ def configure(*, role: str, org: str, stream: TextIO = sys.stderr) -> None:
     structlog.contextvars.bind_contextvars(role=role, org=org)
 
 
-def log() -> Any:  # noqa: ANN401 - structlog's bound loggers are dynamic
+def log() -> Any:
     """The logger; call it where you log, not at import."""
     return structlog.get_logger()

@@ -1,0 +1,194 @@
+"""``twinward node``: make, sign, approve, run and watch one hospital's node."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from twinward.console import emit, json_option, next_step, reports_errors, table
+from twinward.files import read_given
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def node() -> None:
+    """Run one hospital's node."""
+
+
+@node.command()
+@FOLDER
+@click.option("--name", required=True, help="Short name of the hospital.")
+@click.option("--data", required=True, type=FILE_PATH, help="File of patient records.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the desk.")
+@click.option("--base-port", default=9500, show_default=True, help="First of two ports.")
+@click.option("--study", "studies", multiple=True, help="A study that the hospital agreed to.")
+@json_option
+@reports_errors
+def init(
+    *,
+    folder: Path,
+    name: str,
+    data: Path,
+    host: str,
+    base_port: int,
+    studies: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make a hospital's keys, its join request and its configuration in FOLDER."""
+    from hospital_node import settings
+    from hospital_node.data import uci
+    from ledger.account import address_of, new_key
+    from twinward.ids import org_name
+    from twinward.organisation import Organisation
+
+    organisation, org = Organisation(folder), org_name(name)
+    uci.read(data, hospital=org)  # a file that cannot be trained on is refused before keys are made
+    configuration = settings.NodeSettings(
+        org=org,
+        data=data.resolve(),
+        host=host,
+        desk_port=base_port,
+        flower_port=base_port + 1,
+        studies=tuple(
+            settings.StudyPolicy(
+                study=study, models=("cardiac_risk/1",), purposes=("heart-research",)
+            )
+            for study in studies
+        ),
+    )
+    key = new_key()
+    organisation.create(org=org, role="hospital", ledger_key=key, ledger_account=address_of(key))
+    settings.write(folder / settings.FILE, configuration)
+    request = organisation.request_file(org)
+    identity = organisation.identity().public.fingerprint
+    emit(
+        {"folder": str(folder), "request": str(request), "identity": identity},
+        schema="node.init",
+        as_json=as_json,
+        text=lambda: f"node of `{org}` made in {folder}\nidentity {identity}\nrequest  {request}",
+    )
+    next_step("send the request to the coordinator; sign the founding file that comes back")
+
+
+@node.command()
+@FOLDER
+@click.argument("founding", type=FILE_PATH)
+@json_option
+@reports_errors
+def sign(*, folder: Path, founding: Path, as_json: bool) -> None:
+    """Check a FOUNDING file and sign it for this hospital."""
+    from hospital_node import membership
+
+    signed, draft = membership.sign(folder, founding)
+    rows = [(m.org, m.role, m.fingerprint[:16], m.ledger_account) for m in draft.members]
+    emit(
+        {"signed": str(signed), "network": draft.network, "members": [row[0] for row in rows]},
+        schema="node.sign",
+        as_json=as_json,
+        text=lambda: (
+            table(("MEMBER", "ROLE", "IDENTITY", "LEDGER ACCOUNT"), rows) + f"\nsigned: {signed}"
+        ),
+    )
+    next_step("compare the identities by phone, then send the signed copy to the coordinator")
+
+
+@node.command()
+@FOLDER
+@click.argument("founding", type=FILE_PATH)
+@json_option
+@reports_errors
+def accept(*, folder: Path, founding: Path, as_json: bool) -> None:
+    """Take over the complete FOUNDING file, signed by every member."""
+    from hospital_node import membership
+
+    network = membership.accept(folder, founding).network
+    emit(
+        {"network": network},
+        schema="node.accept",
+        as_json=as_json,
+        text=lambda: f"this node belongs to `{network}` now",
+    )
+    next_step(f"twinward node approve {folder} study.json plan.json")
+
+
+@node.command()
+@FOLDER
+@click.argument("study", type=FILE_PATH)
+@click.argument("plan", type=FILE_PATH)
+@json_option
+@reports_errors
+def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
+    """Approve a STUDY and its PLAN if they keep to this hospital's own limits."""
+    from hospital_node import approvals, membership
+    from hospital_node.settings import FILE, NodeSettings
+    from twinward.settings import load
+
+    agreed = approvals.approve(
+        folder,
+        read_given(study),
+        read_given(plan),
+        founding=membership.load_founding(folder),
+        settings=load(NodeSettings, folder / FILE),
+    ).plan
+    emit(
+        {
+            "study": agreed.study,
+            "plan": agreed.digest.hex(),
+            "epsilon": agreed.epsilon,
+            "delta": agreed.delta,
+        },
+        schema="node.approve",
+        as_json=as_json,
+        text=lambda: (
+            f"approved `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
+            f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
+            f"{agreed.delta:g}\nplan {agreed.digest.hex()}"
+        ),
+    )
+    next_step(f"twinward node letters {folder} --study {agreed.study} --out LETTERS")
+
+
+@node.command()
+@FOLDER
+@click.option("--study", required=True, help="Study to invite to.")
+@click.option("--out", required=True, type=FILE_PATH, help="File for the letters; must be new.")
+@json_option
+@reports_errors
+def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
+    """Write an enrolment letter for every patient, to be handed out on paper."""
+    from hospital_node import enrolment
+
+    count = enrolment.write_letters(folder, study=study, out=out)
+    emit(
+        {"letters": count, "out": str(out)},
+        schema="node.letters",
+        as_json=as_json,
+        text=lambda: f"{count} letters in {out}; each stands for its patient, keep them safe",
+    )
+    next_step(f"twinward node up {folder}")
+
+
+@node.command()
+@FOLDER
+@reports_errors
+def up(*, folder: Path) -> None:
+    """Start the node in FOLDER: daemon, consent desk and Flower's SuperNode; Ctrl-C stops all."""
+    from hospital_node import daemon
+
+    sys.exit(daemon.main(folder))
+
+
+@node.command()
+@FOLDER
+@json_option
+@reports_errors
+def status(*, folder: Path, as_json: bool) -> None:
+    """Show this node's health, cohort, budget and mirror. Stays inside the hospital."""
+    from hospital_node import watch
+
+    current = watch.status(folder)
+    emit(current, schema="node.status", as_json=as_json, text=lambda: watch.as_text(current))

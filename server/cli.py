@@ -1,0 +1,186 @@
+"""``twinward server``: make, found, run and watch the coordinator of a network."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from twinward.clock import SystemClock
+from twinward.console import emit, json_option, next_step, reports_errors
+from twinward.files import read_given
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+
+
+@click.group()
+def server() -> None:
+    """Run the coordinator of a network."""
+
+
+@server.command()
+@FOLDER
+@click.option("--network", required=True, help="Short name of the new network.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--base-port", default=9440, show_default=True, help="First of three ports.")
+@json_option
+@reports_errors
+def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool) -> None:
+    """Make a coordinator's keys, its CA and its configuration in FOLDER."""
+    from ledger.account import address_of, new_key
+    from server import ca, settings
+    from twinward.ids import OrgName, org_name
+    from twinward.organisation import Organisation
+
+    organisation, org = Organisation(folder), OrgName("coordinator")
+    configuration = settings.ServerSettings(
+        org=org,
+        network=org_name(network),
+        host=host,
+        network_port=base_port,
+        flower_port=base_port + 1,
+        ledger_port=base_port + 2,
+    )
+    key = new_key()
+    organisation.create(org=org, role="coordinator", ledger_key=key, ledger_account=address_of(key))
+    ca.create(
+        key_file=organisation.secrets / "ca.key",
+        certificate_file=organisation.tls.ca,
+        network=network,
+        now=SystemClock().now(),
+    )
+    settings.write(folder / settings.FILE, configuration)
+    emit(
+        {"folder": str(folder), "identity": organisation.identity().public.fingerprint},
+        schema="server.init",
+        as_json=as_json,
+        text=lambda: f"coordinator of `{network}` made in {folder}",
+    )
+    next_step(f"have each hospital run `twinward node init`, then `twinward server found {folder}`")
+
+
+@server.command()
+@FOLDER
+@click.argument("requests", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--signed",
+    "signed",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A copy signed by a hospital; give one for each.",
+)
+@json_option
+@reports_errors
+def found(
+    *, folder: Path, requests: tuple[Path, ...], signed: tuple[Path, ...], as_json: bool
+) -> None:
+    """Make the founding file from hospitals' REQUESTS, then complete it with their signatures."""
+    from server import founding_ceremony
+
+    if signed:
+        complete = founding_ceremony.complete(folder, [read_given(path) for path in signed])
+        emit(
+            {"founding": str(complete), "complete": True},
+            schema="server.found",
+            as_json=as_json,
+            text=lambda: f"every member has signed: {complete}",
+        )
+        next_step(f"twinward server up {folder}, and give the file to every hospital")
+        return
+    draft = founding_ceremony.begin(
+        folder, [(read_given(path), str(path)) for path in requests], now=SystemClock().now()
+    )
+    emit(
+        {"founding": str(draft), "complete": False},
+        schema="server.found",
+        as_json=as_json,
+        text=lambda: f"founding file for {len(requests)} hospitals: {draft}",
+    )
+    next_step("send it to every hospital; each checks it and runs `twinward node sign`")
+
+
+@server.command()
+@FOLDER
+@click.option("--study", required=True, help="Name of a study, for example heart-risk.")
+@click.option(
+    "--slot",
+    default=0.25,
+    show_default=True,
+    help="Seconds between a sum and the next sending, the same for every hospital.",
+)
+@json_option
+@reports_errors
+def plan(*, folder: Path, study: str, slot: float, as_json: bool) -> None:
+    """Make and sign a STUDY and its plan, for hospitals to approve."""
+    from server import founding_ceremony, studies
+    from twinward.ids import study_id
+    from twinward.organisation import Organisation
+
+    founding = founding_ceremony.load_founding(folder)
+    described, planned = studies.make(
+        studies.template(study),
+        name=study_id(study),
+        founding=founding,
+        sites=tuple(hospital.org for hospital in founding.hospitals),
+        slot_seconds=slot,
+        now=SystemClock().now(),
+    )
+    paths = studies.publish(folder, described, planned, identity=Organisation(folder).identity())
+    emit(
+        {
+            "study": str(paths[0]),
+            "plan": str(paths[1]),
+            "digest": planned.digest.hex(),
+            "epsilon": planned.epsilon,
+            "delta": planned.delta,
+            "noise_multiplier": planned.noise_multiplier,
+        },
+        schema="server.plan",
+        as_json=as_json,
+        text=lambda: (
+            f"{planned.model}: {planned.steps} steps and {planned.spare_attempts} spare, epsilon "
+            f"{planned.epsilon:g} at delta {planned.delta:g}, noise multiplier "
+            f"{planned.noise_multiplier:.2f}\nstudy {paths[0]}\nplan  {paths[1]}"
+        ),
+    )
+    next_step("send both files to every hospital; each reviews and runs `twinward node approve`")
+
+
+@server.command()
+@FOLDER
+@reports_errors
+def up(*, folder: Path) -> None:
+    """Start the ledger, Flower's SuperLink and the coordinator in FOLDER; Ctrl-C stops all."""
+    from server import daemon
+
+    sys.exit(daemon.main(folder))
+
+
+@server.command()
+@FOLDER
+@click.option("--study", required=True, help="Study to run, for example heart-risk.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per event.")
+@reports_errors
+def run(*, folder: Path, study: str, as_json: bool) -> None:
+    """Run a study once and follow it, until the model is released or the run has failed."""
+    from server import watch
+
+    for event in watch.start_run(folder, study=study):
+        if as_json:
+            click.echo(json.dumps({"schema": "twinward/run-event/v1", **event}, sort_keys=True))
+        else:
+            watch.show(event)
+
+
+@server.command()
+@FOLDER
+@json_option
+@reports_errors
+def status(*, folder: Path, as_json: bool) -> None:
+    """Show the coordinator's processes, members and last run."""
+    from server import watch
+
+    current = watch.status(folder)
+    emit(current, schema="server.status", as_json=as_json, text=lambda: watch.as_text(current))

@@ -1,0 +1,130 @@
+"""The founding of a network on the coordinator's disk: begin with requests, end with signatures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ledger.chain import Addresses
+
+from ledger.embedded.genesis import Genesis
+from server import admission, ca
+from server.settings import FILE, ServerSettings
+from twinward.canonical import tagged_hash
+from twinward.errors import UsageError
+from twinward.files import write_atomic
+from twinward.founding import KIND, Founding
+from twinward.ids import OrgName
+from twinward.organisation import Organisation
+from twinward.settings import load
+from twinward.signing import Document
+
+CHAIN_ID = 7_946
+
+
+def begin(folder: Path, requests: Sequence[tuple[bytes, str]], *, now: float) -> Path:
+    """Issue certificates, fix the ledger's first block, sign the draft. Safe to repeat.
+
+    Returns:
+        The draft, signed by the coordinator alone.
+
+    Raises:
+        UsageError: TW1031 fewer than three hospitals, TW1033 already founded.
+    """
+    settings = load(ServerSettings, folder / FILE)
+    organisation = Organisation(folder)
+    if organisation.founding_file.exists():
+        raise UsageError(
+            "this network has been founded already",
+            code="TW1033",
+            at=str(organisation.founding_file),
+            help="joining an existing network is not possible yet; found a new one",
+        )
+    joining = [admission.JoinRequest.decode(data, at=at) for data, at in requests]
+    own_file = organisation.request_file(settings.org)
+    own = admission.JoinRequest.decode(own_file.read_bytes(), at=str(own_file))
+    everyone = [own, *joining]
+    certificates: dict[OrgName, str] = {
+        request.org: ca.issue(
+            request.csr,
+            org=request.org,
+            hosts=("localhost", settings.host, "127.0.0.1"),
+            key_file=organisation.secrets / "ca.key",
+            ca_file=organisation.tls.ca,
+            now=now,
+        )
+        for request in everyone
+    }
+    write_atomic(organisation.tls.certificate, certificates[own.org].encode())
+    draft = admission.draft(
+        network=settings.network,
+        requests=everyone,
+        certificates=certificates,
+        chain=_chain(own.ledger_account, network=settings.network, now=int(now)),
+        endpoints={
+            "network": f"{settings.host}:{settings.network_port}",
+            "flower": f"{settings.host}:{settings.flower_port}",
+            "ledger": f"http://{settings.host}:{settings.ledger_port}",
+        },
+        ca_certificate=organisation.tls.ca.read_text(encoding="utf-8"),
+    ).signed_by(organisation.identity())
+    path = folder / "founding.draft.json"
+    write_atomic(path, draft.encode())
+    return path
+
+
+def complete(folder: Path, copies: Sequence[bytes]) -> Path:
+    """Gather every member's signature; only a complete file gets its final name.
+
+    Raises:
+        IdentityError: TW2004 a signature is missing, TW2012 a copy is of another file.
+    """
+    organisation = Organisation(folder)
+    draft_file = folder / "founding.draft.json"
+    if not draft_file.exists():
+        raise UsageError(
+            "there is no founding file to complete",
+            code="TW1034",
+            at=str(draft_file),
+            help="run `twinward server found` with the hospitals' requests first",
+        )
+    mine = Document.decode(draft_file.read_bytes(), kind=KIND, at=str(draft_file))
+    signed = [Document.decode(copy, kind=KIND, at="signed copy") for copy in copies]
+    merged = admission.merge(mine, signed)
+    write_atomic(organisation.founding_file, merged.encode())
+    return organisation.founding_file
+
+
+def load_founding(folder: Path) -> Founding:
+    """The complete founding file of this folder.
+
+    Raises:
+        UsageError: TW1035, there is none yet.
+    """
+    path = Organisation(folder).founding_file
+    if not path.exists():
+        raise UsageError(
+            "this network has not been founded yet",
+            code="TW1035",
+            at=str(path),
+            help="run `twinward server found` until every hospital has signed",
+        )
+    return Founding.decode(path.read_bytes(), at=str(path))
+
+
+def _chain(coordinator_account: str, *, network: str, now: int) -> dict[str, Any]:
+    """The ledger's first block and where the contracts will stand, fixed before either exists."""
+    genesis = Genesis(
+        chain_id=CHAIN_ID,
+        timestamp=now,
+        extra=tagged_hash("network/v1", network.encode(), os.urandom(32)),
+    )
+    return {
+        "chain_id": CHAIN_ID,
+        "genesis": json.loads(genesis.to_json()),
+        "genesis_hash": genesis.hash().hex(),
+        "contracts": Addresses.of(coordinator_account).to_json(),
+    }
