@@ -7,12 +7,12 @@ identical weights and may compare them by hash.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.canonical import tagged_hash
 from twinward.plan import Plan
 
 Weights = NDArray[np.float64]
@@ -50,5 +50,5 @@ def from_bytes(data: bytes, *, dimension: int) -> Weights:
 
 
 def digest(weights: Weights) -> bytes:
-    """32 bytes that name these weights; every member signs it when a run closes."""
-    return tagged_hash("weights/v1", to_bytes(weights))
+    """SHA-256 of the weights as they travel; every member signs it when a run closes."""
+    return hashlib.sha256(to_bytes(weights)).digest()
