@@ -19,9 +19,9 @@ from twinward.ids import OrgName
 class Grade(StrEnum):
     """How a grant came about; the plan says which of them count."""
 
-    DEVICE = "signed_on_device"
-    HOSPITAL = "signed_at_hospital"
-    STAFF = "staff_attested"
+    DEVICE = "signed-on-device"
+    HOSPITAL = "signed-at-hospital"
+    STAFF = "staff-attested"
 
 
 class Slot(Protocol):

@@ -1,0 +1,160 @@
+"""Brings grants and withdrawals to the ledger: crash-safe, idempotent, withdrawals on their own.
+
+The queues are rows of the vault, written in the same transaction as what they carry. Grants go in
+shuffled batches, so that their order on the ledger says nothing about patients; the caller pushes
+at a fixed tick. Withdrawals have a queue and a call of their own, so that no stuck grant can hold
+one back, and are never given up.
+
+Dying between the ledger's acceptance and our note of it: the next push finds the ledger's slot
+as the item would make it and only writes the note. The name of an item is its digest.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from consent.policy import Slot, on_ledger
+from consent.record import Grant, Withdrawal
+from consent.vault import KeptGrant, State, Vault
+from consent.withdrawals import KeptWithdrawal, Withdrawals
+from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
+
+Outcome = tuple[bytes, str | None]
+"""Digest of an item, and why the contract skipped it; None if it took it."""
+BATCH = 100
+"""Grants in one transaction: 3.6 million gas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """How the relay reaches the ledger; each call returns when a block holds the result.
+
+    Attributes:
+        grants: Relays a batch and tells each item's outcome.
+        withdrawal: Relays one signed withdrawal; raises `LedgerError` when it reverts.
+        attestation: States a withdrawal without key for (study, subject); raises as well.
+        slot: What the local mirror says of (study, subject), synchronised before each push.
+        chain_time: Time of the newest block that this hospital trusts, Unix seconds.
+    """
+
+    grants: Callable[[Sequence[tuple[Grant, bytes]]], Sequence[Outcome]]
+    withdrawal: Callable[[Withdrawal, bytes], object]
+    attestation: Callable[[bytes, bytes], object]
+    slot: Callable[[bytes, bytes], Slot | None]
+    chain_time: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What one push did. ``problems`` are digest and reason: show them to the hospital's staff."""
+
+    done: int = 0
+    problems: tuple[tuple[bytes, str], ...] = field(default=())
+
+
+class Relay:
+    """The two queues of one hospital. One push at a time."""
+
+    def __init__(self, vault: Vault, ledger: Ledger, *, shuffle: random.Random) -> None:
+        self._vault = vault
+        self._withdrawals = Withdrawals(vault)
+        self._ledger = ledger
+        self._shuffle = shuffle
+        self._one_at_a_time = threading.Lock()
+
+    def push_withdrawals(self) -> Pushed:
+        """Bring every waiting withdrawal to the ledger; each failure leaves the others going.
+
+        Raises:
+            LedgerUnreachable: TW5001; whatever was not brought keeps waiting.
+        """
+        done, problems = 0, []
+        with self._one_at_a_time:
+            for kept in self._withdrawals.waiting():
+                try:
+                    finished = self._bring(kept)
+                except LedgerUnreachable:
+                    raise
+                except LedgerError as error:
+                    problems.append((kept.digest, str(error)))
+                    self._withdrawals.note(kept.digest, State.WAITING, reason=str(error))
+                    continue
+                if finished:
+                    done += 1
+                    self._withdrawals.note(kept.digest, State.ON_LEDGER, reason=None)
+        return Pushed(done, tuple(problems))
+
+    def push_grants(self, *, batch: int = BATCH) -> Pushed:
+        """Bring one shuffled batch of waiting grants to the ledger.
+
+        A grant whose subject has a withdrawal on its way waits behind it.
+
+        Raises:
+            LedgerUnreachable: TW5001; the batch keeps waiting.
+            ConsentError: TW3050, the ledger answered about other grants than it was given.
+        """
+        with self._one_at_a_time:
+            ready = self._vault.ready_for_ledger()
+            chosen = self._load(self._shuffle.sample(ready, min(batch, len(ready))))
+            there = [kept.digest for kept in chosen if self._is_there(kept)]
+            absent = [kept for kept in chosen if kept.digest not in there]
+            outcomes = [(digest, None) for digest in there] + self._submit(absent)
+            self._vault.note(
+                (digest, State.SKIPPED if reason else State.ON_LEDGER, reason)
+                for digest, reason in outcomes
+            )
+        skipped = tuple((digest, reason) for digest, reason in outcomes if reason)
+        return Pushed(len(outcomes) - len(skipped), skipped)
+
+    def problems(self) -> list[tuple[bytes, str]]:
+        """Everything that the ledger refused and still does not show: digest and reason."""
+        grants = [
+            (kept.digest, kept.reason or "")
+            for kept in self._vault.in_state(State.SKIPPED)
+            if not self._is_there(kept)
+        ]
+        withdrawals = [
+            (kept.digest, kept.reason) for kept in self._withdrawals.waiting() if kept.reason
+        ]
+        return grants + withdrawals
+
+    def _load(self, digests: Sequence[bytes]) -> list[KeptGrant]:
+        return [kept for digest in digests if (kept := self._vault.by_digest(digest))]
+
+    def _submit(self, grants: Sequence[KeptGrant]) -> list[Outcome]:
+        if not grants:
+            return []
+        outcomes = list(self._ledger.grants([(kept.grant, kept.signature) for kept in grants]))
+        if sorted(digest for digest, _ in outcomes) != sorted(kept.digest for kept in grants):
+            raise ConsentError(
+                "the ledger did not answer for each grant that it was given",
+                code="TW3050",
+                help="nothing is lost; check the ledger's address and version, then retry",
+            )
+        return outcomes
+
+    def _is_there(self, kept: KeptGrant) -> bool:
+        slot = self._ledger.slot(kept.study, kept.subject)
+        return slot is not None and on_ledger(kept.grant, slot)
+
+    def _bring(self, kept: KeptWithdrawal) -> bool:
+        """Whether the ledger can no longer show what this withdrawal ends."""
+        assert kept.subject is not None  # noqa: S101 - without a subject nothing waits
+        slot = self._ledger.slot(kept.study, kept.subject)
+        if kept.withdrawal is not None and kept.signature is not None:
+            if slot is None or slot.nonce <= kept.withdrawal.nonce:
+                self._ledger.withdrawal(kept.withdrawal, kept.signature)
+            return True
+        if slot is not None and slot.purposes:
+            self._ledger.attestation(kept.study, kept.subject)
+            return True
+        # Nothing is there to attest against. Keep watching while a grant could still arrive.
+        grants = self._vault.all_of(kept.study, kept.subject)
+        return all(
+            (slot is not None and slot.nonce > one.grant.nonce)
+            or self._ledger.chain_time() > one.grant.submit_by
+            for one in grants
+        )

@@ -1,0 +1,205 @@
+"""The hospital's consent desk: takes grants and withdrawals, answers what is on record.
+
+Bodies are canonical JSON. A grant is kept and queued for the ledger in one transaction; it widens
+nothing until the ledger shows it (`hospital_node.cohort`). A withdrawal is on disk before its
+receipt is made and holds from that moment, whatever the ledger does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consent import purposes
+from consent.intake import Desk, Intake
+from consent.policy import Grade, Request, decide
+from consent.receipts import grant_receipt, withdrawal_receipt
+from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
+from consent.requests import hex_bytes, object_of, read
+from consent.terms import terms
+from consent.vault import KeptGrant, Vault
+from consent.withdrawals import KeptWithdrawal, Withdrawals
+from twinward import canonical
+from twinward.errors import ConsentError, UsageError
+from twinward.ids import RecordNumber
+
+
+class ConsentDesk:
+    """The four calls of the service ``ConsentDesk``, and the desk clerk's own."""
+
+    def __init__(self, vault: Vault, desk: Desk) -> None:
+        self._vault = vault
+        self._withdrawals = Withdrawals(vault)
+        self._intake = Intake(vault, desk)
+        self._desk = desk
+
+    def terms(self, body: bytes) -> bytes:
+        """``{study}`` to the study, the text to show and its digest.
+
+        Raises:
+            ConsentError: TW3011. UsageError: TW3019.
+        """
+        study = self._intake.study(hex_bytes(read(body, "study")["study"]))
+        shown = terms(study, hospital=self._desk.hospital)
+        return canonical.encode(
+            {
+                "hospital": self._desk.hospital,
+                "study": study.to_json(),
+                "language": shown.language,
+                "version": shown.version,
+                "text": shown.text,
+                "digest": shown.digest.hex(),
+            }
+        )
+
+    def grant(self, body: bytes) -> bytes:
+        """``{code, grant, signature}`` to the receipt, a signed document.
+
+        The same grant again, as after a lost answer, gives the same receipt.
+
+        Raises:
+            ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016. UsageError: TW3003, TW3019.
+        """
+        value = read(body, "code", "grant", "signature")
+        kept = self._intake.take(
+            Grant.from_json(object_of(value["grant"])),
+            hex_bytes(value["signature"]),
+            code=hex_bytes(value["code"]),
+        )
+        return grant_receipt(
+            kept, hospital=self._desk.hospital, identity=self._desk.identity
+        ).encode()
+
+    def withdraw(self, body: bytes) -> bytes:
+        """``{withdrawal, signature}`` or, without a key, ``{code, study}`` to the receipt.
+
+        Raises:
+            ConsentError: TW3002, TW3004, TW3005, TW3010, TW3011, TW3017, TW3018.
+            UsageError: TW3003, TW3019.
+        """
+        value = read(body)
+        if set(value) == {"withdrawal", "signature"}:
+            kept = self._withdraw_signed(
+                Withdrawal.from_json(object_of(value["withdrawal"])), hex_bytes(value["signature"])
+            )
+            return self._receipt(kept)
+        value = read(body, "code", "study")
+        study = hex_bytes(value["study"])
+        record = self._intake.enrolment(hex_bytes(value["code"]), study, to_withdraw=True).record
+        return self.withdraw_record(study, record)
+
+    def withdraw_record(self, study: bytes, record: RecordNumber) -> bytes:
+        """The clerk's call, for a patient at the desk or on the telephone: no key, no code.
+
+        Raises:
+            ConsentError: TW3011, no such study here.
+        """
+        self._intake.study(study, even_closed=True)
+        now = self._desk.clock.now()
+        return self._receipt(
+            self._withdrawals.without_key(
+                study,
+                record,
+                received_at=int(now),
+                on_chain_by=int(now + self._desk.ledger_deadline),
+            )
+        )
+
+    def show(self, body: bytes) -> bytes:
+        """``{code, study}`` to what is on record for that patient and which rule applies.
+
+        Raises:
+            ConsentError: TW3010, TW3011. UsageError: TW3019.
+        """
+        value = read(body, "code", "study")
+        study = self._intake.study(hex_bytes(value["study"]), even_closed=True)
+        record = self._intake.enrolment(
+            hex_bytes(value["code"]), study.id32, to_withdraw=True
+        ).record
+        newest = self._vault.newest(study.id32, record)
+        withdrawal = self._withdrawals.newest(study.id32, record)
+        answer: dict[str, Any] = {"rule": "no-record", "permit": False, "grant": None}
+        if newest is not None:
+            slot = self._desk.slot(study.id32, newest.subject)
+            decision = decide(
+                newest.permission(slot, verified=self._verified(newest)),
+                Request.of(study, hospital=self._desk.hospital, grades=frozenset(Grade)),
+                at=self._intake.now(),
+            )
+            answer = {
+                "rule": decision.rule.value,
+                "permit": decision.permit,
+                "grant": {
+                    "digest": newest.digest.hex(),
+                    "subject": newest.subject.hex(),
+                    "purposes": list(purposes.names(newest.grant.purposes)),
+                    "expiry": newest.grant.expiry,
+                    "grade": newest.grade,
+                    "ledger": newest.state.value,
+                    "reason": newest.reason,
+                    "next_nonce": self._vault.next_nonce(study.id32, newest.subject, slot),
+                },
+            }
+        answer["withdrawal"] = (
+            None
+            if withdrawal is None
+            else {
+                "digest": withdrawal.digest.hex(),
+                "received_at": withdrawal.received_at,
+                "on_chain_by": withdrawal.on_chain_by,
+                "ledger": withdrawal.state.value,
+            }
+        )
+        return canonical.encode(answer)
+
+    def _withdraw_signed(self, withdrawal: Withdrawal, signature: bytes) -> KeptWithdrawal:
+        digest = require_signed(withdrawal, signature, domain=self._desk.domain)
+        known = self._withdrawals.by_digest(digest)
+        if known is not None:
+            return known
+        record = self._vault.record_of(withdrawal.study, withdrawal.subject)
+        if record is None or withdrawal.nonce > LAST_NONCE:
+            raise ConsentError(
+                "this hospital has nothing to withdraw for that key",
+                code="TW3017",
+                help="send it to the hospital that wrote the letter, or withdraw at its desk",
+            )
+        newest = self._vault.newest(withdrawal.study, record)
+        if newest and newest.subject == withdrawal.subject:
+            self._require_ends_something(withdrawal, newest)
+        now = self._desk.clock.now()
+        return self._withdrawals.signed(
+            withdrawal,
+            digest=digest,
+            signature=signature,
+            record=record,
+            received_at=int(now),
+            on_chain_by=int(now + self._desk.ledger_deadline),
+        )
+
+    @staticmethod
+    def _require_ends_something(withdrawal: Withdrawal, newest: KeptGrant) -> None:
+        if withdrawal.nonce < newest.grant.nonce:
+            raise ConsentError(
+                "this withdrawal is older than the permission that is now in force",
+                code="TW3018",
+                note=f"it ends nonces up to {withdrawal.nonce}; now: {newest.grant.nonce}",
+                help="withdraw again with the patient's device, or at the desk",
+            )
+
+    def _receipt(self, kept: KeptWithdrawal) -> bytes:
+        if kept.receipt is not None:
+            return kept.receipt
+        receipt = withdrawal_receipt(
+            kept,
+            hospital=self._desk.hospital,
+            identity=self._desk.identity,
+            excluded_from_step=self._desk.next_step(kept.study),
+        )
+        return self._withdrawals.keep_receipt(kept.digest, receipt.encode())
+
+    def _verified(self, kept: KeptGrant) -> bool:
+        try:
+            digest = require_signed(kept.grant, kept.signature, domain=self._desk.domain)
+        except (ConsentError, UsageError):
+            return False
+        return digest == kept.digest

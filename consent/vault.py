@@ -1,0 +1,336 @@
+"""The hospital's own record of who is who and who signed what. Nothing of it leaves the hospital.
+
+It holds the only link between a record number and the subject (a key made for one patient and one
+study) that appears on the ledger. That the link is right is the hospital's word: a hospital could
+enrol a key of its own; auditors can sample enrolments, nobody can prove them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from consent.policy import Permission, Slot
+from consent.record import Grant
+from consent.store import Store
+from twinward import canonical
+from twinward.ids import RecordNumber
+
+VERSION = 1
+CODE_BYTES = 16
+EVERY_NONCE = 2**32 - 1
+"""What a withdrawal without key ends: all that its subject has signed or can ever sign."""
+
+_TABLES = """
+create table enrolments (
+  code_hash blob primary key, study blob not null, record text not null,
+  valid_until integer not null, subject blob
+) strict, without rowid;
+create table bindings (
+  study blob not null, subject blob not null, record text not null,
+  primary key (study, subject)
+) strict, without rowid;
+create table grants (
+  seq integer primary key autoincrement, digest blob not null unique, study blob not null,
+  subject blob not null, record text not null, nonce integer not null, body blob not null,
+  signature blob not null, grade text not null, received_at integer not null,
+  state text not null, reason text
+) strict;
+create index grants_of_record on grants (study, record, seq);
+create index grants_by_state on grants (state, study, subject);
+create table withdrawals (
+  seq integer primary key autoincrement, digest blob not null unique, study blob not null,
+  subject blob, record text not null, through_nonce integer not null, body blob, signature blob,
+  received_at integer not null, on_chain_by integer not null, receipt blob,
+  state text not null, reason text
+) strict;
+create index withdrawals_of_subject on withdrawals (study, subject, through_nonce);
+create index withdrawals_of_record on withdrawals (study, record, seq);
+create index withdrawals_by_state on withdrawals (state, study, subject);
+create table changes (
+  seq integer primary key autoincrement, study blob not null, record text not null
+) strict;
+"""
+_GRANT = """
+select g.seq, g.digest, g.study, g.subject, g.record, g.body, g.signature, g.grade, g.received_at,
+  g.state, g.reason,
+  (select max(through_nonce) from withdrawals w where w.study = g.study and w.subject = g.subject)
+from grants g
+"""
+_NEWEST_OF_ALL = """
+where g.study = ? and g.seq > ? and not exists (
+  select 1 from grants h where h.study = g.study and h.record = g.record and h.seq > g.seq
+) order by g.seq limit ?
+"""
+_PAGE = 5_000
+_READY = """
+select digest from grants g where state = ? and not exists (
+  select 1 from withdrawals w where w.state = ? and w.study = g.study and w.subject = g.subject
+) order by seq
+"""
+
+
+class State(StrEnum):
+    """Where a grant or a withdrawal is on its way to the ledger."""
+
+    WAITING = "waiting"
+    ON_LEDGER = "on-ledger"
+    SKIPPED = "skipped"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """One letter: whose it is, and the subject that used it, if it was used."""
+
+    study: bytes
+    record: RecordNumber
+    valid_until: int
+    subject: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGrant:
+    """A grant as it was signed, with what became of it.
+
+    ``withdrawn_through`` is the highest nonce that a withdrawal known here ends for this subject.
+    """
+
+    digest: bytes
+    study: bytes
+    subject: bytes
+    record: RecordNumber
+    grant: Grant
+    signature: bytes
+    grade: str
+    received_at: int
+    state: State
+    reason: str | None
+    withdrawn_through: int | None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether a withdrawal known at this hospital ends it."""
+        return self.withdrawn_through is not None and self.withdrawn_through >= self.grant.nonce
+
+    @property
+    def withdrawn_for_ever(self) -> bool:
+        """Whether it was withdrawn without the key, which retires the key."""
+        return self.withdrawn_through == EVERY_NONCE
+
+    def permission(self, slot: Slot | None, *, verified: bool) -> Permission:
+        """What the policy decides on, with what the ledger says of the subject."""
+        return Permission(
+            grant=self.grant,
+            verified=verified,
+            grade=self.grade,
+            slot=slot,
+            withdrawn_through=self.withdrawn_through,
+        )
+
+
+class Vault:
+    """Enrolments, subjects and signed grants of one hospital."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def open(cls, path: Path) -> Vault:
+        """Open or create the file (mode 0600). It also holds the hospital's withdrawals.
+
+        Raises:
+            IdentityError: TW3020.
+            ConsentError: TW3021, TW3022.
+        """
+        return cls(Store.open(path, tables=_TABLES, version=VERSION))
+
+    def enrol(
+        self,
+        study: bytes,
+        records: Iterable[RecordNumber],
+        *,
+        valid_until: int,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> list[bytes]:
+        """One fresh 128-bit code per record, for a letter to that patient.
+
+        Only a hash of the code is kept: a copy of this database cannot enrol anybody. All codes
+        are durable before one is returned.
+        """
+        made = [(random_bytes(CODE_BYTES), record) for record in records]
+        with self.store.transaction() as database:
+            database.executemany(
+                "insert into enrolments values (?, ?, ?, ?, null)",
+                [(code_hash(code), study, record, valid_until) for code, record in made],
+            )
+        return [code for code, _ in made]
+
+    def enrolment(self, code: bytes) -> Enrolment | None:
+        """Whose letter carries this code, if anybody's."""
+        row = self.store.row(
+            "select study, record, valid_until, subject from enrolments where code_hash = ?",
+            (code_hash(code),),
+        )
+        return Enrolment(*row) if row else None
+
+    def record_of(self, study: bytes, subject: bytes) -> RecordNumber | None:
+        """The patient behind a subject, if it is one of ours."""
+        row = self.store.row(
+            "select record from bindings where study = ? and subject = ?", (study, subject)
+        )
+        return RecordNumber(row[0]) if row else None
+
+    def newest(self, study: bytes, record: RecordNumber) -> KeptGrant | None:
+        """The newest grant that this patient signed: the one that decides."""
+        row = self.store.row(
+            f"{_GRANT} where g.study = ? and g.record = ? order by g.seq desc limit 1",
+            (study, record),
+        )
+        return _kept(row) if row else None
+
+    def newest_of_all(self, study: bytes) -> Iterator[KeptGrant]:
+        """The newest grant of every patient who ever signed one for this study."""
+        last = 0
+        while page := self.store.rows(_GRANT + _NEWEST_OF_ALL, (study, last, _PAGE)):
+            yield from map(_kept, page)
+            last = page[-1][0]
+
+    def by_digest(self, digest: bytes) -> KeptGrant | None:
+        """The grant of this digest, if it is kept here."""
+        row = self.store.row(f"{_GRANT} where g.digest = ?", (digest,))
+        return _kept(row) if row else None
+
+    def waiting(self, study: bytes, subject: bytes) -> KeptGrant | None:
+        """The subject's grant that is on its way to the ledger, if there is one."""
+        row = self.store.row(
+            f"{_GRANT} where g.state = ? and g.study = ? and g.subject = ?",
+            (State.WAITING, study, subject),
+        )
+        return _kept(row) if row else None
+
+    def in_state(self, state: State) -> list[KeptGrant]:
+        """The grants that are so far on their way to the ledger, oldest first."""
+        return [
+            _kept(row)
+            for row in self.store.rows(f"{_GRANT} where g.state = ? order by g.seq", (state,))
+        ]
+
+    def ready_for_ledger(self) -> list[bytes]:
+        """Digests of the waiting grants that no withdrawal of the same subject has to precede."""
+        return [digest for (digest,) in self.store.rows(_READY, (State.WAITING, State.WAITING))]
+
+    def note(self, notes: Iterable[tuple[bytes, State, str | None]]) -> None:
+        """Write down how far grants are on their way: digest, state, reason; all or nothing."""
+        with self.store.transaction() as database:
+            database.executemany(
+                "update grants set state = ?, reason = ? where digest = ?",
+                [(state, reason, digest) for digest, state, reason in notes],
+            )
+
+    def all_of(self, study: bytes, subject: bytes) -> list[KeptGrant]:
+        """Every grant that this subject ever signed, oldest first."""
+        where = "where g.study = ? and g.subject = ? order by g.seq"
+        return [_kept(row) for row in self.store.rows(f"{_GRANT} {where}", (study, subject))]
+
+    def next_nonce(self, study: bytes, subject: bytes, slot: Slot | None) -> int:
+        """The nonce of the subject's next grant, by the ledger and by what is known here."""
+        (ended,) = self.store.row(
+            "select max(through_nonce) from withdrawals where study = ? and subject = ?",
+            (study, subject),
+        ) or (None,)
+        (relayed,) = self.store.row(
+            "select max(nonce) from grants where study = ? and subject = ? and state = ?",
+            (study, subject, State.ON_LEDGER),
+        ) or (None,)
+        here = max(-1 if ended is None else ended, -1 if relayed is None else relayed) + 1
+        return max(here, slot.nonce if slot else 0)
+
+    def keep(
+        self,
+        database: sqlite3.Connection,
+        grant: Grant,
+        *,
+        digest: bytes,
+        signature: bytes,
+        code: bytes,
+        record: RecordNumber,
+        grade: str,
+        received_at: int,
+    ) -> None:
+        """Bind the subject to the record, keep the grant, queue it for the ledger: all or nothing.
+
+        ``database`` is that of the `Store.transaction` in which the caller checked that it may.
+        """
+        database.execute(
+            "update enrolments set subject = ? where code_hash = ?",
+            (grant.subject, code_hash(code)),
+        )
+        database.execute(
+            "insert or ignore into bindings values (?, ?, ?)",
+            (grant.study, grant.subject, record),
+        )
+        database.execute(
+            "insert into grants (digest, study, subject, record, nonce, body, signature, grade,"
+            " received_at, state) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                digest,
+                grant.study,
+                grant.subject,
+                record,
+                grant.nonce,
+                canonical.encode(grant.to_json()),
+                signature,
+                grade,
+                received_at,
+                State.WAITING,
+            ),
+        )
+        note_change(database, grant.study, record)
+
+    def last_change(self) -> int:
+        """Number of the newest change; never used twice, even after a crash."""
+        row = self.store.row("select max(seq) from changes")
+        return int(row[0] or 0) if row else 0
+
+    def changed_records(self, study: bytes, *, after: int) -> list[RecordNumber]:
+        """Whose permission may have changed here since that change number."""
+        rows = self.store.rows(
+            "select distinct record from changes where seq > ? and study = ?", (after, study)
+        )
+        return [RecordNumber(record) for (record,) in rows]
+
+
+def code_hash(code: bytes) -> bytes:
+    """What the vault keeps of an enrolment code."""
+    return canonical.tagged_hash("enrolment-code/v1", code)
+
+
+def note_change(database: sqlite3.Connection, study: bytes, record: RecordNumber) -> None:
+    """Tell whoever keeps a cohort that this patient's permission may have changed."""
+    database.execute("insert into changes (study, record) values (?, ?)", (study, record))
+
+
+def _kept(row: Sequence[Any]) -> KeptGrant:
+    _, digest, study, subject, record, body, signature, grade, received_at, state, reason, ended = (
+        row
+    )
+    return KeptGrant(
+        digest=digest,
+        study=study,
+        subject=subject,
+        record=RecordNumber(record),
+        grant=Grant.from_json(json.loads(body)),
+        signature=signature,
+        grade=grade,
+        received_at=received_at,
+        state=State(state),
+        reason=reason,
+        withdrawn_through=ended,
+    )
