@@ -1,0 +1,1340 @@
+"""Verify an evidence pack offline, years later, with nothing but Python 3.11 or later.
+
+    python verify.py PACK [--json] [--founding FILE] [--founding-sha256 HEX]
+
+This one file holds everything it needs (Ed25519, canonical JSON, Keccak-256, Merkle-Patricia
+proofs) and imports the standard library only, so an auditor can read all that a verdict rests on.
+It opens no connection and writes nothing. Exit status: 0 verified, 3 faults found, 2 wrong usage.
+Every fault has a stable code (``V001``...), the record it lies in and what is wrong
+(``docs/evidence_pack.md`` lists them). The sections follow one another from bytes to meaning:
+archive, JSON, signatures, ledger proofs, arithmetic, and the checks themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+EXIT_OK, EXIT_USAGE, EXIT_FAULTS = 0, 2, 3
+MAX_PACK_BYTES = 2**30
+MAX_RECORDS = 20_000
+_GARBAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
+"""What reading a record that is not what it should be can raise; reported as V003."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: a stable code, the record it lies in, and what is wrong."""
+
+    code: str
+    record: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was established, in words an auditor can quote."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on one pack; ``notes`` say what it does not establish."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
+
+
+Json = Any
+"""A parsed JSON value: what it is gets established where it is read."""
+
+
+class Broken(Exception):
+    """A check failed; carries the fault."""
+
+    def __init__(self, code: str, record: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = Fault(code, record, message)
+
+
+def _broken(code: str, record: str, message: str) -> NoReturn:
+    raise Broken(code, record, message)
+
+
+# --- The archive: a ZIP in the one form that its entries allow --------------------------------
+
+_LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(?:/[a-z0-9][a-z0-9_.-]*)*")
+_MIDNIGHT_1980 = 0x21 << 16  # the earliest moment a ZIP can state: packs carry no clock
+
+
+def write_archive(records: Mapping[str, bytes]) -> bytes:
+    """The bytes of a pack: entries sorted by name, stored, no dates, comments or extra fields.
+
+    One set of records has one archive, so the verifier rebuilds it and compares every byte.
+    """
+    body, directory = bytearray(), bytearray()
+    for name in sorted(records):
+        data, label = records[name], name.encode("ascii")
+        common = struct.pack(
+            "<HHHIIIIHH",
+            10, 0, 0, _MIDNIGHT_1980, zlib.crc32(data), len(data), len(data), len(label), 0,
+        )  # fmt: skip
+        directory += _CENTRAL + struct.pack("<H", 10) + common
+        directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + label
+        body += _LOCAL + common + label + data
+    end = struct.pack("<HHHHIIH", 0, 0, len(records), len(records), len(directory), len(body), 0)
+    return bytes(body + directory + _END + end)
+
+
+def read_archive(data: bytes) -> tuple[dict[str, bytes], list[Fault]]:
+    """The records of a pack and what is wrong with the archive itself.
+
+    Nothing is unpacked or sized by what the file claims: entries are slices of it.
+
+    Raises:
+        Broken: V001, it is not an archive of this form; V002, it is cut short.
+    """
+    records: dict[str, bytes] = {}
+    ends: list[tuple[int, str]] = []
+    at, last = 0, ""
+    while data[at : at + 4] == _LOCAL:
+        name, start, end = _local_entry(data, at)
+        if name <= last:
+            _broken("V001", name, "the record is out of order or there twice")
+        if len(records) >= MAX_RECORDS:
+            _broken("V001", name, f"more than {MAX_RECORDS} records")
+        records[name] = data[start:end]
+        ends.append((end, name))
+        at, last = end, name
+    if not records:
+        _broken("V001", "archive", "this is not an evidence pack")
+    rebuilt = write_archive(records)
+    if rebuilt == data:
+        return records, []
+    place = next(
+        (i for i, (a, b) in enumerate(zip(rebuilt, data, strict=False)) if a != b),
+        min(len(rebuilt), len(data)),
+    )
+    record = next((name for end, name in ends if place < end), "archive")
+    what = "was changed, or its archive entry was" if record != "archive" else "directory differs"
+    return records, [Fault("V001", record, f"{record} {what} (at byte {place} of the pack)")]
+
+
+def _local_entry(data: bytes, at: int) -> tuple[str, int, int]:
+    if len(data) < at + 30:
+        _broken("V002", "archive", "the pack is cut short inside an entry's head")
+    _, _, method, _, _, packed, size, label, extra = struct.unpack_from("<HHHIIIIHH", data, at + 4)
+    name = data[at + 30 : at + 30 + label].decode("ascii", "replace")
+    if label > 200 or not _NAME.fullmatch(name):
+        _broken("V001", "archive", f"the entry at byte {at} has no proper name")
+    if method != 0 or packed != size or extra != 0:
+        _broken("V001", name, "the record is compressed or carries extra fields")
+    start = at + 30 + label
+    if start + size > len(data):
+        _broken("V002", name, f"the record says {size} bytes, the pack ends before")
+    return name, start, start + size
+
+
+# --- Canonical JSON (RFC 8785) and signed documents -------------------------------------------
+
+_LARGEST_INTEGER = 2**53 - 1
+
+
+def canonical(value: Json) -> bytes:
+    """The one spelling of a JSON value (RFC 8785)."""
+    return "".join(_spell(value)).encode("utf-8")
+
+
+def _spell(value: Json) -> Iterator[str]:
+    if value is None or isinstance(value, bool | str):
+        yield json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, int):
+        if abs(value) > _LARGEST_INTEGER:
+            raise ValueError("an integer beyond 2^53")
+        yield str(value)
+    elif isinstance(value, float):
+        yield _spell_number(value)
+    elif isinstance(value, list):
+        yield "["
+        for index, item in enumerate(value):
+            yield "," if index else ""
+            yield from _spell(item)
+        yield "]"
+    elif isinstance(value, dict):
+        yield "{"
+        for index, key in enumerate(sorted(value, key=lambda name: name.encode("utf-16-be"))):
+            yield ("," if index else "") + json.dumps(key, ensure_ascii=False) + ":"
+            yield from _spell(value[key])
+        yield "}"
+    else:
+        raise TypeError("not a JSON value")
+
+
+def _spell_number(value: float) -> str:
+    """ECMAScript's Number-to-String: the shortest digits, in its choice of notation."""
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    exact = Decimal(repr(abs(value))).normalize().as_tuple()
+    digits = "".join(map(str, exact.digits))
+    point = len(digits) + int(exact.exponent)
+    if len(digits) <= point <= 21:
+        text = digits + "0" * (point - len(digits))
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + digits
+    else:
+        tail = "." + digits[1:] if len(digits) > 1 else ""
+        text = f"{digits[0]}{tail}e{point - 1:+d}"
+    return sign + text
+
+
+def parse(data: bytes) -> Json:
+    """Read JSON that must already be in its canonical spelling; anything else is a ValueError."""
+    value = json.loads(data.decode("utf-8"))
+    if canonical(value) != data:
+        raise ValueError("not in canonical form (RFC 8785)")
+    return value
+
+
+def tagged_hash(tag: str, *parts: bytes) -> bytes:
+    """SHA-256 over a domain tag and length-prefixed parts."""
+    state = hashlib.sha256()
+    for part in (f"twinward/{tag}".encode(), *parts):
+        state.update(len(part).to_bytes(8, "little") + part)
+    return state.digest()
+
+
+def pre_authentication_encoding(kind: str, message: bytes) -> bytes:
+    """The exact bytes that are signed for a message of this kind (DSSE v1)."""
+    tag = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(tag), tag, len(message), message)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON payload of a stated kind and the signatures it carries, by fingerprint."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    signatures: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, value: Json, kind: str) -> Document:
+        """Take a parsed value for a document of this kind; a ValueError if it is not one."""
+        if set(value) != {"kind", "payload", "signatures"} or value["kind"] != kind:
+            raise ValueError(f"not a signed `{kind}`")
+        signatures = {
+            _hex(s["by"], 32).hex(): _hex(s["signature"], 64) for s in value["signatures"]
+        }
+        well_formed = all(set(s) == {"by", "signature"} for s in value["signatures"])
+        if not well_formed or len(signatures) != len(value["signatures"]):
+            raise ValueError("malformed or repeated signatures")
+        return cls(kind, dict(value["payload"]), signatures)
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What every signature covers."""
+        return pre_authentication_encoding(self.kind, canonical(self.payload))
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that name the document whatever signatures it carries."""
+        return hashlib.sha256(self.signed_bytes).digest()
+
+    def is_signed_by(self, key: bytes) -> bool:
+        """Whether it carries a valid signature of this raw Ed25519 key."""
+        signature = self.signatures.get(hashlib.sha256(key).hexdigest())
+        return signature is not None and ed25519_verify(key, self.signed_bytes, signature)
+
+
+def _hex(text: Json, length: int | None = None) -> bytes:
+    """Lower-case hex of the stated length; Python's own reader is more forgiving than we are."""
+    if not isinstance(text, str) or not re.fullmatch(r"(?:[0-9a-f]{2})*", text):
+        raise ValueError("not lower-case hex")
+    data = bytes.fromhex(text)
+    if length is not None and len(data) != length:
+        raise ValueError(f"expected {length} bytes")
+    return data
+
+
+# --- Ed25519 (RFC 8032), extended coordinates (Hisil et al. 2008) -----------------------------
+
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _P) % _P
+_SQRT_MINUS_1 = pow(2, (_P - 1) // 4, _P)
+_Point = tuple[int, int, int, int]
+_NEUTRAL: _Point = (0, 1, 1, 0)
+
+
+def _add(a: _Point, b: _Point) -> _Point:
+    e_ = (a[1] - a[0]) * (b[1] - b[0]) % _P
+    f_ = (a[1] + a[0]) * (b[1] + b[0]) % _P
+    g_ = 2 * a[3] * b[3] * _D % _P
+    h_ = 2 * a[2] * b[2] % _P
+    e, f, g, h = f_ - e_, h_ - g_, h_ + g_, f_ + e_
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+def _decompress(encoded: bytes) -> _Point | None:
+    """The point of an encoding; None when it is off the curve or not canonically encoded."""
+    y = int.from_bytes(encoded, "little")
+    sign, y = y >> 255, y & ((1 << 255) - 1)
+    if y >= _P:
+        return None
+    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
+    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    if (v * x * x - u) % _P:
+        x = x * _SQRT_MINUS_1 % _P
+    if (v * x * x - u) % _P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return (x, y, 1, x * y % _P)
+
+
+def _compress(point: _Point) -> bytes:
+    inverse = pow(point[2], -1, _P)
+    x, y = point[0] * inverse % _P, point[1] * inverse % _P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def _is_small_order(point: _Point) -> bool:
+    for _ in range(3):
+        point = _add(point, point)
+    return point[0] == 0 and point[1] == point[2]
+
+
+@lru_cache(maxsize=256)
+def _comb(encoded: bytes) -> list[list[_Point]] | None:
+    """For one point, every digit of a scalar in base 16, so that a product is 64 additions.
+
+    A pack has few keys and many signatures: 5 ms once per key, then well under 1 ms a signature.
+    """
+    point = _decompress(encoded)
+    if point is None or _is_small_order(point):
+        return None
+    table = []
+    for _ in range(64):
+        row = [_NEUTRAL]
+        for _ in range(15):
+            row.append(_add(row[-1], point))
+        table.append(row)
+        point = _add(row[15], point)
+    return table
+
+
+def _times(scalar: int, table: list[list[_Point]], start: _Point) -> _Point:
+    for row in table:
+        if digit := scalar & 15:
+            start = _add(start, row[digit])
+        scalar >>= 4
+    return start
+
+
+_BASE = (4 * pow(5, -1, _P) % _P).to_bytes(32, "little")
+
+
+def ed25519_verify(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the signature is valid: RFC 8032 section 5.1.7, cofactorless and strict.
+
+    Refuses S >= L (malleable), keys off the curve, in non-canonical encoding or of small order.
+    R is compared as bytes, so a non-canonical R never matches.
+    """
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    scalar = int.from_bytes(signature[32:], "little")
+    table, base = _comb(key), _comb(_BASE)
+    if scalar >= _L or table is None or base is None:
+        return False
+    challenge = hashlib.sha512(signature[:32] + key + message).digest()
+    minus_k = _L - int.from_bytes(challenge, "little") % _L
+    return _compress(_times(minus_k, table, _times(scalar, base, _NEUTRAL))) == signature[:32]
+
+
+# --- Ethereum: Keccak-256, RLP, Merkle-Patricia proofs ----------------------------------------
+
+_ROUND_CONSTANTS = (
+    0x0000000000000001, 0x0000000000008082, 0x800000000000808A, 0x8000000080008000,
+    0x000000000000808B, 0x0000000080000001, 0x8000000080008081, 0x8000000000008009,
+    0x000000000000008A, 0x0000000000000088, 0x0000000080008009, 0x000000008000000A,
+    0x000000008000808B, 0x800000000000008B, 0x8000000000008089, 0x8000000000008003,
+    0x8000000000008002, 0x8000000000000080, 0x000000000000800A, 0x800000008000000A,
+    0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008,
+)  # fmt: skip
+_ROTATIONS = (
+    0, 1, 62, 28, 27, 36, 44, 6, 55, 20, 3, 10, 43, 25, 39, 41, 45, 15, 21, 8, 18, 2, 61, 56, 14,
+)  # fmt: skip
+_MASK64 = 2**64 - 1
+Rlp = Any
+"""Bytes, or a list of such."""
+
+
+def _keccak_f(a: list[int]) -> list[int]:
+    for constant in _ROUND_CONSTANTS:
+        c = [a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20] for x in range(5)]
+        d = [c[x - 1] ^ ((c[x - 4] << 1 | c[x - 4] >> 63) & _MASK64) for x in range(5)]
+        b = [0] * 25
+        for i in range(25):
+            lane, turn = a[i] ^ d[i % 5], _ROTATIONS[i]
+            x, y = i % 5, i // 5
+            b[y + 5 * ((2 * x + 3 * y) % 5)] = (lane << turn | lane >> (64 - turn)) & _MASK64
+        a = [b[i] ^ (~b[i - i % 5 + (i + 1) % 5] & b[i - i % 5 + (i + 2) % 5]) for i in range(25)]
+        a[0] ^= constant
+    return a
+
+
+def keccak256(data: bytes) -> bytes:
+    """Ethereum's hash: Keccak with the padding from before SHA-3 was standardised."""
+    short = 136 - len(data) % 136
+    padded = data + (b"\x81" if short == 1 else b"\x01" + bytes(short - 2) + b"\x80")
+    state = [0] * 25
+    for at in range(0, len(padded), 136):
+        for i, lane in enumerate(struct.unpack_from("<17Q", padded, at)):
+            state[i] ^= lane
+        state = _keccak_f(state)
+    return struct.pack("<4Q", *state[:4])
+
+
+def rlp_decode(data: bytes) -> Rlp:
+    """Bytes or nested lists of bytes; any other than the shortest encoding is a ValueError."""
+    item, end = _rlp_item(data, 0, 0)
+    if end != len(data):
+        raise ValueError("bytes after the RLP item")
+    return item
+
+
+def _rlp_item(data: bytes, at: int, depth: int) -> tuple[Rlp, int]:
+    first = data[at]
+    if depth > 20:
+        raise ValueError("RLP nested too deeply")
+    if first < 0x80:
+        return data[at : at + 1], at + 1
+    is_list = first >= 0xC0
+    short = first - (0xC0 if is_list else 0x80)
+    start = at + 1
+    if short > 55:
+        width = short - 55
+        length = int.from_bytes(data[start : start + width], "big")
+        if length <= 55 or data[start] == 0:
+            raise ValueError("RLP length is not the shortest")
+        start += width
+    else:
+        length = short
+    end = start + length
+    if end > len(data):
+        raise ValueError("RLP item is cut short")
+    if not is_list:
+        if length == 1 and data[start] < 0x80:
+            raise ValueError("RLP byte is not the shortest")
+        return data[start:end], end
+    items = []
+    while start < end:
+        item, start = _rlp_item(data, start, depth + 1)
+        items.append(item)
+    if start != end:
+        raise ValueError("RLP list is cut short")
+    return items, end
+
+
+def trie_value(root: bytes, key: bytes, proof: Sequence[bytes]) -> bytes | None:
+    """What a Merkle-Patricia trie with this root holds at ``keccak256(key)``; None if nothing.
+
+    Raises:
+        ValueError: The proof does not lead from the root to an answer.
+    """
+    path = [nibble for byte in keccak256(key) for nibble in (byte >> 4, byte & 15)]
+    left = list(proof)
+    node: Rlp = root
+    while True:
+        if isinstance(node, bytes):
+            if node == b"" or (node == root and root == _EMPTY_TRIE and not left):
+                return None
+            if not left or keccak256(left[0]) != node:
+                raise ValueError("the proof does not lead from the root")
+            node = rlp_decode(left.pop(0))
+        if len(node) == 17:
+            if not path:
+                return node[16] or None
+            node = node[path.pop(0)]
+        elif len(node) == 2:
+            leaf, rest = _compact_path(node[0])
+            if path[: len(rest)] != rest or (leaf and len(path) != len(rest)):
+                return None
+            if leaf:
+                return bytes(node[1])
+            path, node = path[len(rest) :], node[1]
+        else:
+            raise ValueError("not a trie node")
+
+
+_EMPTY_TRIE = keccak256(b"\x80")
+
+
+def _compact_path(data: bytes) -> tuple[bool, list[int]]:
+    nibbles = [nibble for byte in data for nibble in (byte >> 4, byte & 15)]
+    flag = nibbles[0]
+    if flag > 3 or (not flag & 1 and nibbles[1]):
+        raise ValueError("not a trie path")
+    return flag >= 2, nibbles[1 if flag & 1 else 2 :]
+
+
+def storage_value(state_root: bytes, contract: bytes, slot: bytes, proof: Mapping[str, Any]) -> int:
+    """A contract's storage word under a state root, from an ``eth_getProof`` answer (EIP-1186).
+
+    Raises:
+        ValueError: The proof does not hold.
+    """
+    account = trie_value(state_root, contract, [_0x(node) for node in proof["accountProof"]])
+    if account is None:
+        raise ValueError("there is no such contract in this state")
+    storage_root = rlp_decode(account)[2]
+    entry = next(e for e in proof["storageProof"] if int(e["key"], 16) == int.from_bytes(slot))
+    value = trie_value(storage_root, slot, [_0x(node) for node in entry["proof"]])
+    return 0 if value is None else int.from_bytes(rlp_decode(value))
+
+
+def _0x(text: str) -> bytes:
+    if text[:2] != "0x":
+        raise ValueError("expected 0x and hex")
+    return _hex(text[2:])
+
+
+# --- Arithmetic: the descent and the price in privacy, in plain IEEE 754 doubles ---------------
+
+
+def take_step(plan: Mapping[str, Any], weights: list[float], words: Sequence[int]) -> list[float]:
+    """One update; the same operations in the same order as every hospital did them."""
+    rate, grid = float(plan["learning_rate"]) / plan["divisor"], float(plan["grid"])
+    return [w - rate * (float(s) * grid) for w, s in zip(weights, words, strict=True)]
+
+
+def released_weights(plan: Mapping[str, Any], iterates: Sequence[list[float]]) -> list[float]:
+    """The mean of the last iterates, added in order."""
+    tail = iterates[-plan["averaged_steps"] :]
+    total = [0.0] * len(tail[0])
+    for weights in tail:
+        total = [t + w for t, w in zip(total, weights, strict=True)]
+    return [t / float(len(tail)) for t in total]
+
+
+def delta_of(mu: float, epsilon: float) -> float:
+    """What mu-GDP means at this epsilon (Dong, Roth, Su 2022, corollary 2.13)."""
+    low, high = epsilon / mu - mu / 2, epsilon / mu + mu / 2
+    beyond = math.erfc(high / math.sqrt(2)) / 2
+    return math.erfc(low / math.sqrt(2)) / 2 - (math.exp(epsilon) * beyond if beyond else 0.0)
+
+
+def mu_of(epsilon: float, delta: float) -> float:
+    """The mu whose guarantee is exactly (epsilon, delta)."""
+    return _solve(lambda mu: delta_of(mu, epsilon) > delta, 1e-6, 100.0)
+
+
+def epsilon_of(mu: float, delta: float) -> float:
+    """The epsilon of mu-GDP at this delta."""
+    return _solve(lambda epsilon: delta_of(mu, epsilon) <= delta, 0.0, 700.0)
+
+
+def _solve(holds: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def colluders(members: int) -> int:
+    """How many members are assumed to pool what they know: 1 up to four, a third above."""
+    return 1 if members <= 4 else -(-members // 3)
+
+
+def privacy_statement(
+    plan: Mapping[str, Any], *, member_counts: Sequence[int], charged: Mapping[str, int]
+) -> dict[str, Any]:
+    """The numbers of a model card's privacy statement; the card is made and checked by this.
+
+    Args:
+        plan: The payload of the plan.
+        member_counts: |U| of every epoch of the run.
+        charged: Attempts charged to each hospital.
+    """
+    attempts = plan["steps"] + plan["spare_attempts"]
+    epsilon, delta = float(plan["epsilon"]), float(plan["delta"])
+    mu = mu_of(epsilon, delta)
+
+    def seen_by(knows: Callable[[int], int]) -> dict[str, float]:
+        # The summed noise is spread over |U| - c; who knows k shares of it faces |U| - k.
+        worst = max((n - colluders(n)) / (n - knows(n)) for n in member_counts)
+        return {"mu": mu * math.sqrt(worst), "epsilon": epsilon_of(mu * math.sqrt(worst), delta)}
+
+    return {
+        "unit": "a patient at one hospital",
+        "adjacency": "zero-out",
+        "epsilon": epsilon,
+        "delta": delta,
+        "mu": mu,
+        "noise_multiplier": math.sqrt(attempts) / mu,
+        "max_grad_norm": plan["max_grad_norm"],
+        "grid": plan["grid"],
+        "word_bits": plan["word_bits"],
+        "steps": plan["steps"],
+        "spare_attempts": plan["spare_attempts"],
+        "attempts_charged": dict(charged),
+        "fewest_members": min(member_counts),
+        "fewest_honest_shares": min(n - colluders(n) for n in member_counts),
+        "adversaries": {
+            "public": seen_by(lambda _: 0),
+            "one_other_hospital": seen_by(lambda _: 1),
+            "coordinator_with_colluders": seen_by(colluders),
+        },
+        "patient_at_hospitals": {
+            str(m): {"mu": m * mu, "epsilon": epsilon_of(m * mu, delta)} for m in (1, 2)
+        },
+        # Rounding to the grid adds less than 2^-1000 to delta at 2^10 grid steps of noise or more.
+        "rounding_delta_log2": -1000,
+    }
+
+
+def same_statement(stated: Json, recomputed: Json) -> bool:
+    """Equal, with numbers to one part in a million: ``erfc`` differs between machines."""
+    if isinstance(recomputed, dict):
+        return (
+            isinstance(stated, dict)
+            and set(stated) == set(recomputed)
+            and all(same_statement(stated[key], value) for key, value in recomputed.items())
+        )
+    if isinstance(recomputed, float) and isinstance(stated, int | float):
+        return math.isclose(stated, recomputed, rel_tol=1e-6)
+    return type(stated) is type(recomputed) and bool(stated == recomputed)
+
+
+# --- Secure sum: signed heads of fixed width, words modulo 2^bits -----------------------------
+
+_MAGIC = b"TWSUMA\x01"
+_COMMON = (("run", "32s"), ("plan", "32s"), ("epoch", "I"))
+_HEADS: Mapping[str, tuple[int, tuple[tuple[str, str], ...]]] = {
+    "offer": (2, (("roster", "32s"), ("history", "32s"), ("step", "I"), ("steps", "I"),
+                  ("members", "I"), ("attempts_left", "I"), ("dimension", "I"),
+                  ("word_bits", "I"))),
+    "advertise": (3, (("sender", "32s"), ("roster", "32s"), ("key", "32s"), ("nonce", "32s"))),
+    "roster": (4, (("roster", "32s"), ("setup", "32s"))),
+    "masked": (5, (("sender", "32s"), ("setup", "32s"), ("history", "32s"), ("consent", "32s"),
+                   ("vector", "32s"), ("step", "I"))),
+    "sum": (6, (("setup", "32s"), ("history", "32s"), ("total", "32s"), ("heads", "32s"),
+                ("step", "I"), ("then", "I"))),
+    "close": (8, (("sender", "32s"), ("setup", "32s"), ("history", "32s"), ("model", "32s"),
+                  ("steps", "I"), ("attempts", "I"))),
+}  # fmt: skip
+
+
+def read_head(name: str, head: bytes) -> dict[str, Any]:
+    """The fields of a head; a ValueError if it is not one of this kind."""
+    kind, own = _HEADS[name]
+    layout = struct.Struct("<7sB" + "".join(width for _, width in _COMMON + own))
+    if len(head) != layout.size or head[:8] != _MAGIC + bytes([kind]):
+        raise ValueError(f"not a {name} head")
+    values = layout.unpack(head)[2:]
+    return {field: value for (field, _), value in zip(_COMMON + own, values, strict=True)}
+
+
+def sum_of_vectors(vectors: Sequence[bytes], bits: int) -> bytes:
+    """The masked vectors added word by word modulo 2^bits: where all are there, masks cancel."""
+    letter, mask = {32: "I", 64: "Q"}[bits], 2**bits - 1
+    columns = zip(
+        *(struct.unpack(f"<{len(v) * 8 // bits}{letter}", v) for v in vectors), strict=True
+    )
+    words = [sum(column) & mask for column in columns]
+    return struct.pack(f"<{len(words)}{letter}", *words)
+
+
+def signed_words(total: bytes, bits: int) -> tuple[list[int], bool]:
+    """The integers of a sum, and whether its 128 guard bits came out zero."""
+    words = struct.unpack(
+        f"<{(len(total) - 16) * 8 // bits}{'i' if bits == 32 else 'q'}", total[:-16]
+    )
+    return list(words), not any(total[-16:])
+
+
+def history_next(
+    history: bytes, epoch: int, step: int, members: Sequence[bytes], words: Sequence[int]
+) -> bytes:
+    """The running hash of a run, over the integer sums."""
+    return tagged_hash(
+        "secsum-a/step/v1",
+        history,
+        epoch.to_bytes(4, "little"),
+        step.to_bytes(4, "little"),
+        b"".join(sorted(members)),
+        struct.pack(f"<{len(words)}q", *words),
+    )
+
+
+def read_safetensors(data: bytes) -> list[float]:
+    """The one float64 vector ``weights`` of a safetensors file that holds nothing else."""
+    length = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + length].decode("utf-8"))
+    body = data[8 + length :]
+    tensor = head.pop("weights")
+    head.pop("__metadata__", None)
+    count = len(body) // 8
+    expected = {"dtype": "F64", "shape": [count], "data_offsets": [0, len(body)]}
+    if head or tensor != expected or len(body) != 8 * count:
+        raise ValueError("not one float64 vector named `weights`")
+    return list(struct.unpack(f"<{count}d", body))
+
+
+# --- The checks, in the order in which trust is built up ---------------------------------------
+
+NOT_SHOWN = (
+    "that hospitals computed honestly, on consenting patients only: nobody can from outside",
+    "trusted time, or that the ledger's operator left nothing out: 1 operator, 0 witnesses",
+)
+"""What no pack of this version establishes; part of every report."""
+
+
+@dataclass(slots=True)
+class _Pack:
+    """The records, and which of them was read last: that is where garbage is reported."""
+
+    records: Mapping[str, bytes]
+    at: str = "archive"
+
+    def raw(self, name: str) -> bytes:
+        self.at = name
+        if name not in self.records:
+            _broken("V011", name, "the record is missing")
+        return self.records[name]
+
+    def json(self, name: str) -> Json:
+        return parse(self.raw(name))
+
+    def document(self, name: str, kind: str) -> Document:
+        return Document.of(self.json(name), kind)
+
+    def under(self, folder: str) -> list[str]:
+        return [name for name in sorted(self.records) if name.startswith(folder)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    org: str
+    role: str
+    key: bytes
+    account: bytes
+
+    @property
+    def fingerprint(self) -> bytes:
+        return hashlib.sha256(self.key).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """Who is who, from a founding file whose every signature was checked."""
+
+    members: Mapping[bytes, _Member]
+    coordinator: _Member
+    genesis: str
+    contracts: Mapping[str, bytes]
+
+    def hospitals(self, orgs: Sequence[str]) -> dict[bytes, _Member]:
+        return {f: m for f, m in self.members.items() if m.role == "hospital" and m.org in orgs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What was agreed before anything was computed."""
+
+    id: bytes
+    plan: Mapping[str, Any]
+    plan_digest: bytes
+
+    @property
+    def attempts(self) -> int:
+        return int(self.plan["steps"] + self.plan["spare_attempts"])
+
+    @property
+    def largest_sum(self) -> float:
+        """Public range of a coordinate of a sum, in grid steps; as in ``twinward.plan``."""
+        plan = self.plan
+        norm = float(plan["max_grad_norm"])
+        sigma = math.sqrt(self.attempts) / mu_of(plan["epsilon"], plan["delta"])
+        patients = len(plan["sites"]) * plan["max_patients_per_hospital"] * norm
+        return float((patients + 24 * sigma * norm) / plan["grid"] * (1 + 1e-6) + 1)
+
+
+@dataclass(slots=True)
+class _Transcript:
+    """How far re-adding has come; at the end, what the run must have released."""
+
+    history: bytes
+    weights: list[float]
+    iterates: list[list[float]] = field(default_factory=list)
+    member_counts: list[int] = field(default_factory=list)
+    sent: dict[bytes, int] = field(default_factory=dict)
+    consent_heads: set[bytes] = field(default_factory=set)
+    members: tuple[bytes, ...] = ()
+    setup: bytes = b""
+    dead: int = 0
+
+    @property
+    def step(self) -> int:
+        return len(self.iterates)
+
+
+def verify(
+    path: Path | str, *, founding: bytes | None = None, founding_sha256: str | None = None
+) -> Report:
+    """Check everything that a pack can show.
+
+    Args:
+        path: The pack, one file.
+        founding: The auditor's own copy of the founding file; the pack's must equal it.
+        founding_sha256: SHA-256 of that file in hex, where only the hash is at hand.
+
+    Returns:
+        A report; never an exception, whatever the file holds.
+    """
+    try:
+        return _Audit(_read(Path(path)), founding=founding, founding_sha256=founding_sha256).run()
+    except Broken as broken:
+        return Report(False, (), (broken.fault,), NOT_SHOWN)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            _broken("V004", "archive", f"{path} is not a file")
+        if path.stat().st_size > MAX_PACK_BYTES:
+            _broken("V004", "archive", f"larger than {MAX_PACK_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Broken("V004", "archive", f"cannot be read: {error.strerror}") from error
+
+
+class _Audit:
+    """One verification: stages that each stand on the last one."""
+
+    def __init__(self, data: bytes, *, founding: bytes | None, founding_sha256: str | None) -> None:
+        records, self.faults = read_archive(data)
+        self.pack = _Pack(records)
+        self.pins = (founding, founding_sha256)
+        self.checks: list[Check] = []
+        self.notes: list[str] = list(NOT_SHOWN)
+
+    def run(self) -> Report:
+        """All stages; after a fault nothing that would stand on it is reported as established."""
+        try:
+            self._stages()
+        except Broken as broken:
+            self.faults.append(broken.fault)
+        except _GARBAGE as error:
+            what = f"cannot be read ({type(error).__name__}: {str(error)[:120]})"
+            self.faults.append(Fault("V003", self.pack.at, what))
+        if self.faults:
+            self.notes.insert(0, "checks after the first fault were not made")
+        return Report(not self.faults, tuple(self.checks), tuple(self.faults), tuple(self.notes))
+
+    def _stages(self) -> None:
+        manifest = self._manifest()
+        if self.faults:
+            return
+        network = self._founding()
+        self._coordinator_signed(manifest, network, "manifest.json", "V010")
+        count = len(self.pack.records)
+        self._passed("manifest", f"{count} records, all as the coordinator signed them")
+        run = self._plan(network, manifest)
+        transcript = self._transcript(network, run)
+        weights = released_weights(run.plan, transcript.iterates)
+        charged = self._closings(network, run, transcript, weights)
+        release = self._release(network, run, transcript, weights)
+        self._card(run, transcript, weights, charged)
+        self._ledger(network, run, transcript, release)
+
+    def _passed(self, name: str, detail: str) -> None:
+        self.checks.append(Check(name, detail))
+
+    def _coordinator_signed(
+        self, document: Document, network: _Network, record: str, code: str
+    ) -> None:
+        if not document.is_signed_by(network.coordinator.key):
+            _broken(code, record, "the coordinator's signature is missing or does not fit")
+
+    def _head(self, name: str, signed: str, signer: _Member, code: str) -> dict[str, Any]:
+        """The fields of a head, if this member signed exactly its bytes."""
+        blob = _hex(signed)
+        head, signature = blob[:-64], blob[-64:]
+        message = pre_authentication_encoding(f"twinward/secsum-a/{name}/v1", head)
+        if not ed25519_verify(signer.key, message, signature):
+            _broken(code, self.pack.at, f"the signature of {signer.org} on a `{name}` does not fit")
+        return read_head(name, head)
+
+    # Integrity: every byte is one that the coordinator signed for.
+
+    def _manifest(self) -> Document:
+        manifest = self.pack.document("manifest.json", "twinward/pack/v1")
+        listed = manifest.payload["records"]
+        present = set(self.pack.records) - {"manifest.json"}
+        for name in sorted(present | set(listed)):
+            if name not in present:
+                self.faults.append(Fault("V011", name, "the record is missing"))
+            elif name not in listed:
+                self.faults.append(Fault("V012", name, "the record is not in the manifest"))
+            elif hashlib.sha256(self.pack.records[name]).hexdigest() != listed[name]:
+                self.faults.append(
+                    Fault("V013", name, f"{name} is not the record that the manifest lists")
+                )
+        return manifest
+
+    # Identities: all lead back to the founding file.
+
+    def _founding(self) -> _Network:
+        data, (own, digest) = self.pack.raw("founding.json"), self.pins
+        found = hashlib.sha256(data).hexdigest()
+        if (own is not None and own != data) or (digest is not None and digest.lower() != found):
+            _broken("V022", "founding.json", "not the founding file that you hold")
+        if own is None and digest is None:
+            self.notes.append(
+                "who the members are is taken from the pack's own founding file, SHA-256 "
+                f"{found}: compare it with a copy you trust, or use --founding"
+            )
+        document = self.pack.document("founding.json", "twinward/founding/v1")
+        members = [_founding_member(entry) for entry in document.payload["members"]]
+        for member in members:
+            if not document.is_signed_by(member.key):
+                _broken("V020", "founding.json", f"the signature of {member.org} does not fit")
+        roles = sorted(member.role for member in members)
+        distinct = all(
+            len({getattr(member, name) for member in members}) == len(members)
+            for name in ("org", "key", "account")
+        )
+        if roles[:1] != ["coordinator"] or set(roles[1:]) != {"hospital"} or not distinct:
+            _broken("V021", "founding.json", "not one coordinator and distinct hospitals")
+        chain = document.payload["chain"]
+        network = _Network(
+            members={member.fingerprint: member for member in members},
+            coordinator=next(m for m in members if m.role == "coordinator"),
+            genesis=_hex(chain["genesis_hash"], 32).hex(),
+            contracts={name: _0x(address) for name, address in chain["contracts"].items()},
+        )
+        pinned = "your copy" if self.notes == list(NOT_SHOWN) else "not pinned"
+        self._passed("founding", f"{len(members)} members, signed by every one ({pinned})")
+        return network
+
+    # What was agreed.
+
+    def _plan(self, network: _Network, manifest: Document) -> _Run:
+        document = self.pack.document("plan.json", "twinward/plan/v1")
+        self._coordinator_signed(document, network, "plan.json", "V030")
+        plan = document.payload
+        sound = (
+            plan["network"] == network.genesis
+            and plan["grid"] == plan["max_grad_norm"] / 65536
+            and 1 <= plan["averaged_steps"] <= plan["steps"]
+            and len(network.hospitals(plan["sites"])) == len(plan["sites"]) >= 3
+            and plan["word_bits"] in {32, 64}
+        )
+        if not sound:
+            _broken("V031", "plan.json", "of another network, or its numbers contradict each other")
+        order = self.pack.document("run.json", "twinward/run/v1")
+        self._coordinator_signed(order, network, "run.json", "V032")
+        run = _Run(_hex(order.payload["run"], 32), plan, document.digest)
+        for record, payload in (("run.json", order.payload), ("manifest.json", manifest.payload)):
+            if (payload["run"], payload["plan"]) != (run.id.hex(), run.plan_digest.hex()):
+                _broken("V033", record, "it is of another run or plan")
+        self._passed(
+            "plan",
+            f"{plan['study']}, {plan['model']}: epsilon {plan['epsilon']}, delta {plan['delta']}, "
+            f"{plan['steps']} steps and {plan['spare_attempts']} spare attempts",
+        )
+        return run
+
+    # The masked vectors, added again.
+
+    def _transcript(self, network: _Network, run: _Run) -> _Transcript:
+        transcript = _Transcript(
+            history=tagged_hash("secsum-a/start/v1", run.id, run.plan_digest),
+            weights=[float(weight) for weight in run.plan["start_weights"]],
+        )
+        last = 0
+        attempts = {name: name[9:13] for name in self.pack.under("attempts/")}
+        epochs = self.pack.under("epochs/")
+        for name in epochs:
+            number = int(name[7:11])
+            if name != f"epochs/{number:04d}.json" or number <= last:
+                _broken("V040", name, "not the name of an epoch")
+            last = number
+            mine = [attempt for attempt, epoch in attempts.items() if epoch == name[7:11]]
+            self._epoch(network, run, transcript, name, mine)
+        stray = set(attempts.values()) - {name[7:11] for name in epochs}
+        if stray:
+            _broken("V040", f"epochs/{min(stray)}.json", "the epoch of an attempt is missing")
+        if transcript.step != run.plan["steps"]:
+            where = self.pack.under("attempts/")[-1:] or ["attempts"]
+            what = f"the run ends after {transcript.step} of {run.plan['steps']} steps"
+            _broken("V056", where[0], what)
+        vectors = sum(transcript.sent.values())
+        self._passed(
+            "sums",
+            f"{transcript.step} sums re-added from {vectors} signed masked vectors in "
+            f"{len(epochs)} epochs; {transcript.dead} attempts came to nothing",
+        )
+        return transcript
+
+    def _epoch(
+        self, network: _Network, run: _Run, state: _Transcript, name: str, attempts: list[str]
+    ) -> None:
+        record = self.pack.json(name)
+        number = int(name[7:11])
+        members = tuple(_hex(member, 32) for member in record["members"])
+        allowed = network.hospitals(run.plan["sites"])
+        count = len(members)
+        if list(members) != sorted(set(members)) or not set(members) <= set(allowed):
+            _broken("V040", name, "its members are not distinct hospitals of the plan")
+        if not 3 <= count <= 64 or count - colluders(count) < 2:
+            _broken("V040", name, f"{count} members cannot hide one another")
+        offer = self._head("offer", record["offer"], network.coordinator, "V041")
+        roster = tagged_hash("secsum-a/roster/v1", b"".join(members))
+        place = {"run": run.id, "plan": run.plan_digest, "epoch": number}
+        expected = {
+            **place, "roster": roster, "history": state.history, "step": state.step + 1,
+            "steps": run.plan["steps"], "members": count,
+            "dimension": len(state.weights), "word_bits": run.plan["word_bits"],
+        }  # fmt: skip
+        self._agrees(offer, expected, "V042", "the offer")
+        if offer["attempts_left"] > run.attempts:
+            _broken("V042", name, "the offer claims more attempts than the plan has")
+        if record["roster"] is None:
+            if attempts:
+                _broken("V042", attempts[0], "vectors of an epoch that never began")
+            return
+        keys = []
+        for member, advert in zip(members, record["adverts"], strict=True):
+            head = self._head("advertise", advert, allowed[member], "V041")
+            self._agrees(head, {**place, "sender": member, "roster": roster}, "V042", "an advert")
+            keys.append(head["key"])
+        if len(set(keys)) != count:
+            _broken("V042", name, "two members announced the same key")
+        heads = [_hex(blob)[:-64] for blob in (record["offer"], *record["adverts"])]
+        setup = tagged_hash("secsum-a/setup/v1", *heads)
+        head = self._head("roster", record["roster"], network.coordinator, "V041")
+        self._agrees(head, {**place, "roster": roster, "setup": setup}, "V042", "the roster")
+        state.member_counts.append(count)
+        state.members, state.setup = members, setup
+        for index, attempt in enumerate(attempts):
+            if not self._attempt(network, run, state, attempt, place) and attempts[index + 1 :]:
+                _broken("V056", attempt, "the epoch went on after an attempt without a sum")
+
+    def _agrees(
+        self, head: Mapping[str, Any], expected: Mapping[str, Any], code: str, what: str
+    ) -> None:
+        wrong = [field for field, value in expected.items() if head[field] != value]
+        if wrong:
+            _broken(code, self.pack.at, f"{what} disagrees with the rest in `{wrong[0]}`")
+
+    def _attempt(
+        self, network: _Network, run: _Run, state: _Transcript, name: str, place: dict[str, Any]
+    ) -> bool:
+        """One attempt: every vector is as signed, and together they are the sum if there is one."""
+        record = self.pack.json(name)
+        step = state.step + 1
+        if name != f"attempts/{place['epoch']:04d}-{step:05d}.json":
+            _broken("V056", name, f"step {step} was expected here")
+        now = {**place, "setup": state.setup, "history": state.history, "step": step}
+        vectors = [self._masked(network, state, entry, now) for entry in record["masked"]]
+        senders = [_hex(e["signed"])[_SENDER] for e in record["masked"]]
+        if senders != sorted(set(senders)):
+            _broken("V052", name, "a member sent twice, or the vectors are out of order")
+        if record["sum"] is None:
+            state.dead += 1
+            return False
+        if tuple(senders) != state.members:
+            _broken("V052", name, "the sum is not over exactly the members of the epoch")
+        total, bits = _hex(record["sum"]["words"]), run.plan["word_bits"]
+        if sum_of_vectors(vectors, bits) != total:
+            _broken("V053", name, "the masked vectors do not add up to the sum")
+        blobs = [_hex(entry["signed"]) for entry in record["masked"]]
+        head = self._head("sum", record["sum"]["signed"], network.coordinator, "V055")
+        expected = {
+            **now,
+            "total": tagged_hash("secsum-a/total/v1", total),
+            "heads": tagged_hash("secsum-a/heads/v1", *blobs),
+        }
+        self._agrees(head, expected, "V055", "the sum")
+        words, guarded = signed_words(total, bits)
+        if not guarded or max(map(abs, words)) > run.largest_sum:
+            _broken("V054", name, "masks did not cancel: guard words not zero, or out of range")
+        state.history = history_next(state.history, place["epoch"], step, state.members, words)
+        state.weights = take_step(run.plan, state.weights, words)
+        state.iterates.append(state.weights)
+        return True
+
+    def _masked(
+        self, network: _Network, state: _Transcript, entry: Json, now: Mapping[str, Any]
+    ) -> bytes:
+        sender = _hex(entry["signed"])[_SENDER]
+        if sender not in state.members:
+            _broken("V052", self.pack.at, "a vector of someone outside the epoch")
+        head = self._head("masked", entry["signed"], network.members[sender], "V050")
+        self._agrees(head, now, "V052", f"a vector of {network.members[sender].org}")
+        vector = _hex(entry["vector"])
+        if tagged_hash("secsum-a/vector/v1", vector) != head["vector"]:
+            who = network.members[sender].org
+            _broken("V051", self.pack.at, f"the vector is not the one that {who} signed")
+        state.sent[sender] = state.sent.get(sender, 0) + 1
+        state.consent_heads.add(head["consent"])
+        return vector
+
+    # What came out.
+
+    def _closings(
+        self, network: _Network, run: _Run, state: _Transcript, weights: list[float]
+    ) -> dict[str, int]:
+        """Attempts charged to each hospital, as it signed them (all of them if it was lost)."""
+        closes = self.pack.json("closings.json")["closes"]
+        charged = {
+            member.org: run.attempts if f in state.sent else 0
+            for f, member in network.hospitals(run.plan["sites"]).items()
+        }
+        if [_hex(blob)[_SENDER] for blob in closes] != list(state.members):
+            _broken("V060", "closings.json", "not signed by every member of the last epoch")
+        expected = {
+            "run": run.id, "plan": run.plan_digest, "setup": state.setup, "steps": state.step,
+            "history": state.history, "model": _weights_digest(weights),
+        }  # fmt: skip
+        for member, blob in zip(state.members, closes, strict=True):
+            head = self._head("close", blob, network.members[member], "V060")
+            who = network.members[member].org
+            self._agrees(head, expected, "V061", f"the closing of {who}")
+            if not state.sent.get(member, 0) <= head["attempts"] <= run.attempts:
+                _broken("V062", "closings.json", f"{who} was charged {head['attempts']} attempts")
+            charged[who] = head["attempts"]
+        self._passed(
+            "closings",
+            f"all {len(closes)} members of the last epoch signed this model; at most "
+            f"{max(charged.values())} of {run.attempts} attempts charged",
+        )
+        return charged
+
+    def _release(
+        self, network: _Network, run: _Run, state: _Transcript, weights: list[float]
+    ) -> Document:
+        stored = read_safetensors(self.pack.raw("model.safetensors"))
+        if struct.pack(f"<{len(stored)}d", *stored) != struct.pack(f"<{len(weights)}d", *weights):
+            _broken("V070", "model.safetensors", "the weights are not those that the sums give")
+        release = self.pack.document("release.json", "twinward/release/v1")
+        self._coordinator_signed(release, network, "release.json", "V071")
+        payload = release.payload
+        expected = {
+            "run": run.id.hex(), "plan": run.plan_digest.hex(), "study": run.plan["study"],
+            "model": run.plan["model"], "weights": _weights_digest(weights).hex(),
+            "history": state.history.hex(),
+        }  # fmt: skip
+        self._agrees(payload, expected, "V071", "the release")
+        if set(payload["records"]) != {"model.safetensors", "card.json", "card.md"}:
+            _broken("V071", "release.json", "not a release of model and card")
+        for name, digest in payload["records"].items():
+            if hashlib.sha256(self.pack.raw(name)).hexdigest() != digest:
+                _broken("V071", name, "not the record that the release names")
+        self._passed("model", f"{len(weights)} weights recomputed from the sums, bit for bit")
+        return release
+
+    def _card(
+        self, run: _Run, state: _Transcript, weights: list[float], charged: dict[str, int]
+    ) -> None:
+        card = self.pack.json("card.json")
+        expected = {
+            "run": run.id.hex(), "plan": run.plan_digest.hex(), "study": run.plan["study"],
+            "model": run.plan["model"], "weights": _weights_digest(weights).hex(),
+        }  # fmt: skip
+        self._agrees(card, expected, "V080", "the card")
+        statement = privacy_statement(run.plan, member_counts=state.member_counts, charged=charged)
+        wrong = [
+            key for key in statement if not same_statement(card["privacy"].get(key), statement[key])
+        ]
+        if wrong or set(card["privacy"]) != set(statement):
+            what = f"`{wrong[0]}` is not what plan and transcript give" if wrong else "has more"
+            _broken("V081", "card.json", f"the privacy statement: {what}")
+        self._passed(
+            "card",
+            f"privacy statement recomputed: mu {statement['mu']:.4f}, noise multiplier "
+            f"{statement['noise_multiplier']:.2f}, worst honest shares "
+            f"{statement['fewest_honest_shares']}",
+        )
+
+    # What stands on the ledger.
+
+    def _ledger(self, network: _Network, run: _Run, state: _Transcript, release: Document) -> None:
+        record = self.pack.json("ledger.json")
+        if not record["blocks"]:
+            self.notes.append("the pack holds no ledger proofs: reservations were not checked")
+            return
+        roots = dict(self._block(network, block) for block in record["blocks"])
+        reserved: set[bytes] = set()
+        recorded = False
+        for proof in record["proofs"]:
+            root, claim = roots[proof["block"]], proof["claim"]
+            if claim == "reservation":
+                reserved.add(self._reservation(network, run, root, proof))
+            elif claim == "record":
+                self._recorded(network, release, root, proof)
+                recorded = True
+            elif claim == "consent_head":
+                self._consent_head(network, state, root, proof)
+            else:
+                _broken("V091", "ledger.json", f"an unknown claim `{str(claim)[:40]}`")
+        lacking = [network.members[f].org for f in sorted(set(state.sent) - reserved)]
+        if lacking:
+            _broken("V092", "ledger.json", f"no reservation of {lacking[0]} is proved")
+        if not recorded:
+            _broken("V093", "ledger.json", "the release is not proved to be on the ledger")
+        self._passed(
+            "ledger",
+            f"{len(reserved)} reservations and the release proved under block {max(roots)}, "
+            "signed by the coordinator",
+        )
+
+    def _block(self, network: _Network, block: Json) -> tuple[int, bytes]:
+        tip = Document.of(block["tip"], "twinward/tip/v1")
+        self._coordinator_signed(tip, network, "ledger.json", "V090")
+        raw = _0x(block["header"])
+        header = rlp_decode(raw)
+        number, time = int.from_bytes(header[8]), int.from_bytes(header[11])
+        said = tip.payload
+        fits = _hash32(said["hash"]) == keccak256(raw) and said["number"] == number
+        if not fits or said["time"] != time or _hash32(said["genesis"]).hex() != network.genesis:
+            _broken("V090", "ledger.json", f"the header of block {number} is not the signed one")
+        return number, bytes(header[3])
+
+    def _word(self, network: _Network, contract: str, root: bytes, slot: int, proof: Json) -> int:
+        try:
+            key = (slot % 2**256).to_bytes(32)
+            return storage_value(root, network.contracts[contract], key, proof["proof"])
+        except (*_GARBAGE, StopIteration) as error:
+            what = f"the proof of a {proof['claim']} does not hold: {error}"
+            raise Broken("V091", "ledger.json", what) from error
+
+    def _reservation(self, network: _Network, run: _Run, root: bytes, proof: Json) -> bytes:
+        hospital = next(m for m in network.members.values() if m.org == proof["org"])
+        inner = keccak256(hospital.account.rjust(32, b"\0") + (3).to_bytes(32))
+        slot = int.from_bytes(keccak256(run.id + inner))
+        plan = self._word(network, "provenance", root, slot, proof)
+        micro = self._word(network, "provenance", root, slot + 1, proof)
+        needed = mu_of(run.plan["epsilon"], run.plan["delta"]) ** 2 * 1e6
+        if plan != int.from_bytes(run.plan_digest) or micro < needed * (1 - 1e-6):
+            what = f"{hospital.org} did not reserve the whole price of this run"
+            _broken("V092", "ledger.json", what)
+        return hospital.fingerprint
+
+    def _recorded(self, network: _Network, release: Document, root: bytes, proof: Json) -> None:
+        slot = int.from_bytes(keccak256(release.digest + bytes(32)))
+        word = self._word(network, "provenance", root, slot, proof)
+        kind, by = word & 0xFF, (word >> 8 & (1 << 160) - 1).to_bytes(20)
+        if kind != 5 or by != network.coordinator.account:
+            _broken("V093", "ledger.json", "the ledger does not hold this release as a model")
+
+    def _consent_head(
+        self, network: _Network, state: _Transcript, root: bytes, proof: Json
+    ) -> None:
+        head = self._word(network, "consent", root, 0, proof).to_bytes(32)
+        used = "is" if head in state.consent_heads else "is not"
+        self._passed(
+            "consents",
+            f"the record of consents at block {proof['block']} is proved; it {used} one that "
+            f"cohorts were chosen by ({len(state.consent_heads)} in all)",
+        )
+
+
+_SENDER = slice(8 + 68, 8 + 68 + 32)
+"""Where a node's head names its sender: after the magic and the run, plan and epoch."""
+
+
+def _weights_digest(weights: Sequence[float]) -> bytes:
+    return tagged_hash("weights/v1", struct.pack(f"<{len(weights)}d", *weights))
+
+
+def _hash32(text: str) -> bytes:
+    return _hex(text.removeprefix("0x"), 32)
+
+
+def _founding_member(entry: Json) -> _Member:
+    keys = Document.of(entry["keys"], "twinward/keys/v1")
+    claims = keys.payload
+    key, account = _hex(claims["identity"], 32), _0x(claims["ledger_account"].lower())
+    if not keys.is_signed_by(key):
+        _broken("V020", "founding.json", f"{claims['org']} did not sign for its own keys")
+    if len(account) != 20:
+        raise ValueError("a ledger account has 20 bytes")
+    return _Member(str(claims["org"]), str(claims["role"]), key, account)
+
+
+# --- The command ------------------------------------------------------------------------------
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report for machines."""
+    return {
+        "schema": "twinward/verify/v1",
+        "ok": report.ok,
+        "checks": [{"name": c.name, "detail": c.detail} for c in report.checks],
+        "faults": [
+            {"code": f.code, "record": f.record, "message": f.message} for f in report.faults
+        ],
+        "not_shown": list(report.notes),
+        "exit": EXIT_OK if report.ok else EXIT_FAULTS,
+    }
+
+
+def as_text(report: Report) -> str:
+    """The report for people: verdict first."""
+    verdict = "verified" if report.ok else f"NOT verified, {len(report.faults)} fault(s)"
+    lines = [f"evidence: {verdict}"]
+    lines += [f"  fault {f.code} in {f.record}: {f.message}" for f in report.faults]
+    lines += [f"  ok    {c.name}: {c.detail}" for c in report.checks]
+    lines += [f"  not shown: {note}" for note in report.notes]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify the pack named on the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="verify.py", description="Verify a Twinward evidence pack offline."
+    )
+    parser.add_argument("pack", type=Path, metavar="PACK")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--founding", type=Path, help="your own copy of the founding file")
+    parser.add_argument("--founding-sha256", help="SHA-256 of the founding file, in hex")
+    options = parser.parse_args(arguments)
+    try:
+        founding = options.founding.read_bytes() if options.founding else None
+    except OSError as error:
+        parser.error(f"cannot read {options.founding}: {error.strerror}")
+    report = verify(options.pack, founding=founding, founding_sha256=options.founding_sha256)
+    print(json.dumps(as_json(report), indent=2) if options.json else as_text(report))
+    return EXIT_OK if report.ok else EXIT_FAULTS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
