@@ -1,0 +1,203 @@
+"""A real SuperLink and real SuperNodes on loopback; only the two daemons are stand-ins."""
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from hospital_node.supervise import SuperNode
+from server import ca
+from server.supervise import SuperLink
+from twinward.ids import OrgName
+from twinward.organisation import Organisation
+from twinward.rpc.local import LocalAddress, local_server
+from twinward.rpc.messages_pb2 import Closing, ClosingAnswer, Opening
+from twinward.rpc.messages_pb2_grpc import (
+    CoordinatorLocalServicer,
+    NodeLocalServicer,
+    add_CoordinatorLocalServicer_to_server,
+    add_NodeLocalServicer_to_server,
+)
+
+OPENING = Opening(run=b"r" * 32, order=b"order", plan=b"plan", weights=bytes(8 * 20))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class CoordinatorStandIn(CoordinatorLocalServicer):
+    """Hands out one opening; finished when as many closings came as it wants."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+        self.openings = 0
+        self.closings = []
+        self.finished = threading.Event()
+
+    async def NextOpening(self, _request, _context):
+        self.openings += 1
+        return OPENING
+
+    async def Close(self, request, _context):
+        self.closings.append((time.monotonic(), bytes(request.closing)))
+        if len(self.closings) >= self.wanted:
+            self.finished.set()
+        return ClosingAnswer(finished=len(self.closings) >= self.wanted)
+
+
+class NodeStandIn(NodeLocalServicer):
+    """Notes when it was called and with what, then closes after `seconds`, or refuses."""
+
+    def __init__(self, name):
+        self.name = name
+        self.calls = []
+        self.called = threading.Event()
+        self.seconds = 0.0
+        self.refusal = None
+
+    async def OpenRun(self, request, context):
+        self.calls.append((time.monotonic(), request))
+        self.called.set()
+        if self.refusal:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, self.refusal)
+        await asyncio.sleep(self.seconds)
+        return Closing(closing=self.name.encode(), weights=request.weights)
+
+
+@contextmanager
+def serving(address, add, servicer):
+    """Serve on the daemon's socket from an event loop in a thread."""
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    server = None
+
+    async def begin():
+        nonlocal server
+        server = local_server(address)
+        add(servicer, server)
+        await server.start()
+        ready.set()
+
+    def run():
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(begin())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    yield
+    asyncio.run_coroutine_threadsafe(server.stop(0.1), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@dataclass
+class Site:
+    """One hospital: its keys, its daemon's stand-in, its SuperNode."""
+
+    org: OrgName
+    home: Organisation
+    daemon: NodeStandIn
+    address: LocalAddress
+    node: SuperNode
+    public_key: str
+
+
+@dataclass
+class Network:
+    folder: Path
+    coordinator: Organisation
+    stand_in: CoordinatorStandIn
+    address: LocalAddress
+    superlink: SuperLink
+    port: int
+    sites: list = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def add_site(self, name, **options):
+        home = Organisation(self.folder / name)
+        home.folder.mkdir()
+        home.create(
+            org=OrgName(name),
+            role="hospital",
+            ledger_key=b"\1" * 32,
+            ledger_account="0x" + "00" * 20,
+        )
+        key = serialization.load_ssh_private_key(home.flower_key.read_bytes(), None)
+        address = LocalAddress.of(home.folder)
+        daemon = NodeStandIn(name)
+        self.stack.enter_context(serving(address, add_NodeLocalServicer_to_server, daemon))
+        node = SuperNode(
+            home.folder / "flower",
+            superlink=self.superlink.address,
+            ca=self.coordinator.tls.ca,
+            key=home.flower_key,
+            port=free_port(),
+            daemon=address,
+            **options,
+        )
+        self.stack.callback(node.stop)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        return Site(OrgName(name), home, daemon, address, node, public.decode())
+
+    def enrol(self, sites):
+        self.superlink.enrol({site.org: site.public_key for site in sites})
+
+
+def make_certificate(home):
+    """The coordinator's TLS material, by the real CA."""
+    ca_key = home.secrets / "ca.key"
+    now = time.time()
+    ca.create(key_file=ca_key, certificate_file=home.tls.ca, network="test", now=now)
+    from twinward.organisation import REQUEST_KIND
+    from twinward.signing import Document
+
+    request = Document.decode(
+        home.request_file(OrgName("coordinator")).read_bytes(), kind=REQUEST_KIND
+    )
+    pem = ca.issue(
+        request.payload["csr"],
+        org="coordinator",
+        hosts=("127.0.0.1", "localhost"),
+        key_file=ca_key,
+        ca_file=home.tls.ca,
+        now=now,
+    )
+    home.tls.certificate.write_text(pem)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A SuperLink that is ready, with nobody registered."""
+    folder = tmp_path_factory.mktemp("flower")
+    home = Organisation(folder / "coordinator")
+    home.folder.mkdir()
+    home.create(
+        org=OrgName("coordinator"),
+        role="coordinator",
+        ledger_key=b"\1" * 32,
+        ledger_account="0x" + "00" * 20,
+    )
+    make_certificate(home)
+    address = LocalAddress.of(home.folder)
+    stand_in = CoordinatorStandIn(wanted=1)
+    with ExitStack() as stack:
+        stack.enter_context(serving(address, add_CoordinatorLocalServicer_to_server, stand_in))
+        port = free_port()
+        superlink = SuperLink(home.folder / "flower", tls=home.tls, port=port, daemon=address)
+        stack.enter_context(superlink)
+        yield Network(folder, home, stand_in, address, superlink, port, stack=stack)
