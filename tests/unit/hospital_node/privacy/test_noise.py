@@ -1,0 +1,153 @@
+"""The noise is Gaussian at its stated width, in the tails too, and from one generator only."""
+
+import ast
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import hospital_node
+from hospital_node.privacy import noise
+from hospital_node.privacy.keystream import Keystream
+
+FALSE_ALARM = 1e-6
+"""Evidence level of the statistical tests. The entropy is fixed, so they cannot flake."""
+
+
+def fixed(seed):
+    return lambda count: bytes([seed]) * count
+
+
+def draws(size, sd=1.0, seed=1):
+    return noise.gaussian(size, sd=sd, entropy_for_tests_only=fixed(seed))
+
+
+def test_a_million_draws_are_normal():
+    sample = draws(1_000_001, sd=3.0)
+    assert sample.size == 1_000_001
+    assert stats.kstest(sample / 3.0, "norm").pvalue > FALSE_ALARM
+    edges = stats.norm.ppf(np.linspace(0, 1, 1001))
+    counts, _ = np.histogram(sample / 3.0, bins=edges)
+    assert stats.chisquare(counts).pvalue > FALSE_ALARM
+
+
+def test_the_width_is_right_to_half_a_percent():
+    """Catches a forgotten factor of 1.01; chi-square on the sum of squares."""
+    sample = draws(400_000, sd=142.0, seed=3)
+    tail = stats.chi2.cdf(np.sum((sample / 142.0) ** 2), sample.size)
+    assert FALSE_ALARM < tail < 1 - FALSE_ALARM
+    wrong = stats.chi2.cdf(np.sum((1.01 * sample / 142.0) ** 2), sample.size)
+    assert wrong > 1 - FALSE_ALARM
+
+
+def test_the_two_halves_of_a_pair_are_independent():
+    sample = draws(400_000, seed=5)
+    first, second = sample[:32768], sample[32768:65536]
+    bins = stats.norm.ppf([0.25, 0.5, 0.75])
+    table = np.zeros((4, 4))
+    np.add.at(table, (np.digitize(first, bins), np.digitize(second, bins)), 1)
+    assert stats.chi2_contingency(table).pvalue > FALSE_ALARM
+    assert abs(np.corrcoef(first**2, second**2)[0, 1]) < 5 / math.sqrt(first.size)
+
+
+class Rare(Keystream):
+    """A keystream whose next words are chosen, then random again."""
+
+    def __init__(self, *words):
+        super().__init__(bytes(32))
+        self._chosen = list(words)
+
+    def words(self, count):
+        chosen, self._chosen = self._chosen[:count], self._chosen[count:]
+        return np.concatenate([np.array(chosen, "<u8"), super().words(count - len(chosen))])
+
+
+def test_a_small_uniform_gets_fresh_digits_until_it_has_fifty_three():
+    assert noise.fine_uniforms(Rare(1 << 60), 1)[0] == 2.0**-4
+    assert noise.fine_uniforms(Rare(1, 3 << 62), 1)[0] == (1 + 0.75) * 2.0**-64
+    assert noise.fine_uniforms(Rare(0, 1, 1 << 63), 1)[0] == 2.0**-128 * 1.5
+    twice = noise.fine_uniforms(Rare(0, 5, 1 << 63, 7), 2)
+    assert np.array_equal(twice, [2.0**-65, 5 * 2.0**-64 + 7 * 2.0**-128])
+
+
+def test_tails_reach_beyond_where_plain_uniforms_stop():
+    """A 53-bit uniform ends at 8.57 standard deviations, a 64-bit one at 9.42."""
+    smallest = noise.fine_uniforms(Rare(0, 0, 1), 1)[0]
+    assert math.sqrt(-2 * math.log(smallest)) > 16
+
+
+def test_tails_have_their_probability():
+    sample = np.abs(draws(4_000_000, seed=9))
+    for level in (4.0, 4.5, 5.0):
+        expected = sample.size * math.erfc(level / math.sqrt(2))
+        seen = int((sample > level).sum())
+        assert stats.poisson.cdf(seen, expected) > FALSE_ALARM
+        assert stats.poisson.sf(seen - 1, expected) > FALSE_ALARM
+
+
+def test_fine_uniforms_are_uniform_at_every_scale():
+    uniforms = noise.fine_uniforms(Keystream(b"k" * 32), 2_000_000)
+    assert uniforms.min() > 0
+    assert uniforms.max() <= 1
+    small = uniforms[uniforms < 2.0**-10]
+    assert stats.kstest(small * 2**10, "uniform").pvalue > FALSE_ALARM
+
+
+def test_every_call_takes_a_fresh_key():
+    asked = []
+
+    def entropy(count):
+        asked.append(count)
+        return bytes([len(asked)]) * count
+
+    first = noise.gaussian(8, sd=1.0, entropy_for_tests_only=entropy)
+    second = noise.gaussian(8, sd=1.0, entropy_for_tests_only=entropy)
+    assert asked == [32, 32]
+    assert not np.intersect1d(first, second).size
+
+
+def test_without_an_injected_source_no_two_calls_repeat():
+    sample = np.concatenate([noise.gaussian(9, sd=1.0) for _ in range(200)])
+    assert np.unique(sample).size == sample.size
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 65535, 65536, 65537])
+def test_any_number_of_draws(size):
+    assert draws(size).shape == (size,)
+    assert np.isfinite(draws(size)).all()
+
+
+def test_aes_is_aes():
+    """NIST SP 800-38A has no zero-counter vector; this is the FIPS 197 cipher of a zero block."""
+    words = Keystream(bytes(32)).words(2).tobytes()
+    assert words.hex() == "dc95c078a2408989ad48a21492842087"
+
+
+def test_no_other_source_of_randomness_is_reachable_in_the_node():
+    """Noise from a predictable generator is no noise: nothing in the node may import one."""
+    forbidden = {"random", "numpy.random", "scipy.stats"}
+    attributes = {"random", "rand", "randn", "normal", "default_rng", "RandomState", "manual_seed"}
+    found = []
+    for path in sorted(Path(hospital_node.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Attribute) and node.attr in attributes:
+                found.append(f"{path.name}:{node.lineno}: .{node.attr}")
+            found += [f"{path.name}:{node.lineno}: {n}" for n in names if n in forbidden]
+    assert not found
+
+
+def test_the_entropy_argument_is_used_by_tests_alone():
+    folder = Path(hospital_node.__file__).parent
+    users = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        if "entropy_for_tests_only" in path.read_text()
+    ]
+    assert sorted(users) == ["privacy/mechanism.py", "privacy/noise.py"]
