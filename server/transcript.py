@@ -1,0 +1,266 @@
+"""The durable record of a secure sum: every signed message and masked vector, step by step.
+
+One SQLite file per run (write-ahead log, synchronous FULL). A step is written in one transaction
+before its sum is sent: if the coordinator dies in between, the file holds a sum that nobody has
+applied, never the reverse. An attempt that was given up is written with the vectors that had come.
+Nothing in it is secret: it is what the coordinator saw, and it goes into the evidence pack.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.errors import TrainingError
+from twinward.secsum.messages import Signed
+
+OPEN, FINISHED, FAILED = "open", "finished", "failed"
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE run (run BLOB NOT NULL, plan BLOB NOT NULL, outcome TEXT NOT NULL, cause TEXT);
+CREATE TABLE epoch (
+  epoch INTEGER PRIMARY KEY, members BLOB NOT NULL, setup BLOB NOT NULL,
+  offer BLOB NOT NULL, roster BLOB NOT NULL) STRICT;
+CREATE TABLE advert (
+  epoch INTEGER NOT NULL, sender BLOB NOT NULL, signed BLOB NOT NULL,
+  PRIMARY KEY (epoch, sender)) STRICT;
+CREATE TABLE attempt (
+  epoch INTEGER NOT NULL, step INTEGER NOT NULL, missing BLOB NOT NULL,
+  sum BLOB, total BLOB, PRIMARY KEY (epoch, step)) STRICT;
+CREATE TABLE masked (
+  epoch INTEGER NOT NULL, step INTEGER NOT NULL, sender BLOB NOT NULL,
+  signed BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (epoch, step, sender)) STRICT;
+CREATE TABLE closing (sender BLOB PRIMARY KEY, signed BLOB NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """M1 to M3 of an epoch; ``members`` and ``adverts`` in the same, ascending order."""
+
+    epoch: int
+    members: tuple[bytes, ...]
+    setup: bytes
+    offer: Signed
+    roster: Signed
+    adverts: tuple[Signed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedRecord:
+    """One M4: who sent it, the signed head, the masked vector as it came."""
+
+    sender: bytes
+    signed: Signed
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt of one step. ``sum`` is None if it was given up; then ``missing`` says for whom.
+
+    ``total`` is the sum as it was sent: little-endian words, guard words included.
+    """
+
+    epoch: int
+    step: int
+    masked: tuple[MaskedRecord, ...]
+    missing: tuple[bytes, ...] = ()
+    sum: Signed | None = None
+    total: bytes | None = None
+
+
+class Transcript:
+    """A run's record on disk; written by the run, read by the release and the evidence pack."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._sql = connection
+
+    @classmethod
+    def create(cls, path: Path, *, run: bytes, plan: bytes) -> Transcript:
+        """A new, empty record; an existing file is never overwritten.
+
+        Raises:
+            TrainingError: TW6140.
+        """
+        if path.exists():
+            raise TrainingError(
+                "there is already a transcript of this run",
+                code="TW6140",
+                at=str(path),
+                help="start a new run; a transcript is never continued or overwritten",
+            )
+        transcript = cls(_connect(path))
+        with transcript._sql as sql:
+            sql.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
+            sql.execute("INSERT INTO run VALUES (?, ?, ?, NULL)", (run, plan, OPEN))
+        return transcript
+
+    @classmethod
+    def open(cls, path: Path) -> Transcript:
+        """An existing record, for reading or for ``fail``.
+
+        Raises:
+            TrainingError: TW6141, not there, not a transcript, or of another version.
+        """
+        try:
+            connection = _connect(path) if path.exists() else None
+            version = connection and connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(path, str(error)) from error
+        if connection is None or version != _SCHEMA_VERSION:
+            raise _unreadable(path, f"version {version}" if connection else "no such file")
+        return cls(connection)
+
+    @property
+    def outcome(self) -> str:
+        """``open``, ``finished`` or ``failed``; open without a process means interrupted."""
+        return str(self._sql.execute("SELECT outcome FROM run").fetchone()[0])
+
+    @property
+    def cause(self) -> str | None:
+        """Why the run failed."""
+        cause = self._sql.execute("SELECT cause FROM run").fetchone()[0]
+        return None if cause is None else str(cause)
+
+    @property
+    def run(self) -> bytes:
+        """32 bytes that name the run."""
+        return bytes(self._sql.execute("SELECT run FROM run").fetchone()[0])
+
+    @property
+    def plan(self) -> bytes:
+        """Digest of the plan."""
+        return bytes(self._sql.execute("SELECT plan FROM run").fetchone()[0])
+
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Write an epoch durably; before its roster is sent."""
+        with self._sql as sql:
+            sql.execute(
+                "INSERT INTO epoch VALUES (?, ?, ?, ?, ?)",
+                (
+                    record.epoch,
+                    b"".join(record.members),
+                    record.setup,
+                    record.offer.blob,
+                    record.roster.blob,
+                ),
+            )
+            sql.executemany(
+                "INSERT INTO advert VALUES (?, ?, ?)",
+                [
+                    (record.epoch, member, advert.blob)
+                    for member, advert in zip(record.members, record.adverts, strict=True)
+                ],
+            )
+
+    def add_attempt(self, record: AttemptRecord) -> None:
+        """Write an attempt durably, summed or given up; before its sum or abort is sent."""
+        with self._sql as sql:
+            sql.execute(
+                "INSERT INTO attempt VALUES (?, ?, ?, ?, ?)",
+                (
+                    record.epoch,
+                    record.step,
+                    b"".join(record.missing),
+                    record.sum.blob if record.sum else None,
+                    record.total,
+                ),
+            )
+            sql.executemany(
+                "INSERT INTO masked VALUES (?, ?, ?, ?, ?)",
+                [
+                    (record.epoch, record.step, one.sender, one.signed.blob, one.vector)
+                    for one in record.masked
+                ],
+            )
+
+    def finish(self, closings: dict[bytes, Signed]) -> None:
+        """Write the members' closings; the run is finished."""
+        with self._sql as sql:
+            sql.executemany(
+                "INSERT INTO closing VALUES (?, ?)",
+                [(sender, signed.blob) for sender, signed in closings.items()],
+            )
+            sql.execute("UPDATE run SET outcome = ?", (FINISHED,))
+
+    def fail(self, cause: str) -> None:
+        """Note that the run is over without a result; also after a coordinator was restarted."""
+        with self._sql as sql:
+            sql.execute(
+                "UPDATE run SET outcome = ?, cause = ? WHERE outcome = ?", (FAILED, cause, OPEN)
+            )
+
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        """All epochs whose roster was complete, in order."""
+        records = []
+        for epoch, members, setup, offer, roster in self._sql.execute(
+            "SELECT epoch, members, setup, offer, roster FROM epoch ORDER BY epoch"
+        ):
+            adverts = self._sql.execute(
+                "SELECT signed FROM advert WHERE epoch = ? ORDER BY sender", (epoch,)
+            ).fetchall()
+            records.append(
+                EpochRecord(
+                    epoch,
+                    _split(members),
+                    setup,
+                    Signed.of_blob(offer),
+                    Signed.of_blob(roster),
+                    tuple(Signed.of_blob(blob) for (blob,) in adverts),
+                )
+            )
+        return tuple(records)
+
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """All attempts in order, those given up included."""
+        records = []
+        for epoch, step, missing, signed_sum, total in self._sql.execute(
+            "SELECT epoch, step, missing, sum, total FROM attempt ORDER BY epoch, step"
+        ):
+            masked = self._sql.execute(
+                "SELECT sender, signed, vector FROM masked WHERE epoch = ? AND step = ? "
+                "ORDER BY sender",
+                (epoch, step),
+            ).fetchall()
+            records.append(
+                AttemptRecord(
+                    epoch,
+                    step,
+                    tuple(MaskedRecord(who, Signed.of_blob(blob), y) for who, blob, y in masked),
+                    _split(missing),
+                    None if signed_sum is None else Signed.of_blob(signed_sum),
+                    total,
+                )
+            )
+        return tuple(records)
+
+    def closings(self) -> dict[bytes, Signed]:
+        """Signed M6 heads by raw fingerprint of the sender."""
+        rows = self._sql.execute("SELECT sender, signed FROM closing ORDER BY sender").fetchall()
+        return {sender: Signed.of_blob(blob) for sender, blob in rows}
+
+    def close(self) -> None:
+        """Release the file."""
+        self._sql.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _unreadable(path: Path, why: str) -> TrainingError:
+    return TrainingError(
+        f"the transcript cannot be read ({why})",
+        code="TW6141",
+        at=str(path),
+        help="restore the file from backup; without it the run cannot be proved",
+    )
+
+
+def _split(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[i : i + 32] for i in range(0, len(data), 32))
