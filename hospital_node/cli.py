@@ -162,7 +162,7 @@ def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
     from hospital_node import enrolment
 
-    count = enrolment.write_letters(folder, study=study, out=out)
+    count = enrolment.write(folder, study=study, out=out)
     emit(
         {"letters": count, "out": str(out)},
         schema="node.letters",

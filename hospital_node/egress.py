@@ -18,6 +18,7 @@ from twinward.errors import InternalError
 MEGABYTE: Final = 1_000_000
 ALLOWED: Final = {
     # channel, kind: largest message in bytes
+    ("secure-sum", "hello"): 4_096,
     ("secure-sum", "advertise"): 4_096,
     ("secure-sum", "masked"): 100 * MEGABYTE,
     ("secure-sum", "data"): MEGABYTE,

@@ -37,7 +37,7 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
         UsageError: TW1011, not JSON or not in canonical form.
     """
     try:
-        value = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"), parse_int=_integer)
         canonical = encode(value)
     except (ValueError, RecursionError, UsageError) as error:
         raise UsageError(
@@ -55,6 +55,12 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
             help="fetch the file again from whoever signed it; do not edit signed files",
         )
     return value
+
+
+def _integer(digits: str) -> int | float:
+    """Whole doubles of 2^53 and more are spelled like integers; they come back as doubles."""
+    value = int(digits)
+    return value if abs(value) < 2**53 else float(digits)
 
 
 def tagged_hash(tag: str, *parts: bytes) -> bytes:

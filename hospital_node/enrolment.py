@@ -1,0 +1,69 @@
+"""Enrolment letters: one per patient of this hospital, each with its own secret code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from consent.letters import Letter, write_letters
+from consent.record import Domain
+from consent.vault import Vault
+from hospital_node import approvals, membership
+from hospital_node.data import uci
+from hospital_node.paths import NodePaths
+from hospital_node.settings import FILE, NodeSettings
+from twinward.errors import UsageError
+from twinward.founding import Founding
+from twinward.organisation import Organisation
+from twinward.settings import load
+
+
+def consent_domain(founding: Founding) -> Domain:
+    """The ledger and the contract that this network's consents are signed for."""
+    chain = founding.chain
+    return Domain(
+        chain_id=int(chain["chain_id"]),
+        contract=bytes.fromhex(str(chain["contracts"]["consent"]).removeprefix("0x")),
+        genesis=bytes.fromhex(str(chain["genesis_hash"])),
+    )
+
+
+def write(folder: Path, *, study: str, out: Path) -> int:
+    """Write one letter for each patient; returns how many.
+
+    Codes are durable in the vault before a letter is written: dying in between leaves codes that
+    nobody has, which open nothing. Running it again makes new letters; old ones stay valid.
+    """
+    if out.exists():
+        raise UsageError(
+            "the file for the letters exists already",
+            code="TW1013",
+            at=str(out),
+            help="choose another file; letters are secrets and never overwritten",
+        )
+    settings = load(NodeSettings, folder / FILE)
+    founding = membership.load_founding(folder)
+    agreed = approvals.load(folder, study, founding=founding)
+    organisation = Organisation(folder)
+    patients = uci.read(settings.data, hospital=settings.org)
+    vault = Vault.open(NodePaths(folder).vault)
+    codes = vault.enrol(
+        agreed.study.id32, patients.records, valid_until=agreed.study.closes
+    )
+    identity = organisation.identity().public
+    domain = consent_domain(founding)
+    write_letters(
+        out,
+        (
+            Letter(
+                hospital=settings.org,
+                identity=identity,
+                desk=f"{settings.host}:{settings.desk_port}",
+                ca=founding.ca_certificate,
+                domain=domain,
+                study=agreed.study,
+                code=code,
+            )
+            for code in codes
+        ),
+    )
+    return len(codes)

@@ -1,0 +1,52 @@
+"""Where a node keeps its state; everything under ``state/``, mode 0700."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class NodePaths:
+    """Paths in a node's folder."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        """Made on first use."""
+        path = self.folder / "state"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def vault(self) -> Path:
+        """Who is who, and signed consents."""
+        return self.state / "vault.sqlite"
+
+    @property
+    def mirror(self) -> Path:
+        """Copy of the ledger's consent events."""
+        return self.state / "mirror.sqlite"
+
+    @property
+    def book(self) -> Path:
+        """The privacy budget: reservations and marks."""
+        return self.state / "budget.sqlite"
+
+    @property
+    def egress_log(self) -> Path:
+        """What left, one line a message."""
+        return self.state / "egress.jsonl"
+
+    @property
+    def supernode(self) -> Path:
+        """Flower's own folder."""
+        path = self.state / "supernode"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def log(self) -> Path:
+        """The daemon's log."""
+        return self.folder / "node.log"

@@ -1,0 +1,58 @@
+"""What the coordinator knows and holds while it is up. It trains nothing and sees no update."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ledger.chain import Chain
+from server.paths import ServerPaths
+from server.settings import ServerSettings
+from twinward.founding import Founding, Member
+from twinward.ids import Fingerprint, OrgName
+from twinward.plan import Plan
+from twinward.signing import Document, Identity
+
+if TYPE_CHECKING:
+    from server.run import Run
+    from server.supervise import SuperLink
+
+_TIP_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """One coordinator: identity, ledger account, SuperLink, and the run under way, if any."""
+
+    paths: ServerPaths
+    settings: ServerSettings
+    founding: Founding
+    identity: Identity
+    chain: Chain
+    superlink: SuperLink
+    run: Run | None = None
+    _tip: tuple[float, Document] | None = field(default=None)
+
+    @property
+    def genesis(self) -> bytes:
+        """The hash that names the ledger."""
+        return bytes.fromhex(str(self.founding.chain["genesis_hash"]))
+
+    def hospitals_of(self, plan: Plan) -> dict[Fingerprint, Member]:
+        """The hospitals that the plan names, by fingerprint."""
+        members = (self.founding.member(site) for site in plan.sites)
+        return {member.fingerprint: member for member in members}
+
+    def name_of(self, fingerprint: Fingerprint) -> OrgName:
+        """The short name behind a fingerprint."""
+        return next(m.org for m in self.founding.members if m.fingerprint == fingerprint)
+
+    async def tip(self) -> Document:
+        """A fresh signed statement of the newest block: what hospitals measure freshness by."""
+        if self._tip is None or time.monotonic() - self._tip[0] > _TIP_SECONDS:
+            tip = await asyncio.to_thread(self.chain.tip)
+            statement = tip.statement(genesis=self.genesis, now=time.time())
+            self._tip = (time.monotonic(), statement.signed_by(self.identity))
+        return self._tip[1]

@@ -1,0 +1,122 @@
+"""Runs the embedded ledger as a child of the coordinator and keeps it running."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ledger.rpc import Rpc
+from twinward.canonical import encode
+from twinward.child import Child, scrubbed_environment
+from twinward.errors import LedgerError, LedgerUnreachable
+from twinward.files import write_atomic
+
+_LOOK_SECONDS = 0.05
+_PAUSE_SECONDS = 0.5
+
+
+class LedgerProcess:
+    """One embedded Ethereum node on loopback; started again whenever it ends by itself.
+
+    Every acknowledged block is on its disk, so a restart needs no replay and loses nothing.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        genesis: dict[str, Any],
+        host: str,
+        port: int,
+        on_restart: Callable[[int], None] = lambda _status: None,
+    ) -> None:
+        write_atomic(folder / "genesis.json", encode(genesis))
+        self.url = f"http://{host}:{port}"
+        self._child = Child(
+            "ledger.embedded",
+            [
+                "--dir",
+                str(folder.resolve()),
+                "--port",
+                str(port),
+                "--genesis",
+                str((folder / "genesis.json").resolve()),
+                "--end-with-stdin",
+            ],
+            environment=scrubbed_environment({}),
+            log=folder / "ledger.log",
+            folder=folder,
+        )
+        self._on_restart = on_restart
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="ledger-keeper", daemon=True)
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._child.pid
+
+    def start(self) -> None:
+        """Start it and return once it answers.
+
+        Raises:
+            LedgerError: TW5301, something else answers on its port; TW5302, it did not start.
+        """
+        if self._answers():
+            raise LedgerError(
+                "something listens on the ledger's port already",
+                code="TW5301",
+                at=self.url,
+                help="stop the other coordinator, or set another `ledger_port`",
+            )
+        self._child.start()
+        deadline = time.monotonic() + 30.0
+        while not self._answers():
+            status = self._child.exit_status()
+            if status is not None or time.monotonic() > deadline:
+                raise LedgerError(
+                    "the embedded ledger "
+                    + (f"ended (exit {status})" if status is not None else "does not answer"),
+                    code="TW5302",
+                    at=self.url,
+                    note=self._child.last_words(),
+                    help="read `ledger.log` in its folder",
+                )
+            time.sleep(_LOOK_SECONDS)
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """End it; it is not started again."""
+        self._ended.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        self._child.stop()
+
+    def _answers(self) -> bool:
+        rpc = Rpc(self.url, timeout=2.0)
+        try:
+            rpc.call("eth_chainId")
+        except LedgerUnreachable:
+            return False
+        except LedgerError:
+            return True
+        else:
+            return True
+        finally:
+            rpc.close()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            status = self._child.exit_status()
+            if status is None:
+                continue
+            self._child.kill()
+            self._on_restart(status)
+            if self._ended.wait(_PAUSE_SECONDS if self.restarts else 0.0):
+                return
+            self.restarts += 1
+            self._child.start()

@@ -1,0 +1,46 @@
+"""Where a coordinator keeps its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.ids import RunId
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPaths:
+    """Paths in a coordinator's folder."""
+
+    folder: Path
+
+    def _private(self, name: str) -> Path:
+        path = self.folder / "state" / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def ledger(self) -> Path:
+        """The embedded ledger's database and log."""
+        return self._private("ledger")
+
+    @property
+    def superlink(self) -> Path:
+        """Flower's own folder."""
+        return self._private("superlink")
+
+    @property
+    def transcripts(self) -> Path:
+        """One durable transcript per run."""
+        return self._private("transcripts")
+
+    def transcript(self, run: RunId) -> Path:
+        """The transcript of one run."""
+        return self.transcripts / f"{run}.sqlite"
+
+    @property
+    def releases(self) -> Path:
+        """One folder per released model."""
+        path = self.folder / "releases"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
