@@ -42,6 +42,11 @@ class Slot(Protocol):
         """The nonce that the subject's next grant must carry."""
         ...
 
+    @property
+    def digest(self) -> bytes:
+        """Digest of what the subject signed last."""
+        ...
+
 
 class Rule(StrEnum):
     """Why a use is permitted or not, in the order of application."""
@@ -70,6 +75,7 @@ class Permission:
 
     Attributes:
         grant: The newest one that the patient signed.
+        digest: What names it: the bytes that were signed.
         verified: Whether this process itself verified the patient's signature over it.
         grade: How the grant came about.
         slot: What the ledger says of the subject; None if nothing.
@@ -78,6 +84,7 @@ class Permission:
     """
 
     grant: Grant
+    digest: bytes
     verified: bool
     grade: str
     slot: Slot | None
@@ -149,7 +156,7 @@ def _first_rule(permission: Permission | None, request: Request, *, at: Moment) 
         (Rule.SIGNATURE, not permission.verified),
         (Rule.NOT_ON_LEDGER, slot is None or slot.nonce <= grant.nonce),
         (Rule.WITHDRAWN_ON_LEDGER, slot is not None and slot.purposes == 0),
-        (Rule.LEDGER_DIFFERS, slot is None or not on_ledger(grant, slot)),
+        (Rule.LEDGER_DIFFERS, slot is None or not on_ledger(grant, permission.digest, slot)),
         (Rule.OTHER_NETWORK, grant.network != request.network),
         (Rule.OTHER_STUDY, grant.study != request.study),
         (Rule.OTHER_SCOPE, grant.scope != request.scope),
@@ -163,9 +170,10 @@ def _first_rule(permission: Permission | None, request: Request, *, at: Moment) 
     return next((rule for rule, forbids in rules if forbids), Rule.GRANTED)
 
 
-def on_ledger(grant: Grant, slot: Slot) -> bool:
+def on_ledger(grant: Grant, digest: bytes, slot: Slot) -> bool:
     """Whether the ledger's slot is exactly what this grant makes of it."""
-    return (slot.purposes, slot.expiry, slot.nonce) == (
+    return (slot.digest, slot.purposes, slot.expiry, slot.nonce) == (
+        digest,
         grant.purposes,
         grant.expiry,
         grant.nonce + 1,

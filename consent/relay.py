@@ -15,12 +15,17 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from consent.policy import Slot, on_ledger
 from consent.record import Grant, Withdrawal
 from consent.vault import KeptGrant, State, Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
+
+if TYPE_CHECKING:
+    from ledger.chain import Chain
+    from ledger.mirror import Mirror
 
 Outcome = tuple[bytes, str | None]
 """Digest of an item, and why the contract skipped it; None if it took it."""
@@ -45,6 +50,21 @@ class Ledger:
     attestation: Callable[[bytes, bytes], object]
     slot: Callable[[bytes, bytes], Slot | None]
     chain_time: Callable[[], float]
+
+    @classmethod
+    def of(cls, chain: Chain, mirror: Mirror, *, chain_time: Callable[[], float]) -> Ledger:
+        """The real one: a connection that may write as this hospital, and its mirror."""
+        return cls(
+            grants=lambda items: chain.relay_grants(
+                [(grant.as_tuple(), signature) for grant, signature in items]
+            ),
+            withdrawal=lambda withdrawal, signature: chain.relay_withdrawal(
+                withdrawal.as_tuple(), signature
+            ),
+            attestation=chain.attest_withdrawal,
+            slot=mirror.slot,
+            chain_time=chain_time,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +158,7 @@ class Relay:
 
     def _is_there(self, kept: KeptGrant) -> bool:
         slot = self._ledger.slot(kept.study, kept.subject)
-        return slot is not None and on_ledger(kept.grant, slot)
+        return slot is not None and on_ledger(kept.grant, kept.digest, slot)
 
     def _bring(self, kept: KeptWithdrawal) -> bool:
         """Whether the ledger can no longer show what this withdrawal ends."""

@@ -19,7 +19,7 @@ from consent.terms import terms
 from consent.vault import KeptGrant, Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward import canonical
-from twinward.errors import ConsentError, UsageError
+from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
 
 
@@ -121,7 +121,7 @@ class ConsentDesk:
         if newest is not None:
             slot = self._desk.slot(study.id32, newest.subject)
             decision = decide(
-                newest.permission(slot, verified=self._verified(newest)),
+                newest.permission(slot, verified=newest.verified(self._desk.domain)),
                 Request.of(study, hospital=self._desk.hospital, grades=frozenset(Grade)),
                 at=self._intake.now(),
             )
@@ -196,10 +196,3 @@ class ConsentDesk:
             excluded_from_step=self._desk.next_step(kept.study),
         )
         return self._withdrawals.keep_receipt(kept.digest, receipt.encode())
-
-    def _verified(self, kept: KeptGrant) -> bool:
-        try:
-            digest = require_signed(kept.grant, kept.signature, domain=self._desk.domain)
-        except (ConsentError, UsageError):
-            return False
-        return digest == kept.digest
