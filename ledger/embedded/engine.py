@@ -171,12 +171,12 @@ class Engine:
             computation = state.apply_transaction(transaction)
         except (ValidationError, VMError) as error:
             return Outcome(b"", 0, str(error), reverted=False)
-        error = computation.error if computation.is_error else None
+        failure = computation.error if computation.is_error else None
         return Outcome(
             output=bytes(computation.output),
             gas_used=transaction.gas - computation.get_gas_remaining(),
-            error=None if error is None else type(error).__name__,
-            reverted=isinstance(error, Revert),
+            error=None if failure is None else type(failure).__name__,
+            reverted=isinstance(failure, Revert),
         )
 
     # Writing
@@ -199,7 +199,9 @@ class Engine:
         )
         with self.store.block():
             vm = self.chain.get_vm(header)
-            accepted, receipts, problems = [], [], []
+            accepted: list[Any] = []
+            receipts: list[Any] = []
+            problems: list[str | None] = []
             for transaction in transactions:
                 try:
                     receipt, _ = vm.apply_transaction(header, transaction)
@@ -223,7 +225,9 @@ class Engine:
 
     def _index(self, block: Any, receipts: Sequence[Any]) -> None:
         number, raw = block.number, rlp.encode(block.header)
-        transactions, logs, before = [], [], 0
+        transactions: list[tuple[Any, ...]] = []
+        logs: list[tuple[Any, ...]] = []
+        before = 0
         for position, (transaction, receipt) in enumerate(
             zip(block.transactions, receipts, strict=True)
         ):

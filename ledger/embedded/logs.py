@@ -66,7 +66,8 @@ def select_logs(engine: Engine, wanted: Filter) -> list[dict[str, Any]]:
     Raises:
         TooMany: More than `MOST_LOGS`.
     """
-    clauses, parameters = ["logs.block between ? and ?"], [wanted.first, wanted.last]
+    clauses = ["logs.block between ? and ?"]
+    parameters: list[Any] = [wanted.first, wanted.last]
     columns = ["address", *(f"topic{n}" for n in range(len(wanted.topics)))]
     for column, values in zip(columns, (wanted.addresses, *wanted.topics), strict=True):
         if values:

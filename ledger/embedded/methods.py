@@ -1,5 +1,6 @@
 """The JSON-RPC methods: what web3.py needs, `eth_getProof` (EIP-1186) and raw headers."""
 
+# ruff: noqa: N802, D102 - the names and what they do are the Ethereum JSON-RPC specification's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import rlp
 from eth_hash.auto import keccak
 from trie import HexaryTrie
+from trie.constants import BLANK_NODE_HASH
 
 from ledger.embedded.engine import GAS_CAP, Call, Engine, Outcome
 from ledger.embedded.logs import read_filter, select_logs
@@ -99,7 +101,8 @@ class Methods:
         with self._node.reading() as engine:
             last = self._header(engine, newest).block_number
             first = max(0, last - min(number, 1024) + 1)
-            fees = [quantity(engine.header(n).base_fee_per_gas) for n in range(first, last + 1)]
+            headers = [engine.header(n) for n in range(first, last + 1)]
+            fees = [quantity(header.base_fee_per_gas) for header in headers if header]
             blocks = len(fees)
         answer: dict[str, Any] = {
             "oldestBlock": quantity(first),
@@ -150,7 +153,8 @@ class Methods:
         wanted = read_data(tx, name="transaction hash", size=32)
         with self._node.reading() as engine:
             row = engine.store.row("select * from transactions where hash = ?", (wanted,))
-            return None if row is None else show(engine, row, engine.header(row[1]).hash)
+            header = None if row is None else engine.header(row[1])
+            return None if header is None else show(engine, row, header.hash)
 
     def eth_sendRawTransaction(self, raw: Any) -> Future[bytes]:
         return self._node.submit(read_data(raw, name="transaction"))
@@ -210,10 +214,7 @@ class Methods:
                 "storageProof": [
                     {
                         "key": quantity(position),
-                        "proof": [
-                            data(rlp.encode(node))
-                            for node in storage.get_proof(keccak(position.to_bytes(32, "big")))
-                        ],
+                        "proof": _prove(storage, keccak(position.to_bytes(32, "big"))),
                         "value": quantity(state.get_storage(account, position)),
                     }
                     for position in positions
@@ -268,6 +269,17 @@ class Methods:
         if header is None and not missing_ok:
             raise BadParams("there is no such block")
         return header
+
+
+def _prove(trie: HexaryTrie, key: bytes) -> list[str]:
+    """The nodes from the root to the key, or to where it would be (EIP-1186).
+
+    Nodes under 32 bytes stand inside their parents and are not repeated.
+    """
+    if trie.root_hash == BLANK_NODE_HASH:
+        return []
+    root, *others = (rlp.encode(node) for node in trie.get_proof(key))
+    return [data(root), *(data(node) for node in others if len(node) >= 32)]
 
 
 def _read_call(call: Any) -> Call:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
-from typing import Any, ClassVar
+from typing import Any
 
 from ledger.embedded.logs import TooMany
 from ledger.embedded.methods import ExecutionFailed, Methods
@@ -21,6 +22,15 @@ _MOST_CALLS = 1_000
 _MOST_CONNECTIONS = 128
 _IDLE_SECONDS = 60.0
 _BLOCK_SECONDS = 120.0
+
+
+_CODES: dict[type[Exception], int] = {
+    KeyError: -32601,
+    BadParams: -32602,
+    Refused: -32000,
+    TooMany: -32005,
+}
+"""JSON-RPC error codes; -32005 is the usual one for an answer that would be too large."""
 
 
 class RpcServer(ThreadingHTTPServer):
@@ -56,8 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = _IDLE_SECONDS
     wbufsize = -1  # head and body in one segment
-    server_version: ClassVar[str] = "twinward"
-    sys_version: ClassVar[str] = ""
+    server_version = "twinward"
+    sys_version = ""
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -129,19 +139,14 @@ def _finish(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _guarded(identifier: Any, work: Any) -> dict[str, Any]:
+def _guarded(identifier: Any, work: Callable[[], Any]) -> dict[str, Any]:
     try:
         return {"jsonrpc": "2.0", "id": identifier, "result": work()}
-    except KeyError:
-        return _error(identifier, -32601, "there is no such method")
-    except BadParams as error:
-        return _error(identifier, -32602, str(error))
     except ExecutionFailed as error:
         return _error(identifier, 3, str(error), data(error.output))
-    except Refused as error:
-        return _error(identifier, -32000, str(error))
-    except TooMany as error:
-        return _error(identifier, -32005, str(error))
+    except (KeyError, BadParams, Refused, TooMany) as error:
+        message = "there is no such method" if isinstance(error, KeyError) else str(error)
+        return _error(identifier, _CODES[type(error)], message)
     except Exception as error:  # noqa: BLE001 - one bad call must not end the connection
         return _error(identifier, -32603, f"internal error ({type(error).__name__})")
 

@@ -28,7 +28,7 @@ def read_quantity(value: Any, *, name: str = "number", bits: int = 256) -> int:
     if not isinstance(value, str) or not value.startswith("0x") or len(value) > 66:
         raise BadParams(f"`{name}` must be a hex number such as 0x1f")
     try:
-        number = int(value[2:], 16)
+        number = int(value, 16)
     except ValueError as error:
         raise BadParams(f"`{name}` must be a hex number such as 0x1f") from error
     if not 0 <= number < 2**bits:
@@ -71,7 +71,7 @@ def transaction_json(engine: Engine, row: tuple[Any, ...], block_hash: bytes) ->
     tx_hash, block, position, sender, raw = row[:5]
     transaction = engine.vm_class.get_transaction_builder().decode(raw)
     kind = getattr(transaction, "type_id", None) or 0
-    shown = {
+    shown: dict[str, Any] = {
         "blockHash": data(block_hash),
         "blockNumber": quantity(block),
         "chainId": quantity(engine.chain_id),

@@ -1,0 +1,90 @@
+"""What it takes to ask a contract: reading, writing, and the contract's refusals by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twinward.errors import LedgerError
+
+
+class ContractRefused(LedgerError):
+    """A contract reverted; nothing changed.
+
+    Attributes:
+        name: The contract's custom error, for example ``NotAHospital``.
+    """
+
+    default_code = "TW5030"
+
+    def __init__(self, contract: str, name: str, values: Mapping[str, Any]) -> None:
+        shown = ", ".join(
+            f"{key}={value.hex() if isinstance(value, bytes) else value}"
+            for key, value in values.items()
+        )
+        super().__init__(
+            f"the contract `{contract}` refused: {name}({shown})",
+            help=f"see `error {name}` in ledger/contracts/src/{contract}.sol for its condition",
+        )
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An event of a contract.
+
+    Attributes:
+        topics: The event's own topic first, then its indexed values, 32 bytes each.
+        data: The other values, 32 bytes each.
+    """
+
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+class Calls(ABC):
+    """The plumbing under every contract's calls; `ledger.chain.Chain` provides it.
+
+    Addresses are 20 bytes in arguments and ``0x`` text in results.
+    """
+
+    @abstractmethod
+    def read(self, contract: str, function: str, *arguments: Any) -> Any:
+        """The result of a view function at the newest block."""
+
+    @abstractmethod
+    def write(
+        self,
+        contract: str,
+        function: str,
+        *arguments: Any,
+        gas: int = 1_000_000,
+        done: Sequence[str] = (),
+        rehearse: bool = True,
+    ) -> list[Log]:
+        """Send a transaction; on return it stands in a block. Returns the contract's events.
+
+        Args:
+            contract: One of `deployed.CONTRACTS`.
+            function: Its name.
+            *arguments: In the contract's order.
+            gas: Limit of the transaction.
+            done: Refusals that mean it was applied before.
+            rehearse: Run it as a call first, so that a refusal never becomes a transaction.
+        """
+
+    @abstractmethod
+    def logs(self, contract: str, topics: Sequence[bytes | None]) -> list[Log]:
+        """All events of a contract with these topics, from the first block on."""
+
+    @property
+    @abstractmethod
+    def account(self) -> str:
+        """The own account, ``0x`` text; refused on a connection that only reads."""
+
+
+def raw_address(account: str) -> bytes:
+    """The 20 bytes of an address in ``0x`` text."""
+    return bytes.fromhex(account.removeprefix("0x"))

@@ -1,0 +1,337 @@
+"""The ledger as Python calls, over any Ethereum JSON-RPC. The only importer of web3.
+
+Every write returns once its block is on the ledger. Writes are safe to repeat: what this account
+had applied before counts as done, so a process that died between sending and hearing the answer
+simply calls again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ledger.account import address_of
+from ledger.calls import ContractRefused, Log, raw_address
+from ledger.consents import ConsentCalls
+from ledger.deployed import CONTRACTS, Addresses, artifact
+from ledger.membership import LedgerMember, MembershipCalls, Role
+from ledger.provenance import Kind, ProvenanceCalls, Reservation
+from ledger.rpc import unreachable
+from ledger.tip import Tip
+from twinward.errors import LedgerError, LedgerUnreachable
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+__all__ = [
+    "Addresses",
+    "Chain",
+    "ContractRefused",
+    "Kind",
+    "LedgerMember",
+    "Reservation",
+    "Role",
+    "Tip",
+]
+
+_GAS_TO_DEPLOY = 5_000_000
+_POLL_SECONDS = 0.02
+_ATTEMPTS = 3
+
+
+class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
+    """A connection to the ledger, with an account if it may write. Thread-safe."""
+
+    def __init__(
+        self, web3: Web3, *, url: str, contracts: Addresses, key: bytes | None, timeout: float
+    ) -> None:
+        self._web3 = web3
+        self._url = url
+        self._key = key
+        self._timeout = timeout
+        self._sending = threading.Lock()
+        self.contracts = contracts
+        self._by_name = {
+            name: web3.eth.contract(raw_address(address), abi=artifact(name).abi)
+            for name, address in zip(CONTRACTS, contracts, strict=True)
+        }
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        genesis: bytes,
+        contracts: Addresses,
+        key: bytes | None = None,
+        timeout: float = 10.0,
+    ) -> Chain:
+        """Connect to a ledger node of exactly this network.
+
+        Args:
+            url: JSON-RPC address.
+            genesis: The genesis hash that the founding file pins, 32 bytes.
+            contracts: Where the contracts stand, from the founding file.
+            key: Private key of the own account; without it the connection only reads.
+            timeout: Seconds for one call, and for a transaction to be in a block.
+
+        Raises:
+            LedgerUnreachable: TW5001.
+            LedgerError: TW5021, the node is of another network.
+        """
+        from web3 import HTTPProvider, Web3  # noqa: PLC0415 - half a second; not for --help
+
+        provider = HTTPProvider(
+            url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None
+        )
+        chain = cls(Web3(provider), url=url, contracts=contracts, key=key, timeout=timeout)
+        if chain.genesis() != genesis:
+            raise LedgerError(
+                "the ledger at this address does not have the genesis of the founding file",
+                code="TW5021",
+                at=url,
+                note=f"genesis {genesis.hex()[:16]} is expected",
+                help="connect to a node of this network; nothing was sent",
+            )
+        return chain
+
+    @property
+    def account(self) -> str:
+        """The own account, ``0x`` text.
+
+        Raises:
+            LedgerError: TW5024, this connection only reads.
+        """
+        if self._key is None:
+            raise LedgerError(
+                "this connection has no account and cannot write",
+                code="TW5024",
+                help="connect with the organisation's ledger key",
+            )
+        return address_of(self._key)
+
+    def genesis(self) -> bytes:
+        """The hash of the first block that the node shows."""
+        return bytes(self._ask(lambda web3: web3.eth.get_block(0))["hash"])
+
+    def tip(self) -> Tip:
+        """The newest block."""
+        block = self._ask(lambda web3: web3.eth.get_block("latest"))
+        return Tip(
+            number=block["number"],
+            hash=bytes(block["hash"]),
+            state_root=bytes(block["stateRoot"]),
+            time=block["timestamp"],
+        )
+
+    # Deployment
+
+    def deploy(self, *, founding_digest: bytes, members: Sequence[LedgerMember]) -> Addresses:
+        """Put the contracts where the founding file says, as the coordinator. Safe to repeat.
+
+        Dying between two of the three leaves the first ones; calling again adds the rest.
+
+        Raises:
+            LedgerError: TW5022 not the coordinator's account, TW5023 something else is there.
+        """
+        if Addresses.of(self.account) != self.contracts:
+            raise LedgerError(
+                "this account is not the one that the founding file lets deploy the contracts",
+                code="TW5022",
+                help="run this on the coordinator, with its own keys",
+            )
+        membership = raw_address(self.contracts.membership)
+        arguments: dict[str, tuple[Any, ...]] = {
+            "Membership": (founding_digest, [member.as_tuple() for member in members]),
+            "Consent": (membership, self.genesis()),
+            "Provenance": (membership,),
+        }
+        for nonce, (name, address) in enumerate(zip(CONTRACTS, self.contracts, strict=True)):
+            if not self._code(address):
+                factory = self._web3.eth.contract(
+                    abi=artifact(name).abi, bytecode=artifact(name).bytecode
+                )
+                data = factory.constructor(*arguments[name]).data_in_transaction
+                self._send(name, {"to": b"", "data": data, "gas": _GAS_TO_DEPLOY, "nonce": nonce})
+        self.check_contracts(founding_digest=founding_digest)
+        return self.contracts
+
+    def check_contracts(self, *, founding_digest: bytes) -> None:
+        """Require that exactly our contracts stand there, built on this founding file.
+
+        Raises:
+            LedgerError: TW5023.
+        """
+        for name, address in zip(CONTRACTS, self.contracts, strict=True):
+            if not artifact(name).matches(self._code(address)):
+                raise self._foreign(name, "is missing or has other code")
+        if self.read("Membership", "foundingDigest") != founding_digest:
+            raise self._foreign("Membership", "was founded on another file")
+        if self.read("Consent", "network") != self.genesis():
+            raise self._foreign("Consent", "is for another network")
+        for name in ("Consent", "Provenance"):
+            if self.read(name, "membership").lower() != self.contracts.membership:
+                raise self._foreign(name, "asks another contract who the members are")
+
+    def _foreign(self, name: str, why: str) -> LedgerError:
+        return LedgerError(
+            f"the contract `{name}` {why}",
+            code="TW5023",
+            at=self._url,
+            help="compare the founding file and the version of Twinward with the coordinator's",
+        )
+
+    def _code(self, address: str) -> bytes:
+        return bytes(self._ask(lambda web3: web3.eth.get_code(raw_address(address))))
+
+    # Plumbing for the calls of the contracts
+
+    def read(self, contract: str, function: str, *arguments: Any) -> Any:
+        """The result of a view function at the newest block."""
+        bound = self._by_name[contract].functions[function](*arguments)
+        return self._ask(lambda _: bound.call(), contract=contract)
+
+    def write(
+        self,
+        contract: str,
+        function: str,
+        *arguments: Any,
+        gas: int = 1_000_000,
+        done: Sequence[str] = (),
+        rehearse: bool = True,
+    ) -> list[Log]:
+        """Send a transaction; on return it stands in a block. Returns the contract's events.
+
+        Raises:
+            ContractRefused: TW5030.
+            LedgerUnreachable: TW5001, it may or may not have been applied: repeat the call.
+        """
+        bound = self._by_name[contract].functions[function](*arguments)
+        call = {"to": raw_address(dict(zip(CONTRACTS, self.contracts, strict=True))[contract])}
+        call |= {"data": bound._encode_transaction_data(), "gas": gas}  # noqa: SLF001 - no public name
+        try:
+            if rehearse:
+                self._rehearse(contract, call)
+            return self._send(contract, call)
+        except ContractRefused as refusal:
+            if refusal.name not in done:
+                raise
+            return []
+
+    def logs(self, contract: str, topics: Sequence[bytes | None]) -> list[Log]:
+        """All events of a contract with these topics, from the first block on."""
+        wanted = {
+            "address": self._by_name[contract].address,
+            "fromBlock": 0,
+            "topics": [None if topic is None else f"0x{topic.hex()}" for topic in topics],
+        }
+        return [_log(log) for log in self._ask(lambda web3: web3.eth.get_logs(wanted))]
+
+    def _send(self, contract: str, call: dict[str, Any]) -> list[Log]:
+        from eth_account import Account  # noqa: PLC0415 - heavy
+
+        sender = self.account
+        with self._sending:
+            transaction = {
+                "chainId": self._ask(lambda web3: web3.eth.chain_id),
+                "maxFeePerGas": 2 * self._ask(lambda web3: web3.eth.gas_price),
+                "maxPriorityFeePerGas": 0,
+                "nonce": self._ask(
+                    lambda web3: web3.eth.get_transaction_count(raw_address(sender), "pending")
+                ),
+                "type": 2,
+                "value": 0,
+                **call,
+            }
+            signed = Account.sign_transaction(transaction, self._key)
+            receipt = self._deliver(bytes(signed.raw_transaction), bytes(signed.hash))
+        if receipt["status"] != 1:
+            self._rehearse(contract, call)  # usually names the reason
+            raise ContractRefused(contract, "OutOfGas", {"used": receipt["gasUsed"]})
+        return [_log(log) for log in receipt["logs"]]
+
+    def _rehearse(self, contract: str, call: dict[str, Any]) -> None:
+        """Run the call without a transaction, so that a refusal costs nothing and has a name."""
+        rehearsal: Any = {
+            **{key: value for key, value in call.items() if key != "nonce" and value},
+            "from": raw_address(self.account),
+        }
+        self._ask(lambda web3: web3.eth.call(rehearsal), contract=contract)
+
+    def _deliver(self, raw: bytes, tx_hash: bytes) -> Any:
+        """Send the same signed bytes until they are in a block; a repeat changes nothing."""
+        from web3.exceptions import TransactionNotFound, Web3RPCError  # noqa: PLC0415 - heavy
+
+        deadline = time.monotonic() + self._timeout
+        refused: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._ask(lambda web3: web3.eth.send_raw_transaction(raw))
+                break
+            except Web3RPCError as error:
+                refused = error  # also "already known", after an answer that was lost
+                break
+            except LedgerUnreachable:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        while True:
+            try:
+                return self._ask(lambda web3: web3.eth.get_transaction_receipt(tx_hash))
+            except TransactionNotFound:
+                if refused is not None and "already known" not in str(refused):
+                    raise LedgerError(
+                        f"the ledger did not take the transaction: {refused}",
+                        code="TW5025",
+                        at=self._url,
+                        help="repeat the command; if it stays, another process uses this account",
+                    ) from refused
+                if time.monotonic() > deadline:
+                    raise unreachable(self._url, "no block came in time") from None
+                time.sleep(_POLL_SECONDS)
+
+    def _ask(self, question: Callable[[Web3], Any], *, contract: str | None = None) -> Any:
+        """One call through web3, with its failures as ours."""
+        from requests.exceptions import RequestException  # noqa: PLC0415 - comes with web3
+        from web3.exceptions import (  # noqa: PLC0415 - heavy
+            BadFunctionCallOutput,
+            ContractLogicError,
+            Web3RPCError,
+        )
+
+        try:
+            return question(self._web3)
+        except RequestException as error:
+            raise unreachable(self._url, type(error).__name__) from error
+        except BadFunctionCallOutput as error:
+            raise self._foreign(contract or "?", "is missing or has other code") from error
+        except ContractLogicError as error:
+            if contract is None:
+                raise
+            raise _refusal(contract, str(error.data or "")) from error
+        except Web3RPCError as error:
+            if contract is None:
+                raise
+            raise unreachable(self._url, error) from error
+
+
+def _log(log: Any) -> Log:
+    return Log(tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"]))
+
+
+def _refusal(contract: str, data: str) -> ContractRefused:
+    """Name a revert by the contract's custom errors."""
+    from eth_abi import decode  # noqa: PLC0415 - comes with web3
+    from eth_hash.auto import keccak  # noqa: PLC0415 - the same
+
+    raw = bytes.fromhex(data.removeprefix("0x"))
+    for entry in artifact(contract).abi:
+        if entry["type"] != "error":
+            continue
+        types = [value["type"] for value in entry["inputs"]]
+        if keccak(f"{entry['name']}({','.join(types)})".encode())[:4] == raw[:4]:
+            values = decode(types, raw[4:])
+            names = [value["name"] for value in entry["inputs"]]
+            return ContractRefused(contract, entry["name"], dict(zip(names, values, strict=True)))
+    return ContractRefused(contract, "Reverted", {"data": raw})

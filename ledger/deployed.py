@@ -1,0 +1,102 @@
+"""Where the contracts stand and what their code must be: known before they are deployed."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from twinward.errors import LedgerError
+
+CONTRACTS = ("Membership", "Consent", "Provenance")
+"""In the order of deployment: the deployer's account nonces 0, 1 and 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The contracts' addresses, each ``0x`` and 40 lower-case hex digits."""
+
+    membership: str
+    consent: str
+    provenance: str
+
+    @classmethod
+    def of(cls, deployer: str) -> Addresses:
+        """Where a fresh account's first three transactions put them (rule of CREATE)."""
+        return cls(*(_create_address(bytes.fromhex(deployer[2:]), nonce) for nonce in range(3)))
+
+    def to_json(self) -> dict[str, str]:
+        """For the founding file."""
+        return {
+            "membership": self.membership,
+            "consent": self.consent,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Addresses:
+        """Read what `to_json` wrote.
+
+        Raises:
+            LedgerError: TW5020.
+        """
+        try:
+            found = cls(*(str(value[name.lower()]).lower() for name in CONTRACTS))
+            sizes = {len(bytes.fromhex(address.removeprefix("0x"))) for address in found}
+        except (KeyError, TypeError, ValueError):
+            sizes = set()
+        if sizes != {20}:
+            raise LedgerError(
+                "the contracts' addresses are not complete",
+                code="TW5020",
+                help="take the founding file that every member signed, unedited",
+            )
+        return found
+
+    def __iter__(self) -> Any:
+        """In the order of deployment."""
+        return iter((self.membership, self.consent, self.provenance))
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A compiled contract as it is committed under ``ledger/contracts/artifacts``."""
+
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+    deployed: bytes
+    immutables: tuple[tuple[int, int], ...]
+
+    def matches(self, code: bytes) -> bool:
+        """Whether code on the chain is this contract, whatever its constructor was given."""
+        return self._masked(code) == self._masked(self.deployed)
+
+    def _masked(self, code: bytes) -> bytes:
+        masked = bytearray(code)
+        for start, length in self.immutables:
+            masked[start : start + length] = bytes(length)
+        return bytes(masked)
+
+
+@functools.cache
+def artifact(name: str) -> Artifact:
+    """The compiled contract of this name."""
+    text = (resources.files("ledger.contracts") / "artifacts" / f"{name}.json").read_text("utf-8")
+    value = json.loads(text)
+    return Artifact(
+        abi=value["abi"],
+        bytecode=bytes.fromhex(value["bytecode"][2:]),
+        deployed=bytes.fromhex(value["deployedBytecode"][2:]),
+        immutables=tuple((r["start"], r["length"]) for r in value["immutableReferences"]),
+    )
+
+
+def _create_address(deployer: bytes, nonce: int) -> str:
+    from eth_hash.auto import keccak  # noqa: PLC0415 - not needed to read addresses from a file
+
+    # RLP of [20 bytes, small number]; zero is the empty string in RLP.
+    packed = b"\xd6\x94" + deployer + (bytes([nonce]) if nonce else b"\x80")
+    return "0x" + bytes(keccak(packed)[12:]).hex()
