@@ -20,6 +20,7 @@ import re
 import struct
 import sys
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -131,13 +132,15 @@ def read_archive(data: bytes) -> tuple[dict[str, bytes], list[Fault]]:
     rebuilt = write_archive(records)
     if rebuilt == data:
         return records, []
-    place = next(
-        (i for i, (a, b) in enumerate(zip(rebuilt, data, strict=False)) if a != b),
-        min(len(rebuilt), len(data)),
-    )
+    place = bisect_left(range(len(data)), True, key=lambda n: data[: n + 1] != rebuilt[: n + 1])
     record = next((name for end, name in ends if place < end), "archive")
     what = "was changed, or its archive entry was" if record != "archive" else "directory differs"
     return records, [Fault("V001", record, f"{record} {what} (at byte {place} of the pack)")]
+
+
+def is_record_name(name: str) -> bool:
+    """Whether a pack can hold a record of this name: lower case, no leading dot, relative."""
+    return len(name) <= 200 and _NAME.fullmatch(name) is not None
 
 
 def _local_entry(data: bytes, at: int) -> tuple[str, int, int]:
@@ -145,7 +148,7 @@ def _local_entry(data: bytes, at: int) -> tuple[str, int, int]:
         _broken("V002", "archive", "the pack is cut short inside an entry's head")
     _, _, method, _, _, packed, size, label, extra = struct.unpack_from("<HHHIIIIHH", data, at + 4)
     name = data[at + 30 : at + 30 + label].decode("ascii", "replace")
-    if label > 200 or not _NAME.fullmatch(name):
+    if not is_record_name(name):
         _broken("V001", "archive", f"the entry at byte {at} has no proper name")
     if method != 0 or packed != size or extra != 0:
         _broken("V001", name, "the record is compressed or carries extra fields")
@@ -518,6 +521,22 @@ def storage_value(state_root: bytes, contract: bytes, slot: bytes, proof: Mappin
     return 0 if value is None else int.from_bytes(rlp_decode(value))
 
 
+def record_slot(digest: bytes) -> int:
+    """Where ``Provenance`` keeps its record of a digest (mapping at slot 0)."""
+    return int.from_bytes(keccak256(digest + bytes(32)))
+
+
+def reservation_slots(hospital: bytes, run: bytes) -> tuple[int, int]:
+    """Where ``Provenance`` keeps a hospital's reservation: plan, then millionths of mu squared."""
+    inner = keccak256(hospital.rjust(32, b"\0") + (3).to_bytes(32))
+    slot = int.from_bytes(keccak256(run + inner))
+    return slot, (slot + 1) % 2**256
+
+
+CONSENT_HEAD_SLOT = 0
+"""Where ``Consent`` keeps the running hash over all grants and withdrawals."""
+
+
 def _0x(text: str) -> bytes:
     if text[:2] != "0x":
         raise ValueError("expected 0x and hex")
@@ -569,6 +588,17 @@ def _solve(holds: Callable[[float], bool], low: float, high: float) -> float:
 def colluders(members: int) -> int:
     """How many members are assumed to pool what they know: 1 up to four, a third above."""
     return 1 if members <= 4 else -(-members // 3)
+
+
+def charged_attempts(
+    plan: Mapping[str, Any], *, closed: Mapping[str, int], lost: Sequence[str]
+) -> dict[str, int]:
+    """Attempts charged to each hospital of a plan.
+
+    What it signed at the end; all that it reserved if it was lost on the way; 0 if it never began.
+    """
+    reserved = plan["steps"] + plan["spare_attempts"]
+    return {org: closed.get(org, reserved if org in lost else 0) for org in plan["sites"]}
 
 
 def privacy_statement(
@@ -731,6 +761,12 @@ class _Pack:
     def json(self, name: str) -> Json:
         return parse(self.raw(name))
 
+    def fields(self, name: str, *fields: str) -> Json:
+        value = self.json(name)
+        if set(value) != set(fields):
+            raise ValueError(f"expected exactly {', '.join(fields)}")
+        return value
+
     def document(self, name: str, kind: str) -> Document:
         return Document.of(self.json(name), kind)
 
@@ -795,6 +831,7 @@ class _Transcript:
     member_counts: list[int] = field(default_factory=list)
     sent: dict[bytes, int] = field(default_factory=dict)
     consent_heads: set[bytes] = field(default_factory=set)
+    everyone: set[bytes] = field(default_factory=set)
     members: tuple[bytes, ...] = ()
     setup: bytes = b""
     dead: int = 0
@@ -818,7 +855,18 @@ def verify(
         A report; never an exception, whatever the file holds.
     """
     try:
-        return _Audit(_read(Path(path)), founding=founding, founding_sha256=founding_sha256).run()
+        data = _read(Path(path))
+    except Broken as broken:
+        return Report(False, (), (broken.fault,), NOT_SHOWN)
+    return verify_bytes(data, founding=founding, founding_sha256=founding_sha256)
+
+
+def verify_bytes(
+    data: bytes, *, founding: bytes | None = None, founding_sha256: str | None = None
+) -> Report:
+    """The same for a pack in memory."""
+    try:
+        return _Audit(data, founding=founding, founding_sha256=founding_sha256).run()
     except Broken as broken:
         return Report(False, (), (broken.fault,), NOT_SHOWN)
 
@@ -939,8 +987,8 @@ class _Audit:
             genesis=_hex(chain["genesis_hash"], 32).hex(),
             contracts={name: _0x(address) for name, address in chain["contracts"].items()},
         )
-        pinned = "your copy" if self.notes == list(NOT_SHOWN) else "not pinned"
-        self._passed("founding", f"{len(members)} members, signed by every one ({pinned})")
+        pinned = "the one you hold" if own or digest else "not compared with a copy of yours"
+        self._passed("founding", f"{len(members)} members, signed by every one; {pinned}")
         return network
 
     # What was agreed.
@@ -1006,7 +1054,7 @@ class _Audit:
     def _epoch(
         self, network: _Network, run: _Run, state: _Transcript, name: str, attempts: list[str]
     ) -> None:
-        record = self.pack.json(name)
+        record = self.pack.fields(name, "members", "offer", "adverts", "roster")
         number = int(name[7:11])
         members = tuple(_hex(member, 32) for member in record["members"])
         allowed = network.hospitals(run.plan["sites"])
@@ -1026,10 +1074,6 @@ class _Audit:
         self._agrees(offer, expected, "V042", "the offer")
         if offer["attempts_left"] > run.attempts:
             _broken("V042", name, "the offer claims more attempts than the plan has")
-        if record["roster"] is None:
-            if attempts:
-                _broken("V042", attempts[0], "vectors of an epoch that never began")
-            return
         keys = []
         for member, advert in zip(members, record["adverts"], strict=True):
             head = self._head("advertise", advert, allowed[member], "V041")
@@ -1043,6 +1087,7 @@ class _Audit:
         self._agrees(head, {**place, "roster": roster, "setup": setup}, "V042", "the roster")
         state.member_counts.append(count)
         state.members, state.setup = members, setup
+        state.everyone.update(members)
         for index, attempt in enumerate(attempts):
             if not self._attempt(network, run, state, attempt, place) and attempts[index + 1 :]:
                 _broken("V056", attempt, "the epoch went on after an attempt without a sum")
@@ -1058,7 +1103,7 @@ class _Audit:
         self, network: _Network, run: _Run, state: _Transcript, name: str, place: dict[str, Any]
     ) -> bool:
         """One attempt: every vector is as signed, and together they are the sum if there is one."""
-        record = self.pack.json(name)
+        record = self.pack.fields(name, "masked", "sum")
         step = state.step + 1
         if name != f"attempts/{place['epoch']:04d}-{step:05d}.json":
             _broken("V056", name, f"step {step} was expected here")
@@ -1112,12 +1157,9 @@ class _Audit:
     def _closings(
         self, network: _Network, run: _Run, state: _Transcript, weights: list[float]
     ) -> dict[str, int]:
-        """Attempts charged to each hospital, as it signed them (all of them if it was lost)."""
-        closes = self.pack.json("closings.json")["closes"]
-        charged = {
-            member.org: run.attempts if f in state.sent else 0
-            for f, member in network.hospitals(run.plan["sites"]).items()
-        }
+        """Attempts charged to each hospital, as it signed them."""
+        closes = self.pack.fields("closings.json", "closes")["closes"]
+        closed: dict[str, int] = {}
         if [_hex(blob)[_SENDER] for blob in closes] != list(state.members):
             _broken("V060", "closings.json", "not signed by every member of the last epoch")
         expected = {
@@ -1130,7 +1172,9 @@ class _Audit:
             self._agrees(head, expected, "V061", f"the closing of {who}")
             if not state.sent.get(member, 0) <= head["attempts"] <= run.attempts:
                 _broken("V062", "closings.json", f"{who} was charged {head['attempts']} attempts")
-            charged[who] = head["attempts"]
+            closed[who] = head["attempts"]
+        lost = [network.members[f].org for f in state.everyone - set(state.members)]
+        charged = charged_attempts(run.plan, closed=closed, lost=lost)
         self._passed(
             "closings",
             f"all {len(closes)} members of the last epoch signed this model; at most "
@@ -1187,7 +1231,7 @@ class _Audit:
     # What stands on the ledger.
 
     def _ledger(self, network: _Network, run: _Run, state: _Transcript, release: Document) -> None:
-        record = self.pack.json("ledger.json")
+        record = self.pack.fields("ledger.json", "blocks", "proofs")
         if not record["blocks"]:
             self.notes.append("the pack holds no ledger proofs: reservations were not checked")
             return
@@ -1221,27 +1265,27 @@ class _Audit:
         self._coordinator_signed(tip, network, "ledger.json", "V090")
         raw = _0x(block["header"])
         header = rlp_decode(raw)
-        number, time = int.from_bytes(header[8]), int.from_bytes(header[11])
+        number = int.from_bytes(header[8])
         said = tip.payload
         fits = _hash32(said["hash"]) == keccak256(raw) and said["number"] == number
-        if not fits or said["time"] != time or _hash32(said["genesis"]).hex() != network.genesis:
+        if not fits or _hash32(said["genesis"]).hex() != network.genesis:
             _broken("V090", "ledger.json", f"the header of block {number} is not the signed one")
         return number, bytes(header[3])
 
     def _word(self, network: _Network, contract: str, root: bytes, slot: int, proof: Json) -> int:
         try:
-            key = (slot % 2**256).to_bytes(32)
-            return storage_value(root, network.contracts[contract], key, proof["proof"])
+            address = network.contracts[contract]
+            return storage_value(root, address, slot.to_bytes(32), proof["proof"])
         except (*_GARBAGE, StopIteration) as error:
             what = f"the proof of a {proof['claim']} does not hold: {error}"
             raise Broken("V091", "ledger.json", what) from error
 
     def _reservation(self, network: _Network, run: _Run, root: bytes, proof: Json) -> bytes:
         hospital = next(m for m in network.members.values() if m.org == proof["org"])
-        inner = keccak256(hospital.account.rjust(32, b"\0") + (3).to_bytes(32))
-        slot = int.from_bytes(keccak256(run.id + inner))
-        plan = self._word(network, "provenance", root, slot, proof)
-        micro = self._word(network, "provenance", root, slot + 1, proof)
+        plan, micro = (
+            self._word(network, "provenance", root, slot, proof)
+            for slot in reservation_slots(hospital.account, run.id)
+        )
         needed = mu_of(run.plan["epsilon"], run.plan["delta"]) ** 2 * 1e6
         if plan != int.from_bytes(run.plan_digest) or micro < needed * (1 - 1e-6):
             what = f"{hospital.org} did not reserve the whole price of this run"
@@ -1249,8 +1293,7 @@ class _Audit:
         return hospital.fingerprint
 
     def _recorded(self, network: _Network, release: Document, root: bytes, proof: Json) -> None:
-        slot = int.from_bytes(keccak256(release.digest + bytes(32)))
-        word = self._word(network, "provenance", root, slot, proof)
+        word = self._word(network, "provenance", root, record_slot(release.digest), proof)
         kind, by = word & 0xFF, (word >> 8 & (1 << 160) - 1).to_bytes(20)
         if kind != 5 or by != network.coordinator.account:
             _broken("V093", "ledger.json", "the ledger does not hold this release as a model")
@@ -1258,7 +1301,7 @@ class _Audit:
     def _consent_head(
         self, network: _Network, state: _Transcript, root: bytes, proof: Json
     ) -> None:
-        head = self._word(network, "consent", root, 0, proof).to_bytes(32)
+        head = self._word(network, "consent", root, CONSENT_HEAD_SLOT, proof).to_bytes(32)
         used = "is" if head in state.consent_heads else "is not"
         self._passed(
             "consents",
@@ -1272,7 +1315,7 @@ _SENDER = slice(8 + 68, 8 + 68 + 32)
 
 
 def _weights_digest(weights: Sequence[float]) -> bytes:
-    return tagged_hash("weights/v1", struct.pack(f"<{len(weights)}d", *weights))
+    return hashlib.sha256(struct.pack(f"<{len(weights)}d", *weights)).digest()
 
 
 def _hash32(text: str) -> bytes:

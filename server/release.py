@@ -1,0 +1,306 @@
+"""Releasing a finished run: model, card, ledger record, evidence pack; in this order.
+
+Files go to a folder of the run, each written whole (temporary file, fsync, rename):
+
+    model.safetensors, card.json, card.md, release.json     the release, signed
+    (ledger)                                                its digest, as a model
+    evidence.zip                                            everything, verified; last
+
+A model may be handed out once ``evidence.zip`` is there (``is_available``). All bytes before the
+ledger record are functions of plan and transcript, so a process that dies at any line is repaired
+by calling ``release`` again: files are written once more with the same bytes, the ledger has the
+digest or gets it, the pack is made if it is not there. What the ledger holds without a pack is
+a digest of a model that nobody was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ledger import evidence, verify
+from server.model_card import CardTexts, card, markdown
+from server.transcript import FINISHED, Transcript
+from twinward import canonical, descent
+from twinward.errors import EvidenceError
+from twinward.files import write_atomic
+from twinward.founding import Founding
+from twinward.plan import Plan
+from twinward.secsum.masks import WordFormat
+from twinward.secsum.messages import Close
+from twinward.signing import Document, Identity
+
+KIND = "twinward/release/v1"
+PACK = "evidence.zip"
+
+
+class ReleaseLedger(Protocol):
+    """The ledger as a release needs it; the integrator puts ``ledger.chain`` behind it."""
+
+    def record_model(self, digest: bytes, *, parents: Sequence[bytes]) -> None:
+        """Put a release on record durably; one that is there already is success."""
+        ...
+
+    def proofs(self, claims: Sequence[evidence.Claim]) -> Mapping[str, Any]:
+        """The content of ``ledger.json`` for these claims (``evidence.ledger_record``)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A released model and where its files lie."""
+
+    folder: Path
+    digest: bytes
+    weights: descent.Weights
+    privacy: Mapping[str, Any]
+    report: verify.Report
+
+    @property
+    def model(self) -> Path:
+        """The weights, as safetensors."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The model card for people."""
+        return self.folder / "card.md"
+
+    @property
+    def pack(self) -> Path:
+        """The evidence pack."""
+        return self.folder / PACK
+
+
+def is_available(folder: Path) -> bool:
+    """Whether the release in this folder is complete and may be handed out."""
+    return (folder / PACK).is_file()
+
+
+def release(
+    folder: Path,
+    *,
+    transcript: Transcript,
+    founding: Founding,
+    plan: Document,
+    order: Document,
+    names: Sequence[str],
+    texts: CardTexts,
+    identity: Identity,
+    ledger: ReleaseLedger,
+) -> Release:
+    """Release the model of a finished run; safe to repeat after a crash at any line.
+
+    Args:
+        folder: The run's own folder; made if it is missing.
+        transcript: The finished record of the secure sum.
+        founding: The founding file.
+        plan: The signed plan.
+        order: The signed ``twinward/run/v1``: ``run`` and ``plan`` in hex.
+        names: What each weight belongs to (``models.registry``).
+        texts: The words of the model card.
+        identity: The coordinator's.
+        ledger: Where the release is recorded.
+
+    Raises:
+        EvidenceError: TW8501 the run is not finished, TW8502 a member of the last epoch has not
+            signed this model, TW8503 the pack that is there is damaged, TW8511 the evidence would
+            not verify. Nothing is made available.
+        LedgerError: The ledger refused, or TW5001 did not answer; repeat the call.
+    """
+    facts = _Facts.of(transcript, plan=Plan.from_document(plan), founding=founding)
+    files = _files(facts, plan=plan, names=tuple(names), texts=texts, identity=identity)
+    digest = Document.decode(files["release.json"], kind=KIND).digest
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    pack = folder / PACK
+    if is_available(folder):
+        # An earlier call finished: the pack's ledger block is older than a new one would be.
+        report = verify.verify(pack, founding=founding.document.encode())
+        if not report.ok:
+            raise EvidenceError(
+                f"the evidence pack of this release was damaged: {report.faults[0].message}",
+                code="TW8503",
+                at=str(pack),
+                help="move it away and release the run again; its transcript still holds all of it",
+            )
+    else:
+        ledger.record_model(digest, parents=[facts.plan_digest])
+        wanted = evidence.claims(run=facts.run, release=digest, hospitals=facts.accounts)
+        records = {
+            **files,
+            **transcript_records(transcript),
+            "founding.json": founding.document.encode(),
+            "plan.json": plan.encode(),
+            "run.json": order.encode(),
+            "ledger.json": canonical.encode(dict(ledger.proofs(wanted))),
+        }
+        report = evidence.build_pack(
+            pack, records, identity=identity, run=facts.run, plan_digest=facts.plan_digest
+        )
+    return Release(folder, digest, facts.weights, facts.privacy, report)
+
+
+def transcript_records(transcript: Transcript) -> dict[str, bytes]:
+    """The records of a pack that hold the secure sum: epochs, attempts, closings."""
+    records: dict[str, bytes] = {}
+    for epoch in transcript.epochs():
+        records[f"epochs/{epoch.epoch:04d}.json"] = canonical.encode(
+            {
+                "members": [member.hex() for member in epoch.members],
+                "offer": epoch.offer.blob.hex(),
+                "adverts": [advert.blob.hex() for advert in epoch.adverts],
+                "roster": epoch.roster.blob.hex(),
+            }
+        )
+    for attempt in transcript.attempts():
+        total = None
+        if attempt.sum is not None and attempt.total is not None:
+            total = {"signed": attempt.sum.blob.hex(), "words": attempt.total.hex()}
+        records[f"attempts/{attempt.epoch:04d}-{attempt.step:05d}.json"] = canonical.encode(
+            {
+                "masked": [
+                    {"signed": one.signed.blob.hex(), "vector": one.vector.hex()}
+                    for one in attempt.masked
+                ],
+                "sum": total,
+            }
+        )
+    closings = transcript.closings()
+    records["closings.json"] = canonical.encode(
+        {"closes": [closings[sender].blob.hex() for sender in sorted(closings)]}
+    )
+    return records
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the transcript of a finished run says; all that the release's bytes depend on."""
+
+    run: bytes
+    plan_digest: bytes
+    history: bytes
+    weights: descent.Weights
+    privacy: Mapping[str, Any]
+    accounts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, transcript: Transcript, *, plan: Plan, founding: Founding) -> _Facts:
+        """Recompute the model from the recorded sums and compare it with what members signed."""
+        if transcript.outcome != FINISHED:
+            raise EvidenceError(
+                f"this run is {transcript.outcome}, not finished",
+                code="TW8501",
+                note=transcript.cause,
+                help="release a run only after every member of its last epoch has closed it",
+            )
+        weights = _recompute(transcript, plan)
+        epochs = transcript.epochs()
+        closes = {
+            sender: Close.decode(signed.head) for sender, signed in transcript.closings().items()
+        }
+        last = set(epochs[-1].members)
+        digest = descent.digest(weights)
+        if set(closes) != last or any(close.model != digest for close in closes.values()):
+            raise EvidenceError(
+                "not every member of the last epoch signed the model that the sums give",
+                code="TW8502",
+                help="keep the transcript; compare it with the hospitals' own logs",
+            )
+        org_of = {bytes.fromhex(m.fingerprint): m for m in founding.hospitals}
+        everyone = {member for epoch in epochs for member in epoch.members}
+        payload = plan.to_document().payload
+        charged = verify.charged_attempts(
+            payload,
+            closed={org_of[sender].org: close.attempts for sender, close in closes.items()},
+            lost=[org_of[member].org for member in everyone - last],
+        )
+        return cls(
+            run=transcript.run,
+            plan_digest=plan.digest,
+            history=next(iter(closes.values())).history,
+            weights=weights,
+            privacy=verify.privacy_statement(
+                payload, member_counts=[len(epoch.members) for epoch in epochs], charged=charged
+            ),
+            accounts={
+                org_of[one.sender].org: org_of[one.sender].ledger_account
+                for attempt in transcript.attempts()
+                for one in attempt.masked
+            },
+        )
+
+
+def _recompute(transcript: Transcript, plan: Plan) -> descent.Weights:
+    words = WordFormat(plan.word_bits, plan.dimension)
+    weights, iterates = plan.start, []
+    for attempt in transcript.attempts():
+        if attempt.total is not None:
+            total = words.to_integers(words.from_bytes(attempt.total), limit=plan.max_abs_sum)
+            weights = descent.step(plan, weights, total)
+            iterates.append(weights)
+    return descent.release(plan, iterates)
+
+
+def _files(
+    facts: _Facts,
+    *,
+    plan: Document,
+    names: tuple[str, ...],
+    texts: CardTexts,
+    identity: Identity,
+) -> dict[str, bytes]:
+    """The release's own files; the same bytes whenever they are made."""
+    payload, digest = plan.payload, descent.digest(facts.weights)
+    about = card(
+        texts=texts,
+        plan=payload,
+        plan_digest=facts.plan_digest,
+        run=facts.run,
+        weights_digest=digest,
+        names=names,
+        privacy=facts.privacy,
+    )
+    files = {
+        "model.safetensors": _safetensors(
+            facts.weights,
+            {
+                "model": payload["model"],
+                "names": list(names),
+                "plan": facts.plan_digest.hex(),
+                "run": facts.run.hex(),
+            },
+        ),
+        "card.json": canonical.encode(about),
+        "card.md": markdown(about).encode(),
+    }
+    document = Document(
+        KIND,
+        {
+            "run": facts.run.hex(),
+            "plan": facts.plan_digest.hex(),
+            "study": payload["study"],
+            "model": payload["model"],
+            "weights": digest.hex(),
+            "history": facts.history.hex(),
+            "records": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        },
+    )
+    return {**files, "release.json": document.signed_by(identity).encode()}
+
+
+def _safetensors(weights: descent.Weights, about: Mapping[str, Any]) -> bytes:
+    """The weights as one float64 tensor; never pickle.
+
+    One metadata entry only: the format keeps several in no stable order.
+    """
+    from safetensors.numpy import save  # noqa: PLC0415 - only a coordinator that releases needs it
+
+    metadata = {"twinward": canonical.encode(dict(about)).decode()}
+    return save({"weights": np.ascontiguousarray(weights)}, metadata=metadata)
