@@ -1,0 +1,113 @@
+"""A coordinator that a test drives by hand, message by message, so that it can lie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from server.secure_sum_state import RunState, RunTerms
+from tests.simulators.secsum.wire import LIMIT, PLAN, Pipe, Site, through
+from twinward.errors import TwinwardError
+from twinward.secsum.masks import WordFormat
+from twinward.secsum.messages import Hello, Kind, raw
+from twinward.signing import Identity
+
+
+class Liar:
+    """Honest building blocks of the coordinator's side; lies are made by changing what they give.
+
+    ``RunState`` is the real coordinator's, so an attack differs from honesty only where it lies.
+    """
+
+    def __init__(self, members=4, *, steps=3, word_bits=64):
+        self.identity = Identity.generate()
+        self.sites = sorted((Site(word_bits=word_bits) for _ in range(members)), key=_order)
+        self.steps = steps
+        self.run = os.urandom(32)
+        words = WordFormat(word_bits, self.sites[0].dimension)
+        self.terms = RunTerms(self.run, PLAN, words, min(LIMIT, 1 << 30), steps, steps + 10)
+        self.state = RunState(self.identity, self.terms)
+        self.pipes = {}
+        self.tasks = {}
+
+    async def __aenter__(self):
+        for site in self.sites:
+            await self.connect(site)
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+    async def connect(self, site, **changed):
+        pipe = self.pipes[site] = Pipe()
+        self.tasks[site] = asyncio.create_task(
+            site.join(
+                through([pipe]),
+                sites=self.sites,
+                coordinator=self.identity,
+                run=self.run,
+                steps=self.steps,
+                **changed,
+            )
+        )
+        await self.take(site, Kind.HELLO)
+
+    async def take(self, site, kind):
+        async with asyncio.timeout(5):
+            frame = await self.pipes[site].from_node.get()
+        if frame is None:
+            await self.tasks[site]
+        assert frame.kind == kind, Kind(frame.kind)
+        return frame
+
+    def give(self, frame, sites=None):
+        for site in self.sites if sites is None else sites:
+            self.pipes[site].give(frame)
+
+    async def offer(self, sites=None):
+        sites = self.sites if sites is None else sites
+        opened, frame = self.state.offer(tuple(raw(site.name) for site in sites))
+        self.give(frame, sites)
+        for site in sites:
+            advert = await self.take(site, Kind.ADVERTISE)
+            assert self.state.take_advert(opened, advert, raw(site.name), site.identity.public)
+        return opened
+
+    async def epoch(self, sites=None):
+        """M1 to M3, honestly."""
+        opened = await self.offer(sites)
+        record, frame = self.state.roster(opened)
+        self.give(frame, self.sites if sites is None else sites)
+        return record
+
+    async def vectors(self, epoch, sites=None):
+        """M4 of these sites."""
+        kept = {}
+        for site in self.sites if sites is None else sites:
+            frame = await self.take(site, Kind.MASKED)
+            assert self.state.take_vector(epoch, kept, frame, raw(site.name), site.identity.public)
+        return kept
+
+    async def refusal(self, site):
+        """The code with which this node's session ends."""
+        try:
+            async with asyncio.timeout(5):
+                await self.tasks[site]
+        except TwinwardError as error:
+            return error.code
+        return "accepted"
+
+    async def quiet(self, site):
+        """Whether the node sends nothing (and goes on waiting)."""
+        await asyncio.sleep(0.05)
+        return self.pipes[site].from_node.empty() and not self.tasks[site].done()
+
+
+def _order(site):
+    return site.name
+
+
+def hello_of(frame):
+    return Hello.decode(frame.head)

@@ -1,0 +1,281 @@
+"""Whole runs with the real drivers on both sides, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import numpy as np
+import pytest
+
+from server.secure_sum import SecureSumRun
+from server.transcript import Transcript
+from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Site, attending
+from twinward.errors import IdentityError, TrainingError
+from twinward.secsum import masks
+from twinward.secsum.messages import Close, raw
+from twinward.signing import Identity
+
+
+class Net:
+    """A coordinator and its sites; ``go`` runs them all to the end."""
+
+    def __init__(self, path, *, members=4, steps=3, spare=3, word_bits=64, deadline=2.0):
+        self.coordinator, self.run = Identity.generate(), os.urandom(32)
+        self.sites = [Site(word_bits=word_bits) for _ in range(members)]
+        self.record = Transcript.create(path / "run.sqlite", run=self.run, plan=PLAN)
+        self.events, self.steps, self.pipes, self.tasks = [], steps, {}, {}
+        self.sum = SecureSumRun(
+            identity=self.coordinator,
+            run=self.run,
+            plan_digest=PLAN,
+            members={site.name: site.identity.public for site in self.sites},
+            dimension=DIMENSION,
+            word_bits=word_bits,
+            max_abs_sum=LIMIT if word_bits == 64 else 1 << 30,
+            steps=steps,
+            spare_attempts=spare,
+            deadline_seconds=deadline,
+            record=self.record,
+            progress=self._note,
+        )
+
+    async def _note(self, event):
+        self.events.append(event)
+
+    def start(self, site, **changed):
+        pipes = self.pipes.setdefault(site, [])
+        self.tasks[site] = asyncio.create_task(
+            site.join(
+                attending(self.sum, site.name, pipes),
+                sites=self.sites,
+                coordinator=self.coordinator,
+                run=self.run,
+                steps=self.steps,
+                **changed,
+            )
+        )
+        return self.tasks[site]
+
+    async def go(self, *, gather=2.0, patience=1.0, sites=None):
+        for site in self.sites if sites is None else sites:
+            self.start(site)
+        async with asyncio.timeout(20):
+            try:
+                outcome = await self.sum.drive(gather_seconds=gather, patience_seconds=patience)
+            except TrainingError:
+                await self.stop()
+                raise
+            results = await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        return outcome, results
+
+    async def stop(self):
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+def summed(net, attempt):
+    return sum(site.contributed[attempt][0] for site in net.sites if attempt in site.contributed)
+
+
+@pytest.mark.parametrize(("members", "word_bits"), [(3, 64), (4, 64), (4, 32), (16, 64)])
+def test_every_member_applies_exactly_the_sum_of_all_contributions(tmp_path, members, word_bits):
+    net = Net(tmp_path, members=members, word_bits=word_bits)
+    outcome, results = asyncio.run(net.go())
+    assert len(outcome.members) == members
+    assert outcome.attempts == 3
+    for step in (1, 2, 3):
+        expected = summed(net, (1, step))
+        assert np.array_equal(outcome.sums[step - 1], expected)
+        for site in net.sites:
+            assert site.applied[step - 1][0] == step
+            assert np.array_equal(site.applied[step - 1][1], expected)
+    assert {result.history for result in results} == {outcome.history}
+    assert {result.attempts for result in results} == {3}
+
+
+def test_the_transcript_can_be_added_again_by_anyone(tmp_path):
+    net = Net(tmp_path)
+    outcome, _ = asyncio.run(net.go())
+    net.record.close()
+    record = Transcript.open(tmp_path / "run.sqlite")
+    assert record.outcome == "finished"
+    assert [epoch.members for epoch in record.epochs()] == [
+        tuple(sorted(raw(site.name) for site in net.sites))
+    ]
+    for attempt, expected in zip(record.attempts(), outcome.sums, strict=True):
+        words = [np.frombuffer(one.vector, dtype="<u8") for one in attempt.masked]
+        total = masks.add_up(words)
+        assert total.tobytes() == attempt.total
+        assert np.array_equal(total[:DIMENSION].astype(np.int64), expected)
+    for site in net.sites:
+        close = record.closings()[raw(site.name)].opened(Close, site.identity.public)
+        assert (close.history, close.attempts) == (outcome.history, 3)
+
+
+def test_a_broken_stream_costs_one_attempt_and_the_rest_go_on_in_a_new_epoch(tmp_path):
+    net = Net(tmp_path, steps=4)
+    victim = net.sites[0]
+
+    def fall(step, epoch):
+        if step == 2:
+            net.tasks[victim].cancel()
+            raise asyncio.CancelledError
+
+    victim.on_contribute = fall
+    outcome, _ = asyncio.run(net.go())
+    assert outcome.epoch == 2
+    assert victim.name not in outcome.members
+    assert outcome.attempts == 5
+    survivor = net.sites[1]
+    assert survivor.marks == [(1, 1), (1, 2), (2, 2), (2, 3), (2, 4)]
+    first, second = survivor.contributed[1, 2][0], survivor.contributed[2, 2][0]
+    assert not np.array_equal(first, second)
+    lost = next(event for event in net.events if event.kind == "lost")
+    assert lost.missing == (victim.name,)
+    given_up = [one for one in net.record.attempts() if one.sum is None]
+    assert [(one.epoch, one.step, one.missing) for one in given_up] == [(1, 2, (raw(victim.name),))]
+
+
+def test_a_node_that_comes_back_is_told_the_sums_and_enters_the_next_epoch(tmp_path):
+    net = Net(tmp_path, steps=12)
+    victim = net.sites[0]
+
+    def lose_the_connection(step, epoch):
+        if (step, epoch) == (2, 1):
+            net.pipes[victim][-1].end(broken=True)
+            net.pipes[victim][-1].hang_up()
+
+    async def scenario():
+        victim.on_contribute = lose_the_connection
+        for site in net.sites:
+            net.start(site, slot_seconds=0.02)
+        async with asyncio.timeout(20):
+            outcome = await net.sum.drive(gather_seconds=2, patience_seconds=2)
+            return outcome, await asyncio.gather(*net.tasks.values())
+
+    outcome, results = asyncio.run(scenario())
+    assert victim.name in outcome.members
+    assert outcome.attempts == 13
+    assert [event.kind for event in net.events].count("lost") == 1
+    assert [len(event.members) for event in net.events if event.kind == "epoch"] == [4, 3, 4]
+    assert {result.history for result in results} == {outcome.history}
+    for site in net.sites:
+        assert [step for step, _ in site.applied] == list(range(1, 13))
+        assert all(len(vectors) == 1 for vectors in site.contributed.values())
+
+
+def test_a_silent_member_ends_the_attempt_at_the_deadline(tmp_path):
+    net = Net(tmp_path, deadline=0.2)
+
+    async def scenario():
+        sleeper = net.sites[0]
+        for site in net.sites:
+            net.start(site, slot_seconds=30.0 if site is sleeper else 0.0)
+        outcome = await net.sum.drive(gather_seconds=2, patience_seconds=1)
+        await net.stop()
+        return outcome
+
+    outcome = asyncio.run(scenario())
+    assert net.sites[0].name not in outcome.members
+    assert outcome.epoch >= 2
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_fewer_than_three_members_are_refused_before_anything_is_offered(tmp_path, members):
+    net = Net(tmp_path, members=4)
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(net.go(gather=0.1, patience=0.1, sites=net.sites[:members]))
+    assert refused.value.code == "TW6100"
+    assert net.record.epochs() == ()
+    assert net.record.outcome == "failed"
+    assert all(site.marks == [] for site in net.sites)
+
+
+def test_when_attempts_run_out_the_run_ends_with_a_clear_cause(tmp_path):
+    net = Net(tmp_path, spare=0)
+    victim = net.sites[0]
+
+    def fall(step, epoch):
+        if step == 2:
+            net.tasks[victim].cancel()
+            raise asyncio.CancelledError
+
+    victim.on_contribute = fall
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(net.go())
+    assert refused.value.code == "TW6132"
+    assert net.record.outcome == "failed"
+
+
+def test_a_node_without_attempts_left_sends_nothing_more(tmp_path):
+    net = Net(tmp_path, steps=3)
+    poor = net.sites[0]
+    poor.attempts = 1
+    _, results = asyncio.run(net.go())
+    assert str(results[0]) == "no attempts left"
+    assert [kind for kind, _ in poor.left].count("masked") == 1
+
+
+def test_all_members_of_the_last_epoch_must_sign_the_same_model(tmp_path):
+    net = Net(tmp_path)
+    odd = net.sites[0]
+    changed = odd.work()
+
+    async def scenario():
+        for site in net.sites[1:]:
+            net.start(site)
+        work = type(changed)(
+            contribute=changed.contribute,
+            mark=changed.mark,
+            apply=changed.apply,
+            consent_head=changed.consent_head,
+            model_digest=lambda: b"M" * 32,
+            let_out=changed.let_out,
+        )
+        net.start(odd, work=work)
+        try:
+            await net.sum.drive(gather_seconds=2, patience_seconds=1)
+        finally:
+            await net.stop()
+
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.code == "TW6135"
+    assert net.record.outcome == "failed"
+
+
+def test_a_stranger_is_not_given_a_seat(tmp_path):
+    net = Net(tmp_path)
+    stranger = Site()
+
+    async def scenario():
+        async for _ in net.sum.attend(stranger.name, _nothing()):
+            pass
+
+    with pytest.raises(IdentityError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.code == "TW6130"
+
+
+def test_a_transcript_is_never_overwritten(tmp_path):
+    Transcript.create(tmp_path / "run.sqlite", run=b"r" * 32, plan=PLAN).close()
+    with pytest.raises(TrainingError) as refused:
+        Transcript.create(tmp_path / "run.sqlite", run=b"r" * 32, plan=PLAN)
+    assert refused.value.code == "TW6140"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a database at all" * 50])
+def test_a_file_that_is_no_transcript_is_refused(tmp_path, content):
+    path = tmp_path / "run.sqlite"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TrainingError) as refused:
+        Transcript.open(path)
+    assert refused.value.code == "TW6141"
+
+
+async def _nothing():
+    return
+    yield
