@@ -18,7 +18,7 @@ from ledger.consents import ConsentCalls
 from ledger.deployed import CONTRACTS, Addresses, artifact
 from ledger.membership import LedgerMember, MembershipCalls, Role
 from ledger.provenance import Kind, ProvenanceCalls, Reservation
-from ledger.rpc import unreachable
+from ledger.rpc import RpcError, unreachable
 from ledger.tip import Tip
 from twinward.errors import LedgerError, LedgerUnreachable
 
@@ -81,10 +81,16 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
             LedgerUnreachable: TW5001.
             LedgerError: TW5021, the node is of another network.
         """
+        from requests import Session  # noqa: PLC0415 - comes with web3
         from web3 import HTTPProvider, Web3  # noqa: PLC0415 - half a second; not for --help
 
+        session = Session()
+        session.trust_env = False  # the ledger is named in the founding file, not by a proxy
         provider = HTTPProvider(
-            url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None
+            url,
+            request_kwargs={"timeout": timeout},
+            session=session,
+            exception_retry_configuration=None,
         )
         chain = cls(Web3(provider), url=url, contracts=contracts, key=key, timeout=timeout)
         if chain.genesis() != genesis:
@@ -208,9 +214,11 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
             ContractRefused: TW5030.
             LedgerUnreachable: TW5001, it may or may not have been applied: repeat the call.
         """
-        bound = self._by_name[contract].functions[function](*arguments)
-        call = {"to": raw_address(dict(zip(CONTRACTS, self.contracts, strict=True))[contract])}
-        call |= {"data": bound._encode_transaction_data(), "gas": gas}  # noqa: SLF001 - no public name
+        call = {
+            "to": self._by_name[contract].address,
+            "data": self._by_name[contract].encode_abi(function, arguments),
+            "gas": gas,
+        }
         try:
             if rehearse:
                 self._rehearse(contract, call)
@@ -230,6 +238,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         return [_log(log) for log in self._ask(lambda web3: web3.eth.get_logs(wanted))]
 
     def _send(self, contract: str, call: dict[str, Any]) -> list[Log]:
+        """Sign, send, wait. Dying before it is sent changes nothing; after it, the block comes."""
         from eth_account import Account  # noqa: PLC0415 - heavy
 
         sender = self.account
@@ -262,15 +271,15 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
 
     def _deliver(self, raw: bytes, tx_hash: bytes) -> Any:
         """Send the same signed bytes until they are in a block; a repeat changes nothing."""
-        from web3.exceptions import TransactionNotFound, Web3RPCError  # noqa: PLC0415 - heavy
+        from web3.exceptions import TransactionNotFound  # noqa: PLC0415 - heavy
 
         deadline = time.monotonic() + self._timeout
-        refused: Exception | None = None
+        refused: RpcError | None = None
         for attempt in range(_ATTEMPTS):
             try:
                 self._ask(lambda web3: web3.eth.send_raw_transaction(raw))
                 break
-            except Web3RPCError as error:
+            except RpcError as error:
                 refused = error  # also "already known", after an answer that was lost
                 break
             except LedgerUnreachable:
@@ -291,12 +300,14 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
                     raise unreachable(self._url, "no block came in time") from None
                 time.sleep(_POLL_SECONDS)
 
-    def _ask(self, question: Callable[[Web3], Any], *, contract: str | None = None) -> Any:
+    def _ask(self, question: Callable[[Web3], Any], *, contract: str = "?") -> Any:
         """One call through web3, with its failures as ours."""
         from requests.exceptions import RequestException  # noqa: PLC0415 - comes with web3
         from web3.exceptions import (  # noqa: PLC0415 - heavy
             BadFunctionCallOutput,
             ContractLogicError,
+            TransactionNotFound,
+            Web3Exception,
             Web3RPCError,
         )
 
@@ -305,15 +316,16 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         except RequestException as error:
             raise unreachable(self._url, type(error).__name__) from error
         except BadFunctionCallOutput as error:
-            raise self._foreign(contract or "?", "is missing or has other code") from error
+            raise self._foreign(contract, "is missing or has other code") from error
         except ContractLogicError as error:
-            if contract is None:
-                raise
             raise _refusal(contract, str(error.data or "")) from error
         except Web3RPCError as error:
-            if contract is None:
-                raise
-            raise unreachable(self._url, error) from error
+            problem = (error.rpc_response or {}).get("error", {})
+            raise RpcError(int(problem.get("code", 0)), str(problem.get("message"))) from error
+        except TransactionNotFound:
+            raise
+        except (Web3Exception, ValueError) as error:
+            raise unreachable(self._url, "it does not speak JSON-RPC") from error
 
 
 def _log(log: Any) -> Log:
@@ -322,11 +334,11 @@ def _log(log: Any) -> Log:
 
 def _refusal(contract: str, data: str) -> ContractRefused:
     """Name a revert by the contract's custom errors."""
-    from eth_abi import decode  # noqa: PLC0415 - comes with web3
+    from eth_abi.abi import decode  # noqa: PLC0415 - comes with web3
     from eth_hash.auto import keccak  # noqa: PLC0415 - the same
 
     raw = bytes.fromhex(data.removeprefix("0x"))
-    for entry in artifact(contract).abi:
+    for entry in artifact(contract).abi if contract in CONTRACTS else ():
         if entry["type"] != "error":
             continue
         types = [value["type"] for value in entry["inputs"]]

@@ -1,4 +1,4 @@
-"""Consents on the ledger: the packed slot, its running hash, and calls of the contract `Consent`."""
+"""Consents on the ledger: the packed slot, its running hash, calls of the contract `Consent`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ledger.calls import Calls, raw_address
+from ledger.calls import Calls, ContractRefused, raw_address
 
 
 class Role(IntEnum):
@@ -59,8 +59,16 @@ class MembershipCalls(Calls):
         return int(self.read("Membership", "hospitalCount"))
 
     def endorse(self, candidate: LedgerMember) -> None:
-        """Vote as a hospital for letting this organisation in, with exactly these keys."""
-        self.write("Membership", "endorse", candidate.as_tuple(), done=("AlreadyEndorsed",))
+        """Vote as a hospital for letting this organisation in, with exactly these keys.
+
+        Raises:
+            ContractRefused: TW5030.
+        """
+        try:
+            self.write("Membership", "endorse", candidate.as_tuple(), done=("AlreadyEndorsed",))
+        except ContractRefused as refusal:
+            if refusal.name != "AlreadyMember" or self.member(candidate.id) != candidate:
+                raise
 
 
 def _read(value: Any) -> LedgerMember | None:

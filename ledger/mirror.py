@@ -53,6 +53,7 @@ class Mirror:
         self._contract = contract
         self._genesis = genesis
         self._lock = threading.RLock()
+        self._confirmed = 0
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode = wal")
@@ -137,10 +138,11 @@ class Mirror:
 
     # Following
 
-    def sync(self) -> int:
+    def sync(self, to: int | None = None) -> int:
         """Fetch what is new; returns the number of the last block in the copy.
 
-        Each page of blocks is one transaction: a process that dies resumes after the last page.
+        `check` does this by itself, up to the block that was confirmed and no further. Each page
+        of blocks is one transaction: a process that dies resumes after the last page.
 
         Raises:
             LedgerUnreachable: TW5001.
@@ -150,19 +152,18 @@ class Mirror:
         with self._lock:
             tip = self._rpc.call("eth_getBlockByNumber", "latest", False)
             self._require_same_history()
-            newest, pages = int(tip["number"], 16), _BLOCKS_A_PAGE
-            while self.block < newest:
-                first = self.block + 1
-                last = min(first + pages - 1, newest)
+            newest = int(tip["number"], 16)
+            end, page = newest if to is None else min(to, newest), _BLOCKS_A_PAGE
+            while self.block < end:
+                last = min(self.block + page, end)
                 try:
-                    logs = self._logs(first, last)
+                    logs = self._logs(self.block + 1, last)
                 except RpcError as error:
-                    if error.rpc_code != TOO_MANY or pages == 1:
+                    if error.rpc_code != TOO_MANY or page == 1:
                         raise
-                    pages = max(1, pages // 8)
+                    page = max(1, page // 8)
                     continue
-                block_hash = tip["hash"] if last == newest else self._hash_of(last)
-                self._store(logs, last, bytes.fromhex(block_hash[2:]))
+                self._store(logs, last, bytes.fromhex(self._hash_of(last)[2:]))
             return self.block
 
     def rebuild(self) -> int:
@@ -202,12 +203,13 @@ class Mirror:
         with self._transaction():
             head = self.head
             row = self._db.execute("select max(sequence) from events").fetchone()
-            expected = (row[0] or 0) + 1
+            expected, earliest = (row[0] or 0) + 1, self.block + 1
             events, slots = [], []
             for log in logs:
                 sequence, block, study, subject, slot, digest = _read_event(log)
-                if sequence != expected or not self.block < block <= last:
-                    raise _bad_event(f"change {expected} is missing")
+                if sequence != expected or not earliest <= block <= last:
+                    raise _bad_event(f"change {expected} is missing or out of order")
+                earliest = block
                 head = fold(head, study=study, subject=subject, packed=slot, digest=digest)
                 events.append((sequence, block, study, subject, slot, digest, head))
                 slots.append((study, subject, sequence))
@@ -247,12 +249,14 @@ class Mirror:
             )
         if statement.genesis != self._genesis:
             raise _mismatch("the confirmation is about another ledger")
-        if self.block < statement.number:
-            self.sync()
-        if self.block < statement.number:
-            raise _mismatch(f"the ledger node does not have block {statement.number} yet")
-        if self.head_at(statement.number) != self._proven_head(statement):
-            raise _mismatch("the copy of the consents is not what the ledger holds")
+        with self._lock:
+            if self.sync(to=statement.number) < statement.number:
+                raise _mismatch(f"the ledger node does not have block {statement.number} yet")
+            if self.head_at(statement.number) != self._proven_head(statement):
+                raise _mismatch("the copy of the consents is not what the ledger holds")
+            self._confirmed = max(self._confirmed, statement.number)
+            if self.block > self._confirmed and self.head != self.head_at(self._confirmed):
+                raise _mismatch("the copy holds changes that nobody has confirmed yet")
         return statement
 
     def _proven_head(self, statement: TipStatement) -> bytes:

@@ -37,10 +37,16 @@ class ProvenanceCalls(Calls):
     """Records, approvals, reservations and fences. All but `raise_fence` are safe to repeat."""
 
     def record(self, digest: bytes, kind: Kind, parents: Sequence[bytes] = ()) -> None:
-        """Record a digest with what it came from; the first record of a digest stands."""
-        self.write(
-            "Provenance", "record", digest, int(kind), list(parents), done=("AlreadyRecorded",)
-        )
+        """Record a digest with what it came from; the first record of a digest stands.
+
+        Raises:
+            ContractRefused: TW5030, among others when it is recorded as something else.
+        """
+        try:
+            self.write("Provenance", "record", digest, int(kind), list(parents))
+        except ContractRefused as refusal:
+            if refusal.name != "AlreadyRecorded" or self.recorded(digest) != kind:
+                raise
 
     def recorded(self, digest: bytes) -> Kind | None:
         """What a digest is recorded as, or None."""

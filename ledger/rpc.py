@@ -17,9 +17,9 @@ class RpcError(LedgerError):
 
     default_code = "TW5003"
 
-    def __init__(self, method: str, rpc_code: int, message: str) -> None:
+    def __init__(self, rpc_code: int, message: str) -> None:
         super().__init__(
-            f"the ledger refused `{method}`: {message}",
+            f"the ledger's node refused the call: {message}",
             help="check that the ledger's node is one of this network and up to date",
         )
         self.rpc_code = rpc_code
@@ -48,10 +48,10 @@ class Rpc:
             raise unreachable(self.url, error) from error
         if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
             raise unreachable(self.url, "it does not speak JSON-RPC")
-        if "error" in answer:
-            problem = answer["error"]
-            raise RpcError(method, int(problem.get("code", 0)), str(problem.get("message", "")))
-        return answer["result"]
+        problem = answer.get("error")
+        if isinstance(problem, dict):
+            raise RpcError(int(problem.get("code", 0)), str(problem.get("message", "")))
+        return answer.get("result")
 
     def close(self) -> None:
         """Close the connections."""

@@ -67,22 +67,23 @@ class TipStatement:
         """
         payload = document.payload
         try:
-            if document.kind != KIND or not (
-                is_hex32(payload["genesis"]) and is_hex32(payload["hash"])
-            ):
-                raise ValueError(document.kind)
-            statement = cls(
-                genesis=bytes.fromhex(payload["genesis"]),
-                number=payload["number"],
-                hash=bytes.fromhex(payload["hash"]),
-                time=float(payload["time"]),
+            genesis, block_hash = payload["genesis"], payload["hash"]
+            number, time = payload["number"], payload["time"]
+            good = (
+                document.kind == KIND
+                and set(payload) == {"genesis", "hash", "number", "time"}
+                and is_hex32(genesis)
+                and is_hex32(block_hash)
+                and type(number) is int
+                and number >= 0
+                and type(time) in {int, float}
             )
-            if type(statement.number) is not int or statement.number < 0:
-                raise ValueError(statement.number)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError):
+            good = False
+        if not good:
             raise UsageError(
                 "this is not a statement about the ledger's newest block",
                 code="TW5042",
                 help="fetch the tip again from the coordinator",
-            ) from error
-        return statement
+            )
+        return cls(bytes.fromhex(genesis), number, bytes.fromhex(block_hash), float(time))

@@ -1,6 +1,6 @@
 """The JSON-RPC methods: what web3.py needs, `eth_getProof` (EIP-1186) and raw headers."""
 
-# ruff: noqa: N802, D102 - the names and what they do are the Ethereum JSON-RPC specification's
+# ruff: noqa: N802, D102, FBT002 - the names and what they do are the Ethereum JSON-RPC specification's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ from ledger.embedded.wire import BadParams, data
 
 _MOST_BYTES = 8 * 2**20
 _MOST_CALLS = 1_000
-_MOST_CONNECTIONS = 128
+_MOST_CONNECTIONS = 256
 _IDLE_SECONDS = 60.0
 _BLOCK_SECONDS = 120.0
 
@@ -71,7 +71,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if "Origin" in self.headers:
+            # A web page in somebody's browser has no business on the loopback.
+            self.close_connection = True
+            self._answer(HTTPStatus.FORBIDDEN, _error(None, -32600, "not for browsers"))
+            return
+        if not (length.isascii() and length.isdecimal()):
+            self.close_connection = True
             self._answer(HTTPStatus.LENGTH_REQUIRED, _error(None, -32600, "no Content-Length"))
             return
         if int(length) > _MOST_BYTES:
