@@ -32,8 +32,8 @@ EXIT_OK, EXIT_USAGE, EXIT_FAULTS = 0, 2, 3
 MAX_PACK_BYTES = 2**30
 MAX_RECORDS = 20_000
 _GARBAGE = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError,
-    ValueError, struct.error,
+    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, StopIteration,
+    TypeError, ValueError, struct.error,
 )  # fmt: skip
 """What reading a record that is not what it should be can raise; reported as V003."""
 
@@ -906,13 +906,12 @@ class _Audit:
         return Report(not self.faults, tuple(self.checks), tuple(self.faults), tuple(self.notes))
 
     def _stages(self) -> None:
-        manifest = self._manifest()
         if self.faults:
             return
         network = self._founding()
-        self._coordinator_signed(manifest, network, "manifest.json", "V010")
-        count = len(self.pack.records)
-        self._passed("manifest", f"{count} records, all as the coordinator signed them")
+        manifest = self._manifest(network)
+        if self.faults:
+            return
         run = self._plan(network, manifest)
         transcript = self._transcript(network, run)
         weights = released_weights(run.plan, transcript.iterates)
@@ -938,23 +937,6 @@ class _Audit:
         if not ed25519_verify(signer.key, message, signature):
             _broken(code, self.pack.at, f"the signature of {signer.org} on a `{name}` does not fit")
         return read_head(name, head)
-
-    # Integrity: every byte is one that the coordinator signed for.
-
-    def _manifest(self) -> Document:
-        manifest = self.pack.document("manifest.json", "twinward/pack/v1")
-        listed = manifest.payload["records"]
-        present = set(self.pack.records) - {"manifest.json"}
-        for name in sorted(present | set(listed)):
-            if name not in present:
-                self.faults.append(Fault("V011", name, "the record is missing"))
-            elif name not in listed:
-                self.faults.append(Fault("V012", name, "the record is not in the manifest"))
-            elif hashlib.sha256(self.pack.records[name]).hexdigest() != listed[name]:
-                self.faults.append(
-                    Fault("V013", name, f"{name} is not the record that the manifest lists")
-                )
-        return manifest
 
     # Identities: all lead back to the founding file.
 
@@ -990,6 +972,27 @@ class _Audit:
         pinned = "the one you hold" if own or digest else "not compared with a copy of yours"
         self._passed("founding", f"{len(members)} members, signed by every one; {pinned}")
         return network
+
+    # Integrity: every byte is one that the coordinator signed for.
+
+    def _manifest(self, network: _Network) -> Document:
+        manifest = self.pack.document("manifest.json", "twinward/pack/v1")
+        self._coordinator_signed(manifest, network, "manifest.json", "V010")
+        listed = manifest.payload["records"]
+        present = set(self.pack.records) - {"manifest.json"}
+        for name in sorted(present | set(listed)):
+            if name not in present:
+                self.faults.append(Fault("V011", name, "the record is missing"))
+            elif name not in listed:
+                self.faults.append(Fault("V012", name, "the record is not in the manifest"))
+            elif hashlib.sha256(self.pack.records[name]).hexdigest() != listed[name]:
+                self.faults.append(
+                    Fault("V013", name, f"{name} is not the record that the manifest lists")
+                )
+        if not self.faults:
+            count = len(self.pack.records)
+            self._passed("manifest", f"{count} records, all as the coordinator signed them")
+        return manifest
 
     # What was agreed.
 
@@ -1232,7 +1235,7 @@ class _Audit:
 
     def _ledger(self, network: _Network, run: _Run, state: _Transcript, release: Document) -> None:
         record = self.pack.fields("ledger.json", "blocks", "proofs")
-        if not record["blocks"]:
+        if record == {"blocks": [], "proofs": []}:
             self.notes.append("the pack holds no ledger proofs: reservations were not checked")
             return
         roots = dict(self._block(network, block) for block in record["blocks"])
@@ -1276,7 +1279,7 @@ class _Audit:
         try:
             address = network.contracts[contract]
             return storage_value(root, address, slot.to_bytes(32), proof["proof"])
-        except (*_GARBAGE, StopIteration) as error:
+        except _GARBAGE as error:
             what = f"the proof of a {proof['claim']} does not hold: {error}"
             raise Broken("V091", "ledger.json", what) from error
 

@@ -1,4 +1,4 @@
-"""The verifier's own Keccak-256, RLP and trie proofs against known answers and py-evm's libraries."""
+"""The verifier's own Keccak-256, RLP and trie proofs against known answers and libraries."""
 
 import os
 import random
