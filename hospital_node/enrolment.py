@@ -46,9 +46,7 @@ def write(folder: Path, *, study: str, out: Path) -> int:
     organisation = Organisation(folder)
     patients = uci.read(settings.data, hospital=settings.org)
     vault = Vault.open(NodePaths(folder).vault)
-    codes = vault.enrol(
-        agreed.study.id32, patients.records, valid_until=agreed.study.closes
-    )
+    codes = vault.enrol(agreed.study.id32, patients.records, valid_until=agreed.study.closes)
     identity = organisation.identity().public
     domain = consent_domain(founding)
     write_letters(

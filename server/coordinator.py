@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.chain import Chain
 from server.paths import ServerPaths
@@ -16,7 +17,9 @@ from twinward.plan import Plan
 from twinward.signing import Document, Identity
 
 if TYPE_CHECKING:
+    from server.ledger_process import LedgerProcess
     from server.run import Run
+    from server.secure_sum import SecureSumRun
     from server.supervise import SuperLink
 
 _TIP_SECONDS = 0.2
@@ -32,7 +35,10 @@ class Coordinator:
     identity: Identity
     chain: Chain
     superlink: SuperLink
+    ledger: LedgerProcess
     run: Run | None = None
+    secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
+    """Runs by id; the last few that ended stay, to tell latecomers how it went."""
     _tip: tuple[float, Document] | None = field(default=None)
 
     @property
@@ -48,6 +54,21 @@ class Coordinator:
     def name_of(self, fingerprint: Fingerprint) -> OrgName:
         """The short name behind a fingerprint."""
         return next(m.org for m in self.founding.members if m.fingerprint == fingerprint)
+
+    async def status(self) -> dict[str, Any]:
+        """Processes, members and the run under way, for the command line."""
+        online = await asyncio.to_thread(self.superlink.online)
+        tip = await asyncio.to_thread(self.chain.tip)
+        return {
+            "network": self.founding.network,
+            "pid": os.getpid(),
+            "ledger": {"url": self.ledger.url, "pid": self.ledger.pid, "block": tip.number},
+            "members": [
+                {"org": m.org, "role": m.role, "online": not m.is_hospital or m.org in online}
+                for m in self.founding.members
+            ],
+            "running": None if self.run is None else self.run.id,
+        }
 
     async def tip(self) -> Document:
         """A fresh signed statement of the newest block: what hospitals measure freshness by."""

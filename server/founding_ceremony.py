@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ledger.chain import Addresses
-
 from ledger.embedded.genesis import Genesis
 from server import admission, ca
 from server.settings import FILE, ServerSettings
@@ -43,10 +42,11 @@ def begin(folder: Path, requests: Sequence[tuple[bytes, str]], *, now: float) ->
             at=str(organisation.founding_file),
             help="joining an existing network is not possible yet; found a new one",
         )
-    joining = [admission.JoinRequest.decode(data, at=at) for data, at in requests]
     own_file = organisation.request_file(settings.org)
     own = admission.JoinRequest.decode(own_file.read_bytes(), at=str(own_file))
-    everyone = [own, *joining]
+    joining = [admission.JoinRequest.decode(data, at=at) for data, at in requests]
+    # A shell pattern over all folders also names our own request: it counts once.
+    everyone = [own, *(request for request in joining if request.keys != own.keys)]
     certificates: dict[OrgName, str] = {
         request.org: ca.issue(
             request.csr,

@@ -13,7 +13,8 @@ from twinward.errors import UsageError
 from twinward.founding import Founding
 from twinward.ids import OrgName, StudyId, study_id
 from twinward.plan import GRID_STEPS_PER_NORM, Plan
-from twinward.signing import Document, Identity, random_hex32
+from twinward.plan import KIND as PLAN_KIND
+from twinward.signing import Document, Identity, PublicIdentity, random_hex32
 
 _YEAR_SECONDS = 365 * 86_400
 
@@ -41,6 +42,11 @@ class Template:
     max_patients_per_hospital: int = 4096
     deadline_seconds: float = 5.0
 
+
+HYPER_PARAMETERS = (
+    "steps, learning rate, clipping norm and input scales were chosen beforehand on other splits "
+    "of the public UCI heart-disease records; none was tuned on the patients of this run"
+)
 
 TEMPLATES = {
     "heart-risk": Template(
@@ -140,6 +146,40 @@ def publish(folder: Path, study: Study, plan: Plan, *, identity: Identity) -> tu
     files.write_atomic(place / "study.json", study_document.encode())
     files.write_atomic(place / "plan.json", plan.to_document().signed_by(identity).encode())
     return place / "study.json", place / "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStudy:
+    """A study of this coordinator, as it signed it."""
+
+    digest: bytes
+    plan: Plan
+    plan_document: Document
+    hyper_parameters: str
+
+
+def load(folder: Path, name: str, *, identity: PublicIdentity) -> SignedStudy:
+    """The study of this name, with its own signature checked again.
+
+    Raises:
+        UsageError: TW1039, there is none.
+    """
+    place = study_folder(folder, study_id(name))
+    try:
+        study_file = (place / "study.json").read_bytes()
+        plan_file = (place / "plan.json").read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"there is no study `{name}` here",
+            code="TW1039",
+            at=str(place),
+            help="make it with `twinward server plan`",
+        ) from error
+    study = Document.decode(study_file, kind=STUDY_KIND, at=str(place / "study.json"))
+    plan = Document.decode(plan_file, kind=PLAN_KIND, at=str(place / "plan.json"))
+    for document in (study, plan):
+        document.verify(identity)
+    return SignedStudy(study.digest, Plan.from_document(plan), plan, HYPER_PARAMETERS)
 
 
 def study_folder(folder: Path, name: str) -> Path:

@@ -194,7 +194,7 @@ def _member(entry: Mapping[str, Any], *, at: str) -> Member:
 
 def _require_consistent(founding: Founding, *, at: str) -> None:
     members = founding.members
-    keys = [
+    keys: list[list[str]] = [
         [member.org for member in members],
         [member.fingerprint for member in members],
         [member.tls_spki_sha256 for member in members],

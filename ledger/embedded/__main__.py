@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -20,12 +21,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="0 takes any free port")
     parser.add_argument("--host", default="127.0.0.1", help="default: the loopback")
     parser.add_argument("--genesis", type=Path, help="genesis file; needed the first time")
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: the supervisor that started this is gone",
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         return _serve(chosen.dir, chosen.host, chosen.port, chosen.genesis)
     except TwinwardError as error:
         print(error.diagnostic.as_text(), file=sys.stderr)  # noqa: T201 - a program of its own
         return error.exit_status
+
+
+def _end_with_stdin() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve(folder: Path, host: str, port: int, genesis_file: Path | None) -> int:

@@ -1,0 +1,114 @@
+"""The node's process: opens the node, serves desk and socket, keeps a SuperNode, until told to end.
+
+It stays warm: data, keys and mirror are loaded once, a run begins without starting anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import grpc.aio
+
+from hospital_node import desk
+from hospital_node.node import Node
+from hospital_node.paths import NodePaths
+from hospital_node.supervise import SuperNode
+from hospital_node.train import train
+from hospital_node.watch import describe
+from twinward import logging
+from twinward.clock import SystemClock
+from twinward.console import say
+from twinward.errors import InternalError, TwinwardError
+from twinward.logging import log
+from twinward.organisation import Organisation
+from twinward.rpc.local import LocalAddress, local_server
+from twinward.rpc.messages_pb2 import Blob, Closing, Nothing, Opening
+from twinward.rpc.messages_pb2_grpc import NodeLocalServicer, add_NodeLocalServicer_to_server
+from twinward.rpc.replies import abort
+
+
+def main(folder: Path) -> int:
+    """Run the node until SIGTERM or Ctrl-C; returns the exit status."""
+    asyncio.run(_serve(folder))
+    return 0
+
+
+class LocalService(NodeLocalServicer):  # type: ignore[misc]
+    """What this machine's command line and the thin ClientApp may call, with the token."""
+
+    def __init__(self, node: Node, supernode: SuperNode) -> None:
+        self._node = node
+        self._supernode = supernode
+        self._trainings: set[asyncio.Task[Closing]] = set()
+
+    async def Status(self, request: Nothing, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """Health, cohort, budget, mirror."""
+        del request
+        try:
+            found = describe(self._node, self._supernode)
+        except TwinwardError as error:
+            await abort(context, error)
+        return Blob(data=json.dumps(found).encode())
+
+    async def OpenRun(self, request: Opening, context: grpc.aio.ServicerContext) -> Closing:  # noqa: N802
+        """Take part in a run; goes on if Flower's app, which asked, dies in between."""
+        task = asyncio.create_task(train(self._node, request))
+        self._trainings.add(task)
+        task.add_done_callback(self._trainings.discard)
+        try:
+            return await asyncio.shield(task)
+        except TwinwardError as error:
+            log().warning("run refused", code=error.code, reason=error.diagnostic.message)
+            await abort(context, error)
+        except Exception as error:
+            log().error("run failed", error=type(error).__name__)
+            await abort(
+                context,
+                InternalError(
+                    f"the run ended by an unexpected {type(error).__name__}",
+                    code="TW9002",
+                    help="report it with this node's log; attempts made stay charged",
+                ),
+            )
+            raise
+
+
+async def _serve(folder: Path) -> None:
+    node = await asyncio.to_thread(Node.open, folder, clock=SystemClock())
+    logging.configure(role="node", org=node.settings.org)
+    address, tls = LocalAddress.of(folder), Organisation(folder).tls
+    supernode = SuperNode(
+        NodePaths(folder).supernode,
+        superlink=node.founding.endpoints["flower"],
+        ca=tls.ca,
+        key=Organisation(folder).flower_key,
+        port=node.settings.flower_port,
+        daemon=address,
+        on_restart=lambda status: log().warning(
+            "supernode ended and is started again", exit_status=status
+        ),
+    )
+    service = desk.DeskService(node.desk, node.egress, changed=node.follower.changed)
+    where = f"{node.settings.host}:{node.settings.desk_port}"
+    desk_server, socket = desk.desk_server(service, tls=tls, address=where), local_server(address)
+    add_NodeLocalServicer_to_server(LocalService(node, supernode), socket)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(node.close)
+        node.follower.start()
+        for server in (socket, desk_server):
+            await server.start()
+            stack.push_async_callback(server.stop, 1.0)
+        stack.callback(supernode.stop)
+        await asyncio.to_thread(supernode.start)
+        await asyncio.to_thread(supernode.wait_online)
+        say(f"node `{node.settings.org}` is up: consent desk {where}, pid {os.getpid()}")
+        await ended.wait()
+        say(f"node `{node.settings.org}` is stopping")

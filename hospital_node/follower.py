@@ -1,0 +1,149 @@
+"""Follows the ledger in the background: keeps the mirror confirmed and brings consents there.
+
+A thread of its own, never in the hot path of a step. What a step reads is the last confirmation;
+when that is too old or was refused, there is no cohort and nobody's data is used.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import grpc
+
+from consent.relay import Relay
+from hospital_node.egress import Egress
+from ledger.mirror import Mirror
+from ledger.tip import KIND as TIP_KIND
+from ledger.tip import TipStatement
+from twinward.clock import Clock
+from twinward.errors import ConsentError, CoordinatorUnreachable, TwinwardError
+from twinward.logging import log
+from twinward.rpc.messages_pb2 import Nothing
+from twinward.rpc.messages_pb2_grpc import NetworkStub
+from twinward.rpc.replies import refusal_of
+from twinward.signing import Document, PublicIdentity
+
+_TICK_SECONDS = 0.5
+_CALL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The last confirmation, and what is wrong since, if anything is."""
+
+    confirmed: TipStatement | None = None
+    trouble: TwinwardError | None = None
+
+
+class Follower:
+    """Confirms the mirror twice a second and pushes what waits for the ledger."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        relay: Relay,
+        *,
+        channel: grpc.Channel,
+        coordinator: PublicIdentity,
+        clock: Clock,
+        max_age_seconds: float,
+        egress: Egress,
+    ) -> None:
+        self._mirror = mirror
+        self._relay = relay
+        self._network = NetworkStub(channel)
+        self._coordinator = coordinator
+        self._clock = clock
+        self._max_age = max_age_seconds
+        self._egress = egress
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="ledger-follower", daemon=True)
+        self.standing = Standing()
+
+    def start(self) -> None:
+        """Begin following."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the tick under way; what waits for the ledger keeps waiting, on disk."""
+        self._ended.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def changed(self) -> None:
+        """Something new waits for the ledger: do not sleep until the next tick."""
+        self._wake.set()
+
+    def confirm(self) -> float:
+        """Require a fresh and complete mirror; returns the time that was confirmed.
+
+        Raises:
+            ConsentError: TW3102 the mirror is not what the ledger holds, TW3103 nothing was
+                confirmed yet, TW3104 the confirmation is too old.
+        """
+        standing = self.standing
+        if isinstance(standing.trouble, ConsentError):
+            raise standing.trouble
+        cause = None if standing.trouble is None else standing.trouble.diagnostic.message
+        if standing.confirmed is None:
+            raise ConsentError(
+                "the record of consents has not been confirmed since this node started",
+                code="TW3103",
+                note=cause,
+                help="wait a few seconds; if it stays, check ledger and coordinator",
+            )
+        age = self._clock.now() - standing.confirmed.time
+        if age > self._max_age:
+            raise ConsentError(
+                f"the record of consents was last confirmed {age:.0f} s ago; this site's limit is "
+                f"{self._max_age:.0f} s",
+                code="TW3104",
+                note=cause,
+                help="bring the ledger and the coordinator back; withdrawals work meanwhile",
+            )
+        return standing.confirmed.time
+
+    def chain_time(self) -> float:
+        """The ledger's clock as far as it was confirmed; 0 before that."""
+        confirmed = self.standing.confirmed
+        return 0.0 if confirmed is None else confirmed.time
+
+    def _follow(self) -> None:
+        while not self._ended.is_set():
+            self._wake.clear()
+            self._tick()
+            self._wake.wait(_TICK_SECONDS)
+
+    def _tick(self) -> None:
+        try:
+            confirmed = self._mirror.check(
+                self._fetch_tip(),
+                signer=self._coordinator,
+                now=self._clock.now(),
+                max_age_seconds=self._max_age,
+            )
+            self.standing = Standing(confirmed)
+            # Withdrawals first: no grant may ever hold one back.
+            self._relay.push_withdrawals()
+            while not self._ended.is_set() and self._relay.push_grants().done:
+                self._relay.push_withdrawals()
+        except TwinwardError as error:
+            known = self.standing.trouble
+            self.standing = Standing(self.standing.confirmed, error)
+            if known is None or known.code != error.code:
+                log().warning("ledger trouble", code=error.code, reason=error.diagnostic.message)
+
+    def _fetch_tip(self) -> Document:
+        try:
+            blob = self._network.Tip(Nothing(), timeout=_CALL_SECONDS)
+        except grpc.RpcError as error:
+            otherwise = CoordinatorUnreachable(
+                "the coordinator does not answer",
+                code="TW6001",
+                help="is it up, and is its address in the founding file right?",
+            )
+            raise refusal_of(error, otherwise=otherwise) from error
+        return Document.decode(blob.data, kind=TIP_KIND, at="tip")

@@ -1,0 +1,229 @@
+"""What a hospital node knows and holds while it is up: data, keys, budget, consents, mirror."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from consent.intake import Desk
+from consent.policy import Request
+from consent.record import Grant, Withdrawal
+from consent.relay import Ledger, Relay
+from consent.service import ConsentDesk
+from consent.vault import Vault
+from hospital_node import approvals, membership
+from hospital_node.cohort import Cohort
+from hospital_node.data import uci
+from hospital_node.egress import Egress
+from hospital_node.enrolment import consent_domain
+from hospital_node.follower import Follower
+from hospital_node.paths import NodePaths
+from hospital_node.privacy.book import BudgetBook
+from hospital_node.settings import FILE, NodeSettings
+from ledger.chain import Addresses, Chain
+from ledger.mirror import Mirror
+from ledger.rpc import Rpc
+from twinward import gdp
+from twinward.clock import Clock
+from twinward.errors import IdentityError
+from twinward.founding import Founding
+from twinward.organisation import Organisation
+from twinward.settings import load
+from twinward.signing import Identity
+
+if TYPE_CHECKING:
+    from hospital_node.train import ActiveRun
+
+LIFETIME_DELTA = 1e-5
+
+
+@dataclass(slots=True)
+class Node:
+    """One hospital's node. Open it with ``Node.open``; nothing runs until ``follower.start``."""
+
+    folder: Path
+    settings: NodeSettings
+    founding: Founding
+    identity: Identity
+    clock: Clock
+    patients: uci.Patients
+    vault: Vault
+    mirror: Mirror
+    chain: Chain
+    book: BudgetBook
+    egress: Egress
+    follower: Follower
+    desk: ConsentDesk
+    active: ActiveRun | None = field(default=None)
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Clock) -> Node:
+        """Open everything, and refuse to start on what does not fit together.
+
+        Raises:
+            LedgerError: TW5001 unreachable, TW5021, TW5023 another network or other contracts.
+            IdentityError: TW2014, the ledger does not know this hospital as the founding file does.
+            BudgetError: TW4105, the budget book is older than what the ledger has seen.
+        """
+        settings = load(NodeSettings, folder / FILE)
+        founding = membership.load_founding(folder)
+        organisation, paths = Organisation(folder), NodePaths(folder)
+        identity = organisation.identity()
+        chain = _connect(founding, organisation)
+        chain.check_contracts(founding_digest=founding.digest)
+        require_on_ledger(chain, founding, [settings.org])
+        book = BudgetBook(
+            paths.book, lifetime_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2
+        )
+        book.require_at_least(chain.spent_by(str(chain.account)))
+        egress = Egress(paths.egress_log, clock=clock)
+        vault = Vault.open(paths.vault)
+        domain = consent_domain(founding)
+        mirror = Mirror(
+            paths.mirror,
+            rpc=Rpc(founding.endpoints["ledger"]),
+            genesis=domain.genesis,
+            contract=domain.contract,
+        )
+        links = _Links(chain, egress)
+        follower: Follower
+        ledger = Ledger(
+            grants=links.grants,
+            withdrawal=links.withdrawal,
+            attestation=links.attestation,
+            slot=mirror.slot,
+            chain_time=lambda: follower.chain_time(),  # noqa: PLW0108 - bound below
+        )
+        follower = Follower(
+            mirror,
+            Relay(vault, ledger, shuffle=SystemRandom()),
+            channel=grpc.secure_channel(
+                founding.endpoints["network"], organisation.tls.channel_credentials()
+            ),
+            coordinator=founding.coordinator.identity,
+            clock=clock,
+            max_age_seconds=settings.mirror_max_age_seconds,
+            egress=egress,
+        )
+        node: Node
+        desk = Desk(
+            hospital=settings.org,
+            identity=identity,
+            domain=domain,
+            studies=_studies(folder, founding),
+            clock=clock,
+            slot=mirror.slot,
+            chain_time=follower.chain_time,
+            next_step=lambda study: node.next_step(study),  # noqa: PLW0108 - bound below
+            ledger_deadline=settings.on_chain_by_seconds,
+        )
+        node = cls(
+            folder=folder,
+            settings=settings,
+            founding=founding,
+            identity=identity,
+            clock=clock,
+            patients=uci.read(settings.data, hospital=settings.org),
+            vault=vault,
+            mirror=mirror,
+            chain=chain,
+            book=book,
+            egress=egress,
+            follower=follower,
+            desk=ConsentDesk(vault, desk),
+        )
+        return node
+
+    def next_step(self, study: bytes) -> int | None:
+        """The first step whose cohort has not been drawn; None when the study is not running."""
+        active = self.active
+        return active.next_step if active is not None and active.study.id32 == study else None
+
+    def cohort(self, approved: approvals.Approved) -> Cohort:
+        """Who may be used for this study here, kept current."""
+        return Cohort(
+            self.vault,
+            self.mirror,
+            records=self.patients.records,
+            request=Request.of(
+                approved.study,
+                hospital=self.settings.org,
+                grades=frozenset(approved.plan.grades),
+            ),
+            domain=consent_domain(self.founding),
+            clock=self.clock,
+            confirm=self.follower.confirm,
+        )
+
+    def epsilon_spent(self) -> float:
+        """All that was ever spent of one patient's privacy here, as epsilon at delta 1e-5."""
+        return gdp.epsilon_of(math.sqrt(self.book.spent_mu2()), LIFETIME_DELTA)
+
+    def close(self) -> None:
+        """Stop following and close every file; all of it is durable already."""
+        self.follower.stop()
+        self.mirror.close()
+        self.book.close()
+        self.egress.close()
+
+
+class _Links:
+    """The relay's calls to the ledger, each through the gate."""
+
+    def __init__(self, chain: Chain, egress: Egress) -> None:
+        self._chain = chain
+        self._egress = egress
+
+    def grants(self, grants: Sequence[tuple[Grant, bytes]]) -> Sequence[tuple[bytes, str | None]]:
+        self._egress.let_out("ledger", "grants", to="ledger", size=400 * len(grants))
+        return self._chain.relay_grants([(grant.as_tuple(), proof) for grant, proof in grants])
+
+    def withdrawal(self, withdrawal: Withdrawal, signature: bytes) -> None:
+        self._egress.let_out("ledger", "withdrawals", to="ledger", size=300)
+        self._chain.relay_withdrawal(withdrawal.as_tuple(), signature)
+
+    def attestation(self, study: bytes, subject: bytes) -> None:
+        self._egress.let_out("ledger", "withdrawals", to="ledger", size=100)
+        self._chain.attest_withdrawal(study, subject)
+
+
+def require_on_ledger(chain: Chain, founding: Founding, orgs: Sequence[str]) -> None:
+    """Require that `Membership` knows these organisations exactly as the founding file does.
+
+    Raises:
+        IdentityError: TW2014.
+    """
+    for org in orgs:
+        member = founding.member(org)
+        found = chain.member(bytes.fromhex(member.fingerprint))
+        if (
+            found is None
+            or found.account.lower() != member.ledger_account.lower()
+            or found.keys != member.keys.digest
+        ):
+            raise IdentityError(
+                f"the ledger's membership does not know `{org}` as the founding file does",
+                code="TW2014",
+                help="compare the founding file with the other hospitals; do not train until "
+                "it is explained",
+            )
+
+
+def _connect(founding: Founding, organisation: Organisation) -> Chain:
+    return Chain.connect(
+        founding.endpoints["ledger"],
+        genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
+        contracts=Addresses.from_json(founding.chain["contracts"]),
+        key=organisation.ledger_key(),
+    )
+
+
+def _studies(folder: Path, founding: Founding) -> Mapping[bytes, Any]:
+    agreed = (approvals.load(folder, name, founding=founding) for name in approvals.names(folder))
+    return {each.study.id32: each.study for each in agreed}

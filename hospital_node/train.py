@@ -1,0 +1,240 @@
+"""One run of a study at this hospital, as numbered steps. Start reading the node here.
+
+What leaves: masked, noised sums and signed messages, through ``egress``. What does not: records,
+counts, losses, anything exact. When the process dies: before the reservation is on disk, nothing
+has happened; after it, the whole run is charged; each vector is charged on disk before it leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
+
+from consent.study import Study
+from hospital_node import approvals, secure_sum
+from hospital_node.cohort import Cohort
+from hospital_node.node import Node, require_on_ledger
+from hospital_node.policy import require_approved
+from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
+from hospital_node.privacy.mechanism import Mechanism
+from hospital_node.secure_sum_stream import grpc_streams
+from models import registry
+from twinward import descent
+from twinward.errors import TrainingError
+from twinward.ids import RunId
+from twinward.logging import log
+from twinward.organisation import Organisation
+from twinward.plan import KIND as PLAN_KIND
+from twinward.plan import Plan
+from twinward.rpc.messages_pb2 import Closing, Opening
+from twinward.signing import Document
+
+RUN_KIND = "twinward/run/v1"
+CLOSING_KIND = "twinward/closing/v1"
+PATIENCE_SECONDS = 20.0
+
+
+async def train(node: Node, opening: Opening) -> Closing:
+    """Take part in the run of this opening; returns the signed closing with the final weights.
+
+    Raises:
+        TrainingError, IdentityError, ConsentError, BudgetError, LedgerError: The reason why this
+            hospital does not take part, or had to stop. Nothing more leaves then.
+    """
+    # 1. The coordinator ordered it, and this hospital approved exactly this plan.
+    order = read_opening(node, opening)
+    approved, plan = order.approved, order.approved.plan
+    await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
+    # 2. Only patients who permit it, by a record of consents that is fresh and complete.
+    cohort = node.cohort(approved)
+    if int(cohort.mask().sum()) < node.settings.minimum_cohort:
+        raise TrainingError(
+            "fewer patients permit this study than this site's minimum",
+            code="TW6005",
+            at="node.toml: minimum_cohort",
+            help="the hospital sits this run out; invite more patients or lower the minimum",
+        )
+    # 3. The whole run is paid for: in the book (fsync), then in a block of the ledger.
+    micro = node.book.reserve(
+        order.run,
+        plan_digest=plan.digest,
+        attempts=plan.attempts,
+        mu2_per_attempt=plan.mu2_per_attempt,
+    )
+    await asyncio.to_thread(_reserve_on_ledger, node, order, micro)
+    # 4. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
+    work = ActiveRun(node, order, cohort)
+    node.active = work
+    try:
+        result = await _secure_sum(node, order, work)
+    finally:
+        node.active = None
+    # 5. Finished: attempts never made are given back, the final weights are signed.
+    node.book.close_run(order.run)
+    log().info("run finished", run=order.run, epoch=result.epoch, attempt=result.attempts)
+    return work.closing(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of the coordinator to run a plan that this hospital approved."""
+
+    run: RunId
+    approved: approvals.Approved
+
+
+def read_opening(node: Node, opening: Opening) -> Order:
+    """Check what Flower brought; Flower itself is believed in nothing.
+
+    Raises:
+        TrainingError: TW6004 not approved here, TW6006 a run is under way, TW6007 the parts of the
+            opening contradict each other or the approved plan.
+        IdentityError: TW2002, TW2004, not signed by the coordinator.
+    """
+    if node.active is not None:
+        raise TrainingError(
+            "this node is in another run", code="TW6006", help="wait until that run has ended"
+        )
+    coordinator = node.founding.coordinator.identity
+    order = Document.decode(opening.order, kind=RUN_KIND, at="order")
+    order.verify(coordinator)
+    plan_document = Document.decode(opening.plan, kind=PLAN_KIND, at="plan")
+    plan_document.verify(coordinator)
+    plan = Plan.from_document(plan_document)
+    approved = approvals.load(node.folder, plan.study, founding=node.founding)
+    consistent = (
+        plan.digest == approved.plan.digest
+        and order.payload.get("plan") == plan.digest.hex()
+        and order.payload.get("run") == opening.run.hex()
+        and len(opening.run) == 32
+        and opening.weights == descent.to_bytes(plan.start)
+    )
+    if not consistent:
+        raise TrainingError(
+            "the opening of this run is not for the plan that this hospital approved",
+            code="TW6007",
+            help="approve the new plan if the hospital agrees to it; nothing was computed",
+        )
+    require_approved(approved.plan, node.settings)
+    return Order(RunId(opening.run.hex()), approved)
+
+
+class ActiveRun:
+    """The work of a run: what to compute, charge and apply; called one at a time by secure sum."""
+
+    def __init__(self, node: Node, order: Order, cohort: Cohort) -> None:
+        self.study: Study = order.approved.study
+        self.next_step = 1
+        self._node = node
+        self._order = order
+        self._plan = order.approved.plan
+        self._cohort = cohort
+        self._sum = clipped_sum(node, self._plan)
+        self._mechanism = Mechanism(self._plan)
+        self._weights = self._plan.start
+        self._iterates: list[descent.Weights] = []
+        self._head = bytes(32)
+
+    def contribute(self, step: int, epoch: int, members: int) -> NDArray[np.int64]:
+        """A fresh noisy vector over whoever permits it at this moment."""
+        del epoch
+        self._head = self._node.mirror.head
+        include = self._cohort.mask()
+        self.next_step = step + 1
+        return self._mechanism.contribute(self._sum(self._weights, include), members).vector
+
+    def mark(self, epoch: int, step: int) -> None:
+        """Charge the attempt durably, before its vector may leave."""
+        self._node.book.mark(self._order.run, epoch=epoch, step=step)
+
+    def apply(self, step: int, total: NDArray[np.int64]) -> None:
+        """Update the weights with a sum that passed every check."""
+        del step
+        self._weights = descent.step(self._plan, self._weights, total)
+        self._iterates.append(self._weights)
+
+    def consent_head(self) -> bytes:
+        """The consent head under which the last contribution was made."""
+        return self._head
+
+    def released(self) -> descent.Weights:
+        """The weights to release, once all steps are done."""
+        return descent.release(self._plan, self._iterates)
+
+    def closing(self, result: secure_sum.Result) -> Closing:
+        """This hospital's signed last word on the run."""
+        weights = self.released()
+        document = Document(
+            CLOSING_KIND,
+            {
+                "org": self._node.settings.org,
+                "run": self._order.run,
+                "plan": self._plan.digest.hex(),
+                "weights": descent.digest(weights).hex(),
+                "history": result.history.hex(),
+                "attempts": result.attempts,
+            },
+        ).signed_by(self._node.identity)
+        closing = Closing(closing=document.encode(), weights=descent.to_bytes(weights))
+        self._node.egress.let_out("flower", "closing", to="coordinator", size=closing.ByteSize())
+        return closing
+
+    def work(self) -> secure_sum.Work:
+        """The calls that secure sum makes."""
+        return secure_sum.Work(
+            contribute=self.contribute,
+            mark=self.mark,
+            apply=self.apply,
+            consent_head=self.consent_head,
+            model_digest=lambda: descent.digest(self.released()),
+            let_out=lambda kind, size: self._node.egress.let_out(
+                "secure-sum", kind, to="coordinator", size=size
+            ),
+        )
+
+
+def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
+    """This hospital's patients as numbers, ready to be summed under any cohort."""
+    model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+    columns = node.patients.columns
+    return LogisticClippedSum(
+        model.encode(columns, site=node.settings.org, sites=plan.sites),
+        model.labels(columns),
+        max_grad_norm=plan.max_grad_norm,
+    )
+
+
+async def _secure_sum(node: Node, order: Order, work: ActiveRun) -> secure_sum.Result:
+    plan = order.approved.plan
+    peers = [node.founding.member(site) for site in plan.sites]
+    credentials = Organisation(node.folder).tls.channel_credentials()
+    async with grpc.aio.secure_channel(node.founding.endpoints["network"], credentials) as channel:
+        return await secure_sum.run_session(
+            grpc_streams(channel),
+            work=work.work(),
+            identity=node.identity,
+            members={peer.fingerprint: peer.identity for peer in peers},
+            coordinator=node.founding.coordinator.identity,
+            run=bytes.fromhex(order.run),
+            plan_digest=plan.digest,
+            dimension=plan.dimension,
+            word_bits=plan.word_bits,
+            max_abs_sum=plan.max_abs_sum,
+            steps=plan.steps,
+            slot_seconds=plan.slot_seconds,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+
+
+def _reserve_on_ledger(node: Node, order: Order, micro_mu2: int) -> None:
+    """Approval and worst-case spend stand in a block when this returns."""
+    digest = order.approved.plan.digest
+    node.egress.let_out("ledger", "approval", to="ledger", size=200)
+    node.chain.approve(digest)
+    node.egress.let_out("ledger", "reservation", to="ledger", size=200)
+    node.chain.reserve(bytes.fromhex(order.run), plan=digest, micro_mu2=micro_mu2)

@@ -1,0 +1,119 @@
+"""What a node tells its own staff about itself. None of it leaves the hospital."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from hospital_node.settings import FILE, NodeSettings
+from twinward.console import table
+from twinward.errors import UsageError
+from twinward.rpc.local import LocalAddress, local_channel
+from twinward.rpc.messages_pb2 import Nothing
+from twinward.rpc.messages_pb2_grpc import NodeLocalStub
+from twinward.rpc.replies import refusal_of
+from twinward.settings import load
+
+if TYPE_CHECKING:
+    from hospital_node.node import Node
+    from hospital_node.supervise import SuperNode
+
+
+def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
+    """The node's state as JSON values; called in the daemon."""
+    from hospital_node import approvals  # noqa: PLC0415 - the daemon has it, the command does not
+
+    standing = node.follower.standing
+    confirmed, trouble = standing.confirmed, standing.trouble
+    studies = []
+    for name in approvals.names(node.folder):
+        approved = approvals.load(node.folder, name, founding=node.founding)
+        entry: dict[str, Any] = {"study": name, "plan": approved.plan.digest.hex()}
+        if confirmed is not None and trouble is None:
+            entry["cohort"] = int(node.cohort(approved).mask().sum())
+        studies.append(entry)
+    return {
+        "org": node.settings.org,
+        "pid": os.getpid(),
+        "network": node.founding.network,
+        "healthy": supernode.is_online and confirmed is not None and trouble is None,
+        "supernode": {"online": supernode.is_online, "restarts": supernode.restarts},
+        "ledger": {
+            "block": node.mirror.block,
+            "head": node.mirror.head.hex(),
+            "confirmed_seconds_ago": (
+                None if confirmed is None else round(node.clock.now() - confirmed.time, 1)
+            ),
+            "witnesses": 0,
+            "trouble": None if trouble is None else trouble.diagnostic.as_json(),
+        },
+        "patients": len(node.patients),
+        "studies": studies,
+        "budget": {
+            "unit": "one patient at this hospital, over the life of the data",
+            "epsilon_spent": round(node.epsilon_spent(), 4),
+            "epsilon_limit": node.settings.lifetime_epsilon,
+            "delta": 1e-5,
+        },
+        "running": None if node.active is None else {"next_step": node.active.next_step},
+    }
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Ask the daemon of this folder.
+
+    Raises:
+        UsageError: TW1050 no node here, TW1040 it is not running, TW1041 it did not answer.
+    """
+    load(NodeSettings, folder / FILE)
+    address = LocalAddress.of(folder)
+    with local_channel(address) as channel:
+        try:
+            blob = NodeLocalStub(channel).Status(Nothing(), timeout=10)
+        except grpc.RpcError as error:
+            otherwise = UsageError(
+                "the daemon of this folder does not answer",
+                code="TW1041",
+                at=str(address.socket),
+                help="it may have been killed; start it again with `twinward node up`",
+            )
+            raise refusal_of(error, otherwise=otherwise) from error
+    found: dict[str, Any] = json.loads(blob.data)
+    return found
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The state for people."""
+    ledger, budget = found["ledger"], found["budget"]
+    rows = [
+        ("node", f"{found['org']} of {found['network']}, pid {found['pid']}"),
+        ("health", "green" if found["healthy"] else "RED"),
+        ("supernode", "online" if found["supernode"]["online"] else "offline"),
+        (
+            "ledger",
+            (
+                f"block {ledger['block']}, confirmed {ledger['confirmed_seconds_ago']} s ago, "
+                f"1 operator, {ledger['witnesses']} witnesses"
+            ),
+        ),
+        ("consent head", ledger["head"][:16]),
+        ("patients", str(found["patients"])),
+        *(
+            (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")
+            for study in found["studies"]
+        ),
+        (
+            "privacy spent",
+            (
+                f"epsilon {budget['epsilon_spent']:g} of {budget['epsilon_limit']:g} "
+                f"at delta {budget['delta']:g}, worst case"
+            ),
+        ),
+    ]
+    if ledger["trouble"]:
+        rows.append(("trouble", f"[{ledger['trouble']['code']}] {ledger['trouble']['message']}"))
+    return table(("WHAT", "STATE"), rows)

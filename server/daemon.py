@@ -1,0 +1,117 @@
+"""The coordinator's process: ledger, SuperLink, services; until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from ledger.chain import Addresses, Chain, LedgerMember, Role
+from server.coordinator import Coordinator
+from server.founding_ceremony import load_founding
+from server.ledger_process import LedgerProcess
+from server.paths import ServerPaths
+from server.services import LocalService, NetworkService, add_local, network_server
+from server.settings import FILE, ServerSettings
+from server.supervise import SuperLink
+from server.transcript import OPEN, Transcript
+from twinward import logging
+from twinward.clock import SystemClock
+from twinward.console import say
+from twinward.founding import Founding
+from twinward.logging import log
+from twinward.organisation import Organisation
+from twinward.rpc.local import LocalAddress, local_server
+from twinward.settings import load
+
+
+def main(folder: Path) -> int:
+    """Run the coordinator until SIGTERM or Ctrl-C; returns the exit status."""
+    asyncio.run(_serve(folder))
+    return 0
+
+
+async def _serve(folder: Path) -> None:
+    settings = load(ServerSettings, folder / FILE)
+    founding = load_founding(folder)
+    logging.configure(role="coordinator", org=settings.org)
+    organisation, paths = Organisation(folder), ServerPaths(folder)
+    close_interrupted_runs(paths)
+    address = LocalAddress.of(folder)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = LedgerProcess(
+            paths.ledger,
+            genesis=dict(founding.chain["genesis"]),
+            host=settings.host,
+            port=settings.ledger_port,
+            on_restart=lambda status: log().warning(
+                "ledger ended and is started again", exit_status=status
+            ),
+        )
+        superlink = SuperLink(
+            paths.superlink, tls=organisation.tls, port=settings.flower_port, daemon=address
+        )
+        stack.callback(ledger.stop)
+        stack.callback(superlink.stop)
+        await asyncio.to_thread(superlink.start)
+        await asyncio.to_thread(ledger.start)
+        say(f"ledger is up: {ledger.url}, pid {ledger.pid}")
+        chain = await asyncio.to_thread(found_ledger, founding, organisation)
+        coordinator = Coordinator(
+            paths=paths,
+            settings=settings,
+            founding=founding,
+            identity=organisation.identity(),
+            chain=chain,
+            superlink=superlink,
+            ledger=ledger,
+        )
+        where = f"{settings.host}:{settings.network_port}"
+        socket = local_server(address)
+        add_local(LocalService(coordinator, clock=SystemClock()), socket)
+        network = network_server(NetworkService(coordinator), tls=organisation.tls, address=where)
+        for server in (socket, network):
+            await server.start()
+            stack.push_async_callback(server.stop, 1.0)
+        await asyncio.to_thread(superlink.wait_ready)
+        keys = {hospital.org: hospital.flower_public_key for hospital in founding.hospitals}
+        await asyncio.to_thread(superlink.enrol, keys)
+        say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
+        await ended.wait()
+        say("coordinator is stopping")
+
+
+def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
+    """Connect to the ledger and put the contracts where the founding file says; safe to repeat."""
+    chain = Chain.connect(
+        founding.endpoints["ledger"],
+        genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
+        contracts=Addresses.from_json(founding.chain["contracts"]),
+        key=organisation.ledger_key(),
+    )
+    members = [
+        LedgerMember(
+            id=bytes.fromhex(member.fingerprint),
+            account=member.ledger_account,
+            keys=member.keys.digest,
+            role=Role.HOSPITAL if member.is_hospital else Role.COORDINATOR,
+        )
+        for member in founding.members
+    ]
+    chain.deploy(founding_digest=founding.digest, members=members)
+    return chain
+
+
+def close_interrupted_runs(paths: ServerPaths) -> None:
+    """Note in each transcript that was still open that its run is over."""
+    for path in sorted(paths.transcripts.glob("*.sqlite")):
+        transcript = Transcript.open(path)
+        if transcript.outcome == OPEN:
+            transcript.fail("the coordinator stopped during the run")
+            log().warning("run was interrupted", run=path.stem)
+        transcript.close()

@@ -1,0 +1,310 @@
+"""One run of a study, as numbered steps. Start reading the coordinator here.
+
+The coordinator ships a plan, never code; it adds masked vectors that it cannot open; it releases
+only what every member of the last epoch signed. Nothing here can widen who takes part: each
+hospital decides that alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ledger.chain import Kind
+from server import release as releases
+from server.coordinator import Coordinator
+from server.ledger_link import LedgerLink
+from server.model_card import CardTexts
+from server.secure_sum import Outcome, Progress, SecureSumRun
+from server.studies import SignedStudy
+from server.transcript import AttemptRecord, Transcript
+from twinward import descent
+from twinward.clock import Clock, iso
+from twinward.errors import TrainingError
+from twinward.ids import Fingerprint, RunId
+from twinward.plan import Plan
+from twinward.rpc.messages_pb2 import Closing, Opening
+from twinward.secsum.masks import WordFormat
+from twinward.secsum.messages import fingerprint
+from twinward.signing import Document, random_hex32
+
+RUN_KIND = "twinward/run/v1"
+CLOSING_KIND = "twinward/closing/v1"
+PATIENCE_SECONDS = 20.0
+"""How long a run waits for enough members, for signed closings, and for Flower's replies."""
+
+_RUNS_REMEMBERED = 4
+
+Event = dict[str, Any]
+Tell = Callable[[Event], Awaitable[None]]
+
+
+async def run_study(
+    coordinator: Coordinator, study: SignedStudy, *, clock: Clock, tell: Tell
+) -> releases.Release:
+    """Train one model with every hospital that comes, and release it with its evidence.
+
+    Raises:
+        TrainingError: TW6010 a run is under way, TW6011 a node ended with other weights, and
+            what secure sum raises.
+        EvidenceError, LedgerError: What releasing raises; nothing is made available then.
+    """
+    # 1. One run at a time, of a plan that this coordinator signed.
+    if coordinator.run is not None:
+        raise TrainingError(
+            "another run is under way",
+            code="TW6010",
+            help="wait until it ends; `twinward server status` shows it",
+        )
+    run = coordinator.run = Run(coordinator, study, clock=clock, tell=tell)
+    try:
+        # 2. Study and plan stand on the ledger before anyone is asked.
+        await asyncio.to_thread(run.record_plan)
+        await tell(run.opened())
+        # 3. Flower carries plan and first weights to every hospital that is online.
+        await asyncio.to_thread(coordinator.superlink.start_run)
+        # 4. T steps, each a sum of masked, noised vectors.
+        outcome = await run.secure_sum.drive(
+            gather_seconds=coordinator.settings.join_window_seconds,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+        # 5. The weights that every hospital holds must be ours, bit for bit.
+        await run.compare_closings(outcome)
+        # 6. Model, card, ledger record, evidence pack.
+        released = await asyncio.to_thread(run.release)
+        await tell(run.released(released, outcome))
+        return released
+    finally:
+        coordinator.run = None
+        run.finish()
+
+
+class Run:
+    """One run under way: its order, its secure sum, its transcript, its closings."""
+
+    def __init__(
+        self, coordinator: Coordinator, study: SignedStudy, *, clock: Clock, tell: Tell
+    ) -> None:
+        self.id = RunId(random_hex32())
+        self.plan = study.plan
+        self.order = Document(
+            RUN_KIND,
+            {
+                "run": self.id,
+                "study": study.plan.study,
+                "plan": study.plan.digest.hex(),
+                "issued_at": iso(clock.now()),
+            },
+        ).signed_by(coordinator.identity)
+        self._study = study
+        self._coordinator = coordinator
+        self._tell = tell
+        self._members = coordinator.hospitals_of(self.plan)
+        self._closings: dict[Fingerprint, bytes] = {}
+        self._closing_came = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.transcript: _Watched = _Watched.create(
+            coordinator.paths.transcript(self.id), run=bytes.fromhex(self.id), plan=self.plan.digest
+        )
+        self.secure_sum = SecureSumRun(
+            identity=coordinator.identity,
+            run=bytes.fromhex(self.id),
+            plan_digest=self.plan.digest,
+            members={name: member.identity for name, member in self._members.items()},
+            dimension=self.plan.dimension,
+            word_bits=self.plan.word_bits,
+            max_abs_sum=self.plan.max_abs_sum,
+            steps=self.plan.steps,
+            spare_attempts=self.plan.spare_attempts,
+            deadline_seconds=self.plan.deadline_seconds,
+            record=self.transcript,
+            progress=self._progress,
+        )
+
+        runs = coordinator.secure_sums
+        runs[bytes.fromhex(self.id)] = self.secure_sum
+        while len(runs) > _RUNS_REMEMBERED:
+            del runs[next(iter(runs))]
+
+    def record_plan(self) -> None:
+        """Put study and plan on the ledger; what is there already stays."""
+        chain = self._coordinator.chain
+        chain.record(self._study.digest, Kind.STUDY)
+        chain.record(self.plan.digest, Kind.PLAN, [self._study.digest])
+
+    def opening(self) -> Opening:
+        """What Flower carries to the hospitals: signed order, signed plan, first weights."""
+        return Opening(
+            run=bytes.fromhex(self.id),
+            order=self.order.encode(),
+            plan=self._study.plan_document.encode(),
+            weights=descent.to_bytes(self.plan.start),
+        )
+
+    def take_closing(self, closing: Closing) -> bool:
+        """A node's last word, come back through Flower; returns whether the run is finished.
+
+        The signature inside is checked; a closing of another run or of a stranger is ignored,
+        because Flower, which brought it, is not believed.
+        """
+        document = Document.decode(closing.closing, kind=CLOSING_KIND, at="closing")
+        for name, member in self._members.items():
+            if member.org == document.payload.get("org"):
+                document.verify(member.identity)
+                if document.payload.get("run") == self.id:
+                    self._closings[name] = closing.weights
+                    self._closing_came.set()
+        return self.finished.is_set()
+
+    async def compare_closings(self, outcome: Outcome) -> None:
+        """Wait for the weights of every member of the last epoch and compare them with ours.
+
+        A member that died after signing its M6 is not waited for long: that signature already
+        binds it to the same weights.
+
+        Raises:
+            TrainingError: TW6011.
+        """
+        iterates, weights = [], self.plan.start
+        for total in outcome.sums:
+            weights = descent.step(self.plan, weights, total)
+            iterates.append(weights)
+        ours = descent.to_bytes(descent.release(self.plan, iterates))
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while missing := [name for name in outcome.members if name not in self._closings]:
+            self._closing_came.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._closing_came.wait()
+            except TimeoutError:
+                silent = [self._coordinator.name_of(name) for name in missing]
+                await self._tell({"event": "closing-missing", "members": silent})
+                break
+        differing = [name for name, theirs in self._closings.items() if theirs != ours]
+        if differing:
+            names = ", ".join(self._coordinator.name_of(name) for name in differing)
+            raise TrainingError(
+                f"{names} ended with other weights than the sums give",
+                code="TW6011",
+                help="compare the versions of Twinward; nothing was released",
+            )
+
+    def release(self) -> releases.Release:
+        """Publish the finished run; safe to repeat."""
+        from models import registry  # noqa: PLC0415 - numpy tables, only needed here
+
+        coordinator, model = self._coordinator, registry.get(self.plan.model)
+        link = LedgerLink(
+            coordinator.chain,
+            url=coordinator.founding.endpoints["ledger"],
+            genesis=coordinator.genesis,
+            identity=coordinator.identity,
+        )
+        try:
+            return releases.release(
+                coordinator.paths.releases / self.id[:16],
+                transcript=Transcript.open(coordinator.paths.transcript(self.id)),
+                founding=coordinator.founding,
+                plan=self._study.plan_document,
+                order=self.order,
+                names=model.names(self.plan.sites),
+                texts=CardTexts(
+                    title=model.title,
+                    kind=model.kind,
+                    intended_use=model.intended_use,
+                    limits=model.limits,
+                    hyper_parameters=self._study.hyper_parameters,
+                ),
+                identity=coordinator.identity,
+                ledger=link,
+            )
+        finally:
+            link.close()
+
+    def finish(self) -> None:
+        """Let go of everything; the transcript stays on disk."""
+        self.finished.set()
+        self.transcript.close()
+
+    def opened(self) -> Event:
+        """The first event of a run."""
+        plan = self.plan
+        return {
+            "event": "opened",
+            "run": self.id,
+            "study": plan.study,
+            "model": plan.model,
+            "plan": plan.digest.hex(),
+            "hospitals": list(plan.sites),
+            "steps": plan.steps,
+            "spare_attempts": plan.spare_attempts,
+            "epsilon": plan.epsilon,
+            "delta": plan.delta,
+            "slot_seconds": plan.slot_seconds,
+        }
+
+    def released(self, done: releases.Release, outcome: Outcome) -> Event:
+        """The last event of a run that went well."""
+        chain = self._coordinator.chain
+        return {
+            "event": "released",
+            "run": self.id,
+            "folder": str(done.folder),
+            "model": str(done.model),
+            "card": str(done.card),
+            "pack": str(done.pack),
+            "digest": done.digest.hex(),
+            "epsilon": self.plan.epsilon,
+            "delta": self.plan.delta,
+            "attempts": outcome.attempts,
+            "attempts_reserved": self.plan.attempts,
+            "members": [self._coordinator.name_of(name) for name in outcome.members],
+            "ledger_block": chain.tip().number,
+            "ledger_head": chain.consent_head().hex(),
+            "verified": done.report.ok,
+        }
+
+    async def _progress(self, progress: Progress) -> None:
+        name_of = self._coordinator.name_of
+        event: Event = {
+            "event": progress.kind,
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "of": self.plan.steps,
+            "members": [name_of(name) for name in progress.members],
+            "missing": [name_of(name) for name in progress.missing],
+            "ms": round(progress.milliseconds, 1),
+        }
+        if progress.kind == "step" and self.transcript.last is not None:
+            event |= self._seen(self.transcript.last)
+        await self._tell(event)
+
+    def _seen(self, attempt: AttemptRecord) -> Event:
+        """What the coordinator received from one hospital, beside the sum: the first words."""
+        first = attempt.masked[0]
+        size = self.plan.word_bits // 8
+        words = [first.vector[i * size : (i + 1) * size][::-1].hex() for i in range(3)]
+        format_ = WordFormat(self.plan.word_bits, self.plan.dimension)
+        total = format_.to_integers(
+            format_.from_bytes(attempt.total or b""), limit=self.plan.max_abs_sum
+        )
+        return {
+            "received_from": self._coordinator.name_of(fingerprint(first.sender)),
+            "received": words,
+            "sum": [round(float(value) * self.plan.grid, 2) for value in total[:3]],
+        }
+
+
+class _Watched(Transcript):
+    """A transcript that remembers the attempt it wrote last, for the live view."""
+
+    last: AttemptRecord | None = None
+
+    def add_attempt(self, record: AttemptRecord) -> None:
+        """Write it durably, then remember it."""
+        super().add_attempt(record)
+        self.last = record
+
+
+__all__ = ["Plan", "Run", "run_study"]

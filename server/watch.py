@@ -1,0 +1,131 @@
+"""The command line's view of a coordinator: start a run, follow it, ask how things are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+
+from server.settings import FILE, ServerSettings
+from twinward.console import is_interactive, next_step, say, table
+from twinward.errors import CoordinatorUnreachable
+from twinward.rpc.local import LocalAddress, local_channel
+from twinward.rpc.messages_pb2 import Blob, Nothing
+from twinward.rpc.messages_pb2_grpc import CoordinatorLocalStub
+from twinward.rpc.replies import refusal_of
+from twinward.settings import load
+
+Event = dict[str, Any]
+
+
+def start_run(folder: Path, *, study: str) -> Iterator[Event]:
+    """Start a run and yield its events until it ends.
+
+    Raises:
+        CoordinatorUnreachable: TW6013, the coordinator went away; what was sent stays charged.
+        TwinwardError: Whatever ended the run.
+    """
+    load(ServerSettings, folder / FILE)
+    with local_channel(LocalAddress.of(folder)) as channel:
+        request = Blob(data=json.dumps({"study": study}).encode())
+        try:
+            for progress in CoordinatorLocalStub(channel).StartRun(request):
+                yield json.loads(progress.event)
+        except grpc.RpcError as error:
+            raise refusal_of(error, otherwise=_gone()) from error
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Ask the coordinator of this folder."""
+    load(ServerSettings, folder / FILE)
+    with local_channel(LocalAddress.of(folder)) as channel:
+        try:
+            blob = CoordinatorLocalStub(channel).Status(Nothing(), timeout=10)
+        except grpc.RpcError as error:
+            raise refusal_of(error, otherwise=_gone()) from error
+    found: dict[str, Any] = json.loads(blob.data)
+    return found
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The state for people."""
+    rows = [
+        (member["org"], member["role"], "online" if member["online"] else "-")
+        for member in found["members"]
+    ]
+    running = found["running"] or "no run under way"
+    return (
+        f"coordinator of `{found['network']}`, pid {found['pid']}\n"
+        f"ledger {found['ledger']['url']}, block {found['ledger']['block']}, pid "
+        f"{found['ledger']['pid']}, 1 operator, 0 witnesses\nrun: {running}\n\n"
+        + table(("MEMBER", "ROLE", "FLOWER"), rows)
+    )
+
+
+def show(event: Event) -> None:
+    """One event for people: a live line on a terminal, a line per tenth of the run elsewhere."""
+    match event["event"]:
+        case "opened":
+            click.echo(
+                f"run {event['run'][:16]} of `{event['study']}`: {event['steps']} steps, "
+                f"{event['spare_attempts']} spare, epsilon {event['epsilon']:g} at delta "
+                f"{event['delta']:g}; waiting for {', '.join(event['hospitals'])}"
+            )
+        case "epoch":
+            click.echo(f"epoch {event['epoch']} with {', '.join(event['members'])}")
+        case "step":
+            _show_step(event)
+        case "lost":
+            _end_line()
+            click.echo(
+                f"step {event['step']} was lost, charged all the same: "
+                f"{', '.join(event['missing'])} gone"
+            )
+        case "closed":
+            _end_line()
+            click.echo(f"all {len(event['members'])} members signed the same model")
+        case "closing-missing":
+            click.echo(f"no final weights by Flower from {', '.join(event['members'])}")
+        case "released":
+            click.echo(
+                f"released: {event['model']}\n"
+                f"  epsilon {event['epsilon']:g} at delta {event['delta']:g}, "
+                f"{event['attempts']} attempts of {event['attempts_reserved']} reserved\n"
+                f"  ledger block {event['ledger_block']}, "
+                f"consent head {event['ledger_head'][:16]}\n"
+                f"  card {event['card']}\n  evidence {event['pack']}"
+            )
+            next_step(f"twinward verify {event['pack']}")
+
+
+def _show_step(event: Event) -> None:
+    step, steps = event["step"], event["of"]
+    line = (
+        f"step {step:>3}/{steps}  {len(event['members'])} hospitals  {event['ms']:.0f} ms  "
+        f"from {event['received_from']}: {event['received'][0]}...  "
+        f"sum: {event['sum'][0]:+.2f} {event['sum'][1]:+.2f}..."
+    )
+    if is_interactive():
+        sys.stderr.write(f"\r\033[K{line}")
+        sys.stderr.flush()
+    elif step % max(1, steps // 10) == 0:
+        say(line)
+
+
+def _end_line() -> None:
+    if is_interactive():
+        sys.stderr.write("\n")
+
+
+def _gone() -> CoordinatorUnreachable:
+    return CoordinatorUnreachable(
+        "the coordinator went away",
+        code="TW6013",
+        note="a run under way ended with it; every attempt that was sent stays charged",
+        help="start it again with `twinward server up`, then start a new run",
+    )
