@@ -17,7 +17,7 @@ from ledger.deployed import Addresses
 from ledger.rpc import Rpc
 from ledger.tip import TipStatement
 from twinward import canonical
-from twinward.errors import EvidenceError
+from twinward.errors import EvidenceError, LedgerError
 from twinward.files import write_atomic
 from twinward.signing import Document, Identity
 
@@ -74,10 +74,17 @@ def ledger_record(
         tip: ``Tip.statement`` of a block after the release was recorded, signed by the coordinator.
 
     Raises:
-        LedgerError: TW5001 no answer, TW5003 refused, TW5040 the header is not the signed one.
+        LedgerError: TW5001 no answer, TW5003 refused, TW8512 the node lacks the block, TW5041 its
+            header is not the signed one.
     """
     statement = TipStatement.read(tip)
     block = rpc.call("eth_getBlockByHash", "0x" + statement.hash.hex(), False)
+    if block is None:
+        raise LedgerError(
+            f"the ledger's node does not have the signed block {statement.number}",
+            code="TW8512",
+            help="release again once the node has caught up; nothing was made available",
+        )
     header = proofs.header_rlp(block)
     proofs.open_header(header, expected_hash=statement.hash)
     addresses = contracts.to_json()

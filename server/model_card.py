@@ -78,7 +78,7 @@ def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
         "not_hidden": [
             "how many consents and withdrawals there are and when, to readers of the ledger",
             "which hospitals took part in which step",
-            f"when a hospital's vectors arrived, up to the slot of {plan['slot_seconds']} s",
+            f"when vectors arrived, up to the sending slot of {plan['slot_seconds']} s",
         ],
         "accountant": (
             "Gaussian differential privacy, mu^2 added over attempts (exact, also when each is "

@@ -50,6 +50,7 @@ class Case:
             identity=self.run.coordinator,
             ledger=NoLedger(),
         )
+        self.run.transcript.close()
         self.data = self.released.pack.read_bytes()
         self.records, faults = verify.read_archive(self.data)
         assert faults == []
@@ -124,6 +125,7 @@ def test_packs_of_other_sizes_verify(tmp_path, word_bits, dimension):
         order=run.order, names=("x",) * dimension, texts=TEXTS, identity=run.coordinator,
         ledger=NoLedger(),
     )  # fmt: skip
+    run.transcript.close()
     assert verify.verify(released.pack).ok
 
 
@@ -534,6 +536,7 @@ def test_two_hundred_signatures_are_checked_in_under_three_seconds(tmp_path):
         order=run.order, names=("x",) * 27, texts=TEXTS, identity=run.coordinator,
         ledger=NoLedger(),
     )  # fmt: skip
+    run.transcript.close()
     verify._comb.cache_clear()
     began = time.process_time()
     assert verify.verify(released.pack).ok

@@ -1,0 +1,178 @@
+"""A pack over a real ledger: reservations, release and consents proved under a signed block."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from ledger import verify
+from ledger.account import address_of
+from ledger.chain import Kind
+from ledger.deployed import Addresses
+from ledger.evidence import claims, encode_pack, ledger_record
+from ledger.rpc import Rpc
+from server.ledger_link import LedgerLink
+from server.model_card import CardTexts
+from server.release import release
+from tests.simulators.finished_run import HOSPITALS, finished_run
+from tests.simulators.ledger.network import Patient
+from twinward import canonical, gdp
+from twinward.errors import LedgerError
+from twinward.signing import Identity
+
+TEXTS = CardTexts(
+    title="Risk", kind="risk", intended_use="Research.", limits=("None.",), hyper_parameters="Said."
+)
+
+
+@pytest.fixture(scope="module")
+def world(network, node, tmp_path_factory):
+    """A run whose hospitals reserved on the ledger before it, released with all proofs."""
+    folder = tmp_path_factory.mktemp("evidence")
+    accounts = dict(zip(("coordinator", *HOSPITALS), map(address_of, network.keys), strict=True))
+    run = finished_run(
+        folder,
+        accounts=accounts,
+        chain={"genesis_hash": network.genesis.hex(), "contracts": network.contracts.to_json()},
+    )
+    network.coordinator.record(run.plan.digest, Kind.PLAN, [])
+    for hospital in network.hospitals:
+        hospital.reserve(run.run, plan=run.plan.digest, micro_mu2=gdp.micro_mu2(run.plan.mu**2))
+    network.hospitals[0].relay_grants([Patient(network).signed_grant()])
+    link = LedgerLink(
+        network.coordinator, url=node.url, genesis=network.genesis, identity=run.coordinator
+    )
+    released = release(
+        folder / "release",
+        transcript=run.transcript,
+        founding=run.founding,
+        plan=run.plan_document,
+        order=run.order,
+        names=("a", "b", "c"),
+        texts=TEXTS,
+        identity=run.coordinator,
+        ledger=link,
+    )
+    link.close()
+    run.transcript.close()
+    records, _ = verify.read_archive(released.pack.read_bytes())
+    return run, released, records
+
+
+def resigned(world, change):
+    """The pack with another ``ledger.json``, as a lying coordinator would sign it."""
+    run, _, records = world
+    value = json.loads(records["ledger.json"])
+    change(value)
+    changed = {**records, "ledger.json": canonical.encode(value)}
+    del changed["manifest.json"]
+    return encode_pack(changed, identity=run.coordinator, run=run.run, plan_digest=run.plan.digest)
+
+
+def code_of(data):
+    report = verify.verify_bytes(data)
+    assert not report.ok
+    assert report.faults[0].record == "ledger.json"
+    return report.faults[0].code
+
+
+def proof(value, claim):
+    return next(each for each in value["proofs"] if each["claim"] == claim)
+
+
+def test_reservations_release_and_consents_are_proved(world):
+    report = verify.verify(world[1].pack)
+    assert report.ok, report.faults
+    said = {check.name: check.detail for check in report.checks}
+    assert said["ledger"].startswith("4 reservations and the release proved under block")
+    assert "consents" in said
+    assert not any("no ledger proofs" in note for note in report.notes)
+
+
+def test_a_proof_of_another_value_is_found_out(world):
+    def other_node(value):
+        nodes = proof(value, "reservation")["proof"]["storageProof"][0]["proof"]
+        nodes[-1] = nodes[-1][:-2] + ("00" if nodes[-1][-2:] != "00" else "01")
+
+    assert code_of(resigned(world, other_node)) == "V091"
+
+
+def test_a_reservation_of_another_hospital_does_not_count(world):
+    def other(value):
+        first, second = [each for each in value["proofs"] if each["claim"] == "reservation"][:2]
+        first["proof"] = second["proof"]
+
+    assert code_of(resigned(world, other)) in {"V091", "V092"}
+
+
+def test_a_reservation_that_is_missing_is_found_out(world):
+    assert code_of(
+        resigned(world, lambda v: v["proofs"].remove(proof(v, "reservation")))
+    ) == "V092"  # fmt: skip
+
+
+def test_a_release_that_is_not_on_the_ledger_is_found_out(world):
+    assert code_of(resigned(world, lambda v: v["proofs"].remove(proof(v, "record")))) == "V093"
+
+
+def test_a_block_that_the_coordinator_did_not_sign_is_found_out(world):
+    def other(value):
+        value["blocks"][0]["tip"]["signatures"] = []
+
+    assert code_of(resigned(world, other)) == "V090"
+
+
+def test_a_header_with_another_state_is_found_out(world):
+    def other(value):
+        header = value["blocks"][0]["header"]
+        value["blocks"][0]["header"] = header[:400] + "ff" + header[402:]
+
+    assert code_of(resigned(world, other)) in {"V090", "V003"}
+
+
+@pytest.mark.parametrize("drop", ["blocks", "proofs"])
+def test_half_of_the_proofs_is_not_taken_for_none(world, drop):
+    report = verify.verify_bytes(resigned(world, lambda v: v[drop].clear()))
+    assert not report.ok
+
+
+def test_an_empty_storage_slot_is_proved_to_be_empty(world, network, node):
+    """Nothing reserved reads as zero, by a proof of absence, and fails as too little."""
+    run = world[0]
+    rpc = Rpc(node.url)
+    tip = network.coordinator.tip().statement(genesis=network.genesis, now=1.0)
+    wanted = claims(run=os.urandom(32), release=world[1].digest, hospitals={})
+    nothing = claims(
+        run=os.urandom(32),
+        release=world[1].digest,
+        hospitals={"basel": address_of(network.keys[1])},
+    )[0]
+    record = ledger_record(
+        rpc,
+        [nothing, *wanted],
+        contracts=network.contracts,
+        tip=tip.signed_by(run.coordinator),
+    )
+    rpc.close()
+    header = verify.rlp_decode(bytes.fromhex(record["blocks"][0]["header"][2:]))
+    contract = bytes.fromhex(network.contracts.provenance[2:])
+    for slot in nothing.slots:
+        key = slot.to_bytes(32)
+        assert verify.storage_value(header[3], contract, key, record["proofs"][0]["proof"]) == 0
+
+
+def test_a_tip_of_a_block_that_the_node_does_not_have_is_refused(world, network, node):
+    rpc = Rpc(node.url)
+    tip = replace(network.coordinator.tip(), hash=os.urandom(32))
+    document = tip.statement(genesis=network.genesis, now=1.0).signed_by(Identity.generate())
+    with pytest.raises(LedgerError) as refused:
+        ledger_record(rpc, [], contracts=network.contracts, tip=document)
+    assert refused.value.code == "TW8512"
+    rpc.close()
+
+
+def test_the_contracts_stand_where_the_verifier_looks(network):
+    assert set(Addresses.of(address_of(network.keys[0])).to_json()) == {
+        "membership", "consent", "provenance",
+    }  # fmt: skip
