@@ -52,6 +52,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         self._key = key
         self._timeout = timeout
         self._sending = threading.Lock()
+        self._close: Callable[[], None] = lambda: None
         self.contracts = contracts
         self._by_name = {
             name: web3.eth.contract(raw_address(address), abi=artifact(name).abi)
@@ -93,7 +94,9 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
             exception_retry_configuration=None,
         )
         chain = cls(Web3(provider), url=url, contracts=contracts, key=key, timeout=timeout)
+        chain._close = session.close
         if chain.genesis() != genesis:
+            chain.close()
             raise LedgerError(
                 "the ledger at this address does not have the genesis of the founding file",
                 code="TW5021",
@@ -117,6 +120,10 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
                 help="connect with the organisation's ledger key",
             )
         return address_of(self._key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._close()
 
     def genesis(self) -> bytes:
         """The hash of the first block that the node shows."""
