@@ -1,26 +1,20 @@
-"""The consent desk on the wire: gRPC over TLS, one servicer and one client.
+"""A patient's device talking to a hospital's consent desk: gRPC over TLS, nothing else trusted.
 
-Errors travel as canonical JSON with their code, cause and fix, so a patient's device shows the
-same words as the hospital's log. Anything unexpected travels as "internal", without detail.
+Refusals come back with the desk's own code, cause and fix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import grpc
 
 from consent.letters import Letter
-from consent.service import ConsentDesk
 from twinward import canonical
-from twinward.errors import EXIT_UNREACHABLE, ConsentError, TwinwardError, UsageError
+from twinward.errors import EXIT_UNREACHABLE, ConsentError
 from twinward.rpc.messages_pb2 import Blob
-from twinward.rpc.messages_pb2_grpc import (
-    ConsentDeskServicer,
-    ConsentDeskStub,
-    add_ConsentDeskServicer_to_server,
-)
+from twinward.rpc.messages_pb2_grpc import ConsentDeskStub
+from twinward.rpc.replies import refusal_of
 
 _SECONDS = 10.0
 
@@ -30,51 +24,6 @@ class DeskUnreachable(ConsentError):
 
     exit_status = EXIT_UNREACHABLE
     default_code = "TW3001"
-
-
-class DeskRefused(ConsentError):
-    """The desk understood the request and said no, for the reason that it gave; it kept nothing."""
-
-
-class DeskServicer(ConsentDeskServicer):  # type: ignore[misc]
-    """Thin adapter from gRPC to `ConsentDesk`; works in a blocking and in an aio server."""
-
-    def __init__(self, desk: ConsentDesk) -> None:
-        self._desk = desk
-
-    def Terms(self, request: Blob, context: grpc.ServicerContext) -> Blob:  # noqa: N802 - gRPC
-        """What a patient is asked."""
-        return _answer(self._desk.terms, request, context)
-
-    def Grant(self, request: Blob, context: grpc.ServicerContext) -> Blob:  # noqa: N802 - gRPC
-        """Take a signed grant."""
-        return _answer(self._desk.grant, request, context)
-
-    def Withdraw(self, request: Blob, context: grpc.ServicerContext) -> Blob:  # noqa: N802 - gRPC
-        """Take a withdrawal, signed or by letter code."""
-        return _answer(self._desk.withdraw, request, context)
-
-    def Show(self, request: Blob, context: grpc.ServicerContext) -> Blob:  # noqa: N802 - gRPC
-        """What is on record for the holder of a letter."""
-        return _answer(self._desk.show, request, context)
-
-
-def add_desk(desk: ConsentDesk, server: grpc.Server | grpc.aio.Server) -> None:
-    """Serve the desk; the caller binds the TLS port (without client certificates) and starts."""
-    add_ConsentDeskServicer_to_server(DeskServicer(desk), server)
-
-
-def _answer(call: Callable[[bytes], bytes], request: Blob, context: grpc.ServicerContext) -> Blob:
-    try:
-        return Blob(data=call(request.data))
-    except TwinwardError as error:
-        status = (
-            grpc.StatusCode.INVALID_ARGUMENT
-            if isinstance(error, UsageError)
-            else grpc.StatusCode.FAILED_PRECONDITION
-        )
-        context.abort(status, canonical.encode(error.diagnostic.as_json()).decode())
-        raise  # abort has raised already
 
 
 class DeskClient:
@@ -134,31 +83,20 @@ class PendingAnswer:
 
         Raises:
             DeskUnreachable: TW3001.
-            DeskRefused: The desk's own code.
+            RemoteRefusal: The desk understood and said no, with its own code; it kept nothing.
             ConsentError: TW3023, not an answer of a desk.
         """
         try:
             return bytes(self._call.result().data)
         except grpc.RpcError as error:
-            raise _refusal(error) from error
+            raise refusal_of(error, otherwise=_no_answer(error)) from error
 
 
-def _refusal(error: grpc.RpcError) -> ConsentError:
-    status, details = error.code(), error.details() or ""
-    if status in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT):
-        try:
-            said = canonical.decode(details.encode(), at="answer of the desk")
-            return DeskRefused(
-                str(said["message"]),
-                code=str(said["code"]),
-                help=str(said["help"]),
-                note=said.get("note"),
-            )
-        except (TwinwardError, KeyError, TypeError, AttributeError):
-            return _garbled()
-    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+def _no_answer(error: grpc.RpcError) -> ConsentError:
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return DeskUnreachable(
             "the hospital's consent desk does not answer",
+            code="TW3001",
             help="try again later; to withdraw at once, call the hospital",
         )
     return _garbled()

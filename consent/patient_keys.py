@@ -189,11 +189,18 @@ class Wallet:
                 [(receipt, reference) for reference, receipt in receipts],
             )
 
-    def catch_up(self, reference: str, nonce: int) -> None:
-        """Go on from the nonce that the ledger expects, if it is ahead of the wallet's."""
+    def catch_up(self, entry: Entry, nonce: int, *, at: float) -> None:
+        """Go on from the nonce that the ledger expects.
+
+        A number that was used already is used again only when the earlier grant can no longer be
+        handed in: otherwise the hospital could choose between two.
+        """
+        last = (entry.sent or {}).get("grant")
+        if nonce < entry.nonce and not (last and last["submitBy"] < at):
+            return
         with self._store.transaction() as database:
             database.execute(
-                "update entries set nonce = max(nonce, ?) where reference = ?", (nonce, reference)
+                "update entries set nonce = ? where reference = ?", (nonce, entry.reference)
             )
 
     def take_back(self, entry: Entry) -> None:

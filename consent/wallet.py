@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consent.desk import DeskClient, DeskRefused, PendingAnswer
+from consent.desk import DeskClient, PendingAnswer
 from consent.letters import Letter
 from consent.patient_keys import Answer, Choice, Entry, Wallet
 from consent.receipts import GRANT_KIND, WITHDRAWAL_KIND, read_receipt
@@ -19,6 +19,7 @@ from consent.record import Grant, Withdrawal
 from consent.terms import Terms
 from twinward.clock import Clock
 from twinward.errors import ConsentError, TwinwardError
+from twinward.rpc.replies import RemoteRefusal
 
 IN_FLIGHT = 64
 """Patients of one wallet that are answered side by side."""
@@ -83,9 +84,10 @@ def grant(
         try:
             terms = _terms(desk, entries[0].letter)
             show_terms(entries[0].letter, terms)
-            entries = [_caught_up(wallet, desk, entry) for entry in entries]  # noqa: PLW2901
-            requests = wallet.sign_grants(entries, terms, choice=choice, at=clock.now())
-        except ConsentError as error:
+            at = clock.now()
+            entries = [_caught_up(wallet, desk, entry, at=at) for entry in entries]  # noqa: PLW2901
+            requests = wallet.sign_grants(entries, terms, choice=choice, at=at)
+        except TwinwardError as error:
             outcomes += _fail(entries, error, progress)
             continue
         calls = zip(entries, requests, strict=True)
@@ -119,19 +121,19 @@ def show(
     references: Iterable[str],
     *,
     connect: Callable[[Letter], DeskClient] = DeskClient.of,
-) -> list[tuple[Entry, dict[str, Any] | ConsentError]]:
+) -> list[tuple[Entry, dict[str, Any] | TwinwardError]]:
     """What each hospital has on record, or why it did not say.
 
     Raises:
         UsageError: TW3031, a reference is not in this wallet.
     """
-    found: list[tuple[Entry, dict[str, Any] | ConsentError]] = []
+    found: list[tuple[Entry, dict[str, Any] | TwinwardError]] = []
     for entries, desk in _by_desk([wallet.entry(name) for name in references], connect):
         for entry in entries:
             letter = entry.letter
             try:
                 found.append((entry, desk.show(code=letter.code, study=letter.study.id32)))
-            except ConsentError as error:
+            except TwinwardError as error:
                 found.append((entry, error))
     return found
 
@@ -173,13 +175,13 @@ def _terms(desk: DeskClient, letter: Letter) -> Terms:
     return terms
 
 
-def _caught_up(wallet: Wallet, desk: DeskClient, entry: Entry) -> Entry:
+def _caught_up(wallet: Wallet, desk: DeskClient, entry: Entry, *, at: float) -> Entry:
     """A key with a history follows the ledger's count, which a withdrawal may have moved."""
     if entry.subject is None or (entry.answer is Answer.GRANTED and entry.receipt is None):
         return entry
     known = desk.show(code=entry.letter.code, study=entry.letter.study.id32)["grant"]
     if known:
-        wallet.catch_up(entry.reference, int(known["next_nonce"]))
+        wallet.catch_up(entry, int(known["next_nonce"]), at=at)
     return wallet.entry(entry.reference)
 
 
@@ -201,8 +203,8 @@ def _hand_in(
             try:
                 receipt = answer.result()
                 payload = _checked(receipt, request, entry.letter, kind=kind)
-            except ConsentError as error:
-                if isinstance(error, DeskRefused):
+            except TwinwardError as error:
+                if isinstance(error, RemoteRefusal):
                     wallet.take_back(entry)
                 outcomes.append(_outcome(entry, error=error))
                 continue
@@ -236,7 +238,7 @@ def _checked(
     return payload
 
 
-def _fail(entries: Sequence[Entry], error: ConsentError, progress: Progress) -> list[Outcome]:
+def _fail(entries: Sequence[Entry], error: TwinwardError, progress: Progress) -> list[Outcome]:
     outcomes = [_outcome(entry, error=error) for entry in entries]
     for outcome in outcomes:
         progress(outcome)
