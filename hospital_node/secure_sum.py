@@ -252,8 +252,7 @@ class _Node:
 
         Dying before ``mark`` returns: nothing left. Dying after it: charged, may have left.
         """
-        loop = asyncio.get_running_loop()
-        started, step = loop.time(), self._standing.steps + 1
+        step = self._standing.steps + 1
         vector = self._work.contribute(step, epoch.offer.epoch, len(epoch.members))
         masked = epoch.mask(
             vector,
@@ -267,8 +266,9 @@ class _Node:
         if self._slot <= 0:
             await self._send(stream, "masked", masked)
             return
-        slots = max(1, math.ceil((loop.time() - started) / self._slot))
-        self._pending = (started + slots * self._slot, masked)
+        worked = asyncio.get_running_loop().time() - self.heard_at
+        slots = max(1, math.ceil(worked / self._slot))
+        self._pending = (self.heard_at + slots * self._slot, masked)
 
     async def _take_sum(self, stream: FrameStream, frame: Frame) -> None:
         """Apply a sum that passes every check; it is the starting signal of the next step."""

@@ -164,8 +164,8 @@ class SecureSumRun:
                     break
             outcome = await self._close(epoch, patience_seconds)
         except BaseException as error:
-            self._record.fail(str(error) or type(error).__name__)
             self._end(state.abort(Reason.FAILED, ()))
+            self._record.fail(str(error) or type(error).__name__)
             raise
         self._last_words = list(state.frames)
         self._end()
@@ -310,7 +310,7 @@ class SecureSumRun:
                 seat, frame = await self._event(until)
             except TimeoutError:
                 _refuse_unsigned(missing)
-            if frame is None or frame.kind != Kind.CLOSE:
+            if frame is None or frame.kind != Kind.CLOSE or seat.peer not in missing:
                 continue
             close = state.take_close(epoch, frame, seat.peer, seat.identity)
             closings[seat.peer] = signed_of(frame)

@@ -9,8 +9,11 @@ Nothing in it is secret: it is what the coordinator saw, and it goes into the ev
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from twinward.errors import TrainingError
 from twinward.secsum.messages import Signed
@@ -78,7 +81,7 @@ class Transcript:
         self._sql = connection
 
     @classmethod
-    def create(cls, path: Path, *, run: bytes, plan: bytes) -> Transcript:
+    def create(cls, path: Path, *, run: bytes, plan: bytes) -> Self:
         """A new, empty record; an existing file is never overwritten.
 
         Raises:
@@ -98,7 +101,7 @@ class Transcript:
         return transcript
 
     @classmethod
-    def open(cls, path: Path) -> Transcript:
+    def open(cls, path: Path) -> Self:
         """An existing record, for reading or for ``fail``.
 
         Raises:
@@ -136,7 +139,7 @@ class Transcript:
 
     def add_epoch(self, record: EpochRecord) -> None:
         """Write an epoch durably; before its roster is sent."""
-        with self._sql as sql:
+        with self._writing() as sql:
             sql.execute(
                 "INSERT INTO epoch VALUES (?, ?, ?, ?, ?)",
                 (
@@ -157,7 +160,7 @@ class Transcript:
 
     def add_attempt(self, record: AttemptRecord) -> None:
         """Write an attempt durably, summed or given up; before its sum or abort is sent."""
-        with self._sql as sql:
+        with self._writing() as sql:
             sql.execute(
                 "INSERT INTO attempt VALUES (?, ?, ?, ?, ?)",
                 (
@@ -178,7 +181,7 @@ class Transcript:
 
     def finish(self, closings: dict[bytes, Signed]) -> None:
         """Write the members' closings; the run is finished."""
-        with self._sql as sql:
+        with self._writing() as sql:
             sql.executemany(
                 "INSERT INTO closing VALUES (?, ?)",
                 [(sender, signed.blob) for sender, signed in closings.items()],
@@ -187,7 +190,7 @@ class Transcript:
 
     def fail(self, cause: str) -> None:
         """Note that the run is over without a result; also after a coordinator was restarted."""
-        with self._sql as sql:
+        with self._writing() as sql:
             sql.execute(
                 "UPDATE run SET outcome = ?, cause = ? WHERE outcome = ?", (FAILED, cause, OPEN)
             )
@@ -244,6 +247,19 @@ class Transcript:
     def close(self) -> None:
         """Release the file."""
         self._sql.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction; TW6142 if the disk does not take it, and nothing is written."""
+        try:
+            with self._sql as sql:
+                yield sql
+        except sqlite3.Error as error:
+            raise TrainingError(
+                f"the transcript cannot be written ({error})",
+                code="TW6142",
+                help="free or repair the coordinator's disk, then start a new run",
+            ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

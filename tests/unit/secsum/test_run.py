@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from server.secure_sum import SecureSumRun
 from server.transcript import Transcript
 from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Site, attending
 from twinward.errors import IdentityError, TrainingError
+from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import masks
-from twinward.secsum.messages import Close, raw
+from twinward.secsum.frames import sign_frame
+from twinward.secsum.messages import Close, Kind, Masked, raw
 from twinward.signing import Identity
 
 
@@ -226,15 +230,7 @@ def test_all_members_of_the_last_epoch_must_sign_the_same_model(tmp_path):
     async def scenario():
         for site in net.sites[1:]:
             net.start(site)
-        work = type(changed)(
-            contribute=changed.contribute,
-            mark=changed.mark,
-            apply=changed.apply,
-            consent_head=changed.consent_head,
-            model_digest=lambda: b"M" * 32,
-            let_out=changed.let_out,
-        )
-        net.start(odd, work=work)
+        net.start(odd, work=dataclasses.replace(changed, model_digest=lambda: b"M" * 32))
         try:
             await net.sum.drive(gather_seconds=2, patience_seconds=1)
         finally:
@@ -244,6 +240,164 @@ def test_all_members_of_the_last_epoch_must_sign_the_same_model(tmp_path):
         asyncio.run(scenario())
     assert refused.value.code == "TW6135"
     assert net.record.outcome == "failed"
+
+
+def test_a_member_cut_off_after_the_last_step_comes_back_to_sign(tmp_path):
+    net = Net(tmp_path)
+    cut, work = net.sites[0], net.sites[0].work()
+
+    def let_out(kind, size):
+        if kind == "close" and len(net.pipes[cut]) == 1:
+            net.pipes[cut][0].hang_up()
+            net.pipes[cut][0].end(broken=True)
+
+    async def scenario():
+        for site in net.sites[1:]:
+            net.start(site)
+        net.start(cut, work=dataclasses.replace(work, let_out=let_out))
+        outcome = await net.sum.drive(gather_seconds=2, patience_seconds=2)
+        return outcome, await asyncio.gather(*net.tasks.values())
+
+    outcome, results = asyncio.run(scenario())
+    assert len(net.pipes[cut]) == 2
+    assert len(outcome.closings) == 4
+    assert {result.history for result in results} == {outcome.history}
+    assert outcome.attempts == 3
+
+
+def test_a_member_of_the_last_epoch_that_never_signs_prevents_the_release(tmp_path):
+    net = Net(tmp_path)
+    cut, work = net.sites[0], net.sites[0].work()
+
+    def let_out(kind, size):
+        if kind == "close":
+            raise RuntimeError("the disk of the log is full")
+
+    async def scenario():
+        for site in net.sites[1:]:
+            net.start(site)
+        net.start(cut, work=dataclasses.replace(work, let_out=let_out))
+        try:
+            await net.sum.drive(gather_seconds=2, patience_seconds=0.2)
+        finally:
+            await net.stop()
+
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.code == "TW6134"
+    assert net.record.outcome == "failed"
+
+
+def test_a_member_whose_numbers_are_too_large_spoils_the_step_but_not_the_record(tmp_path):
+    net = Net(tmp_path)
+    net.sites[0].signal = LIMIT * 2
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(net.go())
+    assert refused.value.code == "TW6131"
+    (attempt,) = net.record.attempts()
+    assert len(attempt.masked) == 4
+    assert attempt.sum is None
+    assert all(site.applied == [] for site in net.sites)
+
+
+def tampering(net, site, change):
+    """``open_stream`` of a member that changes what its honest driver sends."""
+    honest = attending(net.sum, site.name, net.pipes.setdefault(site, []))
+
+    @asynccontextmanager
+    async def open_stream():
+        async with honest() as pipe:
+            plain = pipe.send
+
+            async def send(frame):
+                for each in change(frame):
+                    await plain(each)
+
+            pipe.send = send
+            yield pipe
+
+    return open_stream
+
+
+def join_tampering(net, site, change):
+    net.tasks[site] = asyncio.create_task(
+        site.join(
+            tampering(net, site, change),
+            sites=net.sites,
+            coordinator=net.coordinator,
+            run=net.run,
+            steps=net.steps,
+        )
+    )
+
+
+def run_with_one_tampering(net, change):
+    odd = net.sites[0]
+
+    async def scenario():
+        for site in net.sites[1:]:
+            net.start(site)
+        join_tampering(net, odd, change)
+        async with asyncio.timeout(10):
+            outcome = await net.sum.drive(gather_seconds=2, patience_seconds=1)
+            return outcome, await asyncio.gather(*net.tasks.values(), return_exceptions=True)
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("field", ["data", "history", "setup", "sender", "signature"])
+def test_a_member_that_sends_a_false_vector_is_out_of_the_run(tmp_path, field):
+    net = Net(tmp_path)
+    odd = net.sites[0]
+
+    def change(frame):
+        if frame.kind == Kind.MASKED:
+            head, data = Masked.decode(frame.head), frame.data
+            if field == "data":
+                data = bytes(len(data))
+            elif field == "signature":
+                yield Frame(kind=frame.kind, head=frame.head, signature=bytes(64), data=data)
+                return
+            else:
+                head = dataclasses.replace(head, **{field: b"x" * 32})
+            frame = sign_frame(odd.identity, head, data=data)
+        yield frame
+
+    outcome, results = run_with_one_tampering(net, change)
+    assert odd.name not in outcome.members
+    assert (outcome.epoch, outcome.attempts) == (2, 4)
+    assert results[-1].code == "TW6120"
+
+
+def test_late_double_and_replayed_frames_change_nothing(tmp_path):
+    net = Net(tmp_path, steps=4)
+    seen = []
+
+    def change(frame):
+        yield frame
+        yield frame
+        yield from seen
+        seen.append(frame)
+
+    outcome, results = run_with_one_tampering(net, change)
+    assert outcome.attempts == 4
+    assert {result.history for result in results} == {outcome.history}
+    for step in range(1, 5):
+        assert np.array_equal(outcome.sums[step - 1], summed(net, (1, step)))
+
+
+def test_a_full_disk_ends_the_run_clearly_and_no_sum_is_sent(tmp_path):
+    net = Net(tmp_path)
+
+    def fill(step, epoch):
+        if step == 2:
+            net.record._sql.execute("PRAGMA query_only = ON")
+
+    net.sites[0].on_contribute = fill
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(net.go())
+    assert refused.value.code == "TW6142"
+    assert all(len(site.applied) == 1 for site in net.sites)
 
 
 def test_a_stranger_is_not_given_a_seat(tmp_path):
