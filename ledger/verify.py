@@ -215,12 +215,35 @@ def _spell_number(value: float) -> str:
     return sign + text
 
 
+_DEEPEST = 64
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
+
+
 def parse(data: bytes) -> Json:
     """Read JSON that must already be in its canonical spelling; anything else is a ValueError."""
-    value = json.loads(data.decode("utf-8"))
+    value = _parse_any(data)
     if canonical(value) != data:
         raise ValueError("not in canonical form (RFC 8785)")
     return value
+
+
+def _parse_any(data: bytes) -> Json:
+    """Read JSON in any spelling, but not deeply nested.
+
+    Where a library has raised the recursion limit, nesting would crash the interpreter.
+    """
+    depth = 0
+    for token in _NESTING.finditer(data):
+        depth += bool(token[1]) - bool(token[2])
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+    return json.loads(data.decode("utf-8"), parse_int=_whole)
+
+
+def _whole(digits: str) -> int | float:
+    """Whole doubles of 2^53 and more are spelled like integers; they come back as doubles."""
+    value = int(digits)
+    return value if abs(value) <= _LARGEST_INTEGER else float(digits)
 
 
 def tagged_hash(tag: str, *parts: bytes) -> bytes:
@@ -725,7 +748,7 @@ def history_next(
 def read_safetensors(data: bytes) -> list[float]:
     """The one float64 vector ``weights`` of a safetensors file that holds nothing else."""
     length = int.from_bytes(data[:8], "little")
-    head = json.loads(data[8 : 8 + length].decode("utf-8"))
+    head = _parse_any(data[8 : 8 + length])
     body = data[8 + length :]
     tensor = head.pop("weights")
     head.pop("__metadata__", None)

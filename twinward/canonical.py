@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
 
 from twinward.errors import UsageError
+
+_DEEPEST = 64
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
 
 
 def encode(value: Any) -> bytes:
@@ -37,6 +41,7 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
         UsageError: TW1011, not JSON or not in canonical form.
     """
     try:
+        _require_shallow(data)
         value = json.loads(data.decode("utf-8"), parse_int=_integer)
         canonical = encode(value)
     except (ValueError, RecursionError, UsageError) as error:
@@ -55,6 +60,19 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
             help="fetch the file again from whoever signed it; do not edit signed files",
         )
     return value
+
+
+def _require_shallow(data: bytes) -> None:
+    """Refuse deep nesting before the parser recurses into it.
+
+    Libraries of the ledger raise the interpreter's recursion limit to 100,000; without this a
+    hundred kilobytes of brackets from a stranger would crash the process.
+    """
+    depth = 0
+    for token in _NESTING.finditer(data):
+        depth += bool(token[1]) - bool(token[2])
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
 
 
 def _integer(digits: str) -> int | float:

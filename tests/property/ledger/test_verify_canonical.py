@@ -3,6 +3,8 @@
 import json
 import math
 import struct
+import subprocess
+import sys
 
 import pytest
 import rfc8785
@@ -10,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import verify
+from twinward import canonical
 from twinward.canonical import tagged_hash
+from twinward.errors import UsageError
 from twinward.signing import Document, Identity, pre_authentication_encoding
 
 VALUES = st.recursive(
@@ -83,8 +87,34 @@ def test_the_published_example_of_key_order():
      b"9007199254740993", b"[" * 100_000, b'"\\ud800"', b"", b"\xef\xbb\xbf1", b"1" * 5000],
 )  # fmt: skip
 def test_any_other_spelling_is_refused(data):
-    with pytest.raises((ValueError, RecursionError)):
+    with pytest.raises(ValueError):
         verify.parse(data)
+    with pytest.raises(UsageError):
+        canonical.decode(data)
+
+
+@given(VALUES)
+@settings(max_examples=200, deadline=None)
+def test_what_was_spelled_is_read_back_as_the_kernel_reads_it(value):
+    data = rfc8785.dumps(value)
+    assert verify.parse(data) == canonical.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"a":' * 100_000, b'["]"' + b",[" * 100_000])
+def test_deep_nesting_is_refused_even_where_a_library_raised_the_recursion_limit(data):
+    # Without a check before parsing this is not an exception but a crash of the process.
+    program = (
+        "import sys; sys.setrecursionlimit(100_000)\n"
+        "from ledger import verify; from twinward import canonical, errors\n"
+        "data = sys.stdin.buffer.read()\n"
+        "for read, no in ((verify.parse, ValueError), (canonical.decode, errors.UsageError)):\n"
+        "    try: read(data)\n"
+        "    except no: print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=data, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"refused\nrefused\n")
 
 
 @given(st.text(max_size=20), st.lists(st.binary(max_size=40), max_size=4))
