@@ -1,201 +1,251 @@
-"""``twinward consent``: what a patient's own device does. It never runs at the hospital."""
+"""``twinward consent``: what patients do, from a wallet of their own, never from the hospital's."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from consent.record import DAY
 from twinward.clock import SystemClock, iso
-from twinward.console import emit, json_option, next_step, reports_errors, say, table
-from twinward.errors import TwinwardError
+from twinward.console import emit, is_interactive, json_option, reports_errors, say, table
+from twinward.errors import EXIT_FAILED, TwinwardError, UsageError
 
 if TYPE_CHECKING:
     from consent.letters import Letter
     from consent.terms import Terms
     from consent.wallet import Outcome
 
-WALLET = click.argument("wallet", type=click.Path(path_type=Path, file_okay=False))
-_MONTH_SECONDS = 30.44 * 86_400
+_YEAR = 365 * DAY
+
+wallet_option = click.option(
+    "--wallet",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The patients' own folder with keys and receipts.",
+)
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def consent() -> None:
-    """Grant, withdraw and show consents, from a wallet of one's own."""
+    """Grant, withdraw and show consents."""
 
 
 @consent.command()
-@WALLET
+@wallet_option
 @click.option(
     "--letters",
-    "letter_files",
-    multiple=True,
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of enrolment letters; may be given several times.",
+    help="File of enrolment letters from a hospital.",
 )
-@click.option(
-    "--purpose", "purposes", multiple=True, default=("heart-research",), show_default=True
-)
-@click.option("--months", default=24.0, show_default=True, help="How long the consent holds.")
-@click.option("--yes", is_flag=True, help="Do not show the text and ask; for programs.")
+@click.option("--all", "everyone", is_flag=True, help="Answer all letters without asking.")
 @click.option(
     "--refuse-every",
-    default=0,
-    help="Play patients of whom every N-th says no (0: all say yes).",
+    type=click.IntRange(min=2),
+    help="With --all: every N-th patient says no, as in the demo.",
 )
+@click.option(
+    "--purpose",
+    "purposes",
+    multiple=True,
+    help="What the data may be used for (repeatable); without it, what the letter asks.",
+)
+@click.option("--years", type=click.FloatRange(0.01, 20), default=5.0, show_default=True)
+@click.option("--again", is_flag=True, help="Also letters that were answered before.")
 @json_option
 @reports_errors
 def grant(
+    folder: Path,
+    path: Path,
     *,
-    wallet: Path,
-    letter_files: tuple[Path, ...],
+    everyone: bool,
+    refuse_every: int | None,
     purposes: tuple[str, ...],
-    months: float,
-    yes: bool,
-    refuse_every: int,
+    years: float,
+    again: bool,
     as_json: bool,
 ) -> None:
-    """Answer enrolment letters: sign a consent for each, with a fresh key kept in WALLET."""
+    """Answer letters: read the terms, then say yes or no to each."""
     from consent import wallet as answering
     from consent.letters import read_letters
     from consent.patient_keys import Choice, Wallet
 
-    letters = [letter for path in letter_files for letter in read_letters(path)]
-    clock = SystemClock()
-    opened = Wallet.open(wallet)
-    try:
-        outcomes = answering.grant(
-            opened,
-            letters,
-            choice=Choice(purposes, clock.now() + months * _MONTH_SECONDS),
-            clock=clock,
-            says_yes=lambda number, _: (
-                refuse_every == 0 or number % refuse_every != refuse_every - 1
-            ),
-            show_terms=answering.unread if yes else _read_and_agree,
+    if refuse_every and not everyone:
+        raise UsageError(
+            "`--refuse-every` without `--all` has no meaning",
+            code="TW3035",
+            help="answer each letter yourself, or add `--all`",
         )
-    finally:
-        opened.close()
+    letters = read_letters(path)
+    clock = SystemClock()
+    outcomes = answering.grant(
+        Wallet.open(folder),
+        letters,
+        choice=Choice(purposes=purposes, until=clock.now() + years * _YEAR),
+        clock=clock,
+        says_yes=_chooser(everyone=everyone, refuse_every=refuse_every),
+        again=again,
+        show_terms=answering.unread if everyone else _show_terms,
+        progress=_Progress(len(letters)),
+    )
     _report(outcomes, schema="consent.grant", as_json=as_json)
-    next_step(f"twinward consent show {wallet}")
 
 
 @consent.command()
-@WALLET
-@click.argument("references", nargs=-1, required=True)
+@wallet_option
+@click.argument("letters", nargs=-1)
+@click.option("--all", "everyone", is_flag=True, help="Every letter in the wallet.")
 @json_option
 @reports_errors
-def withdraw(*, wallet: Path, references: tuple[str, ...], as_json: bool) -> None:
-    """Withdraw the consent of each letter REFERENCE; holds from the receipt on."""
+def withdraw(folder: Path, letters: tuple[str, ...], *, everyone: bool, as_json: bool) -> None:
+    """Withdraw for the LETTERS of these names; no reason is asked, the receipt is shown."""
     from consent import wallet as answering
-    from consent.patient_keys import Wallet
+    from consent.patient_keys import Answer, Wallet
 
-    opened = Wallet.open(wallet)
-    try:
-        outcomes = answering.withdraw(opened, references, clock=SystemClock())
-    finally:
-        opened.close()
+    wallet = Wallet.open(folder)
+    if everyone:
+        letters = tuple(e.reference for e in wallet.entries() if e.answer is Answer.GRANTED)
+    elif not letters:
+        raise UsageError(
+            "no letter was named",
+            code="TW3036",
+            help="name letters as `twinward consent show` lists them, or use `--all`",
+        )
+    outcomes = answering.withdraw(
+        wallet, letters, clock=SystemClock(), progress=_Progress(len(letters))
+    )
     _report(outcomes, schema="consent.withdraw", as_json=as_json)
 
 
 @consent.command()
-@WALLET
-@click.argument("references", nargs=-1)
-@click.option("--limit", default=20, show_default=True, help="Show at most this many.")
+@wallet_option
+@click.argument("letters", nargs=-1)
+@click.option("--offline", is_flag=True, help="Only what the wallet knows; ask no hospital.")
 @json_option
 @reports_errors
-def show(*, wallet: Path, references: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """Show what each hospital has on record for the letters in WALLET."""
+def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool) -> None:
+    """Show each letter, the answer, and what the hospital has on record."""
     from consent import wallet as answering
     from consent.patient_keys import Wallet
 
-    opened = Wallet.open(wallet)
-    try:
-        chosen = references or tuple(entry.reference for entry in opened.entries())
-        found = answering.show(opened, chosen[:limit])
-    finally:
-        opened.close()
-    entries = [
-        {
-            "reference": entry.reference,
-            "hospital": entry.letter.hospital,
-            "study": entry.letter.study.name,
-            "answer": entry.answer.value,
-            **(
-                {"error": said.diagnostic.as_json()}
-                if isinstance(said, TwinwardError)
-                else {"on_record": said}
-            ),
-        }
-        for entry, said in found
-    ]
-    emit(
-        {"entries": entries, "in_wallet": len(chosen)},
-        schema="consent.show",
-        as_json=as_json,
-        text=lambda: _entries_as_text(entries, in_wallet=len(chosen)),
+    wallet = Wallet.open(folder)
+    wanted = letters or tuple(entry.reference for entry in wallet.entries())
+    rows: list[dict[str, Any]] = []
+    said = (
+        [(wallet.entry(name), None) for name in wanted]
+        if offline
+        else answering.show(wallet, wanted)
     )
-
-
-def _read_and_agree(letter: Letter, terms: Terms) -> None:
-    """Show the very text that is signed for, and stop unless the patient agrees."""
-    say(f"\n{terms.text}\n")
-    click.confirm(f"Sign this for {letter.hospital}?", abort=True, err=True)
-
-
-def _report(outcomes: list[Outcome], *, schema: str, as_json: bool) -> None:
-    """Counts, receipts and failures; the exit status is the first failure's."""
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    counts = Counter("failed" if outcome.error else outcome.answer.value for outcome in outcomes)
-    value = {
-        "counts": dict(sorted(counts.items())),
-        "outcomes": [
+    for entry, record in said:
+        failed = isinstance(record, TwinwardError)
+        rows.append(
             {
-                "reference": outcome.reference,
+                "letter": entry.reference,
+                "hospital": entry.letter.hospital,
+                "study": entry.letter.study.name,
+                "answer": entry.answer.value,
+                "record": None if failed else record,
+                "error": record.diagnostic.as_json() if isinstance(record, TwinwardError) else None,
+            }
+        )
+
+    def text() -> str:
+        return table(
+            ("letter", "hospital", "study", "answer", "at the hospital"),
+            [
+                (
+                    row["letter"],
+                    row["hospital"],
+                    row["study"],
+                    row["answer"],
+                    row["error"]["message"]
+                    if row["error"]
+                    else (row["record"] or {"rule": "not asked"})["rule"],
+                )
+                for row in rows
+            ],
+        )
+
+    emit({"letters": rows}, schema="consent.show", as_json=as_json, text=text)
+
+
+class _AskEach:
+    """Asks on the terminal; the terms were shown before."""
+
+    def __call__(self, _number: int, letter: Letter) -> bool:
+        return click.confirm(
+            f"{letter.hospital} asks about “{letter.study.title}”. Do you say yes?", err=True
+        )
+
+
+def _chooser(*, everyone: bool, refuse_every: int | None) -> Any:
+    if not everyone:
+        return _AskEach()
+    return lambda number, _letter: not refuse_every or (number + 1) % refuse_every != 0
+
+
+def _show_terms(_letter: Letter, terms: Terms) -> None:
+    say(terms.text)
+    click.confirm("Have you read this, and do you sign it?", err=True, abort=True)
+
+
+class _Progress:
+    """A counter on a terminal, one line per tenth otherwise; on stderr."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+
+    def __call__(self, _outcome: Outcome) -> None:
+        self._done += 1
+        if is_interactive():
+            end = "\n" if self._done == self._total else ""
+            click.echo(f"\r{self._done} of {self._total}{end}", err=True, nl=False)
+        elif self._done % max(1, self._total // 10) == 0:
+            say(f"{self._done} of {self._total}")
+
+
+def _report(outcomes: Sequence[Outcome], *, schema: str, as_json: bool) -> None:
+    counts = Counter(outcome.answer.value for outcome in outcomes if outcome.error is None)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    value = {
+        "granted": counts["granted"],
+        "refused": counts["refused"],
+        "withdrawn": counts["withdrawn"],
+        "failed": len(failed),
+        "letters": [
+            {
+                "letter": outcome.reference,
                 "hospital": outcome.hospital,
                 "answer": outcome.answer.value,
                 "receipt": outcome.receipt,
-                "error": None if outcome.error is None else outcome.error.diagnostic.as_json(),
+                "error": outcome.error.diagnostic.as_json() if outcome.error else None,
             }
             for outcome in outcomes
         ],
     }
-    emit(value, schema=schema, as_json=as_json, text=lambda: _outcomes_as_text(outcomes, counts))
-    if failed and failed[0].error is not None:
-        if not as_json:
-            say(failed[0].error.diagnostic.as_text())
-        raise click.exceptions.Exit(failed[0].error.diagnostic.exit_status)
+    emit(value, schema=schema, as_json=as_json, text=lambda: _summary(outcomes, counts))
+    if failed:
+        statuses = {o.error.diagnostic.exit_status for o in failed if o.error}
+        raise SystemExit(statuses.pop() if len(statuses) == 1 else EXIT_FAILED)
 
 
-def _outcomes_as_text(outcomes: list[Outcome], counts: Counter[str]) -> str:
-    lines = [", ".join(f"{count} {answer}" for answer, count in sorted(counts.items()))]
-    if len(outcomes) <= 5:
-        lines += [_receipt_as_text(outcome) for outcome in outcomes if outcome.receipt]
-    return "\n".join(lines)
-
-
-def _receipt_as_text(outcome: Outcome) -> str:
-    receipt = outcome.receipt or {}
-    text = f"receipt of {outcome.hospital} for {outcome.reference}: received "
-    text += iso(float(receipt["received_at"]))
-    if "on_chain_by" in receipt:
-        step = receipt["excluded_from_step"]
-        text += "; not used from now on" if step is None else f"; not used from step {step} on"
-        text += f"; on the ledger by {iso(float(receipt['on_chain_by']))}"
-    elif "expiry" in receipt:
-        text += f"; holds until {iso(float(receipt['expiry']))}"
-    return text
-
-
-def _entries_as_text(entries: list[dict[str, Any]], *, in_wallet: int) -> str:
-    rows = []
-    for entry in entries:
-        record = entry.get("on_record") or {}
-        state = entry["error"]["message"] if "error" in entry else record.get("rule", "")
-        rows.append((entry["reference"], entry["hospital"], entry["study"], entry["answer"], state))
-    text = table(("LETTER", "HOSPITAL", "STUDY", "ANSWER", "ON RECORD"), rows)
-    hidden = in_wallet - len(entries)
-    return text if hidden <= 0 else f"{text}\nand {hidden} more; use --limit"
+def _summary(outcomes: Sequence[Outcome], counts: Counter[str]) -> str:
+    lines = [f"{number} {what}" for what, number in sorted(counts.items())]
+    for outcome in outcomes:
+        if outcome.error:
+            lines.append(f"{outcome.reference}: {outcome.error.diagnostic.as_text()}")
+        elif outcome.receipt and "on_chain_by" in outcome.receipt:
+            step = outcome.receipt["excluded_from_step"]
+            out = "no step is running" if step is None else f"out from step {step}"
+            lines.append(
+                f"{outcome.reference}: withdrawn at {iso(outcome.receipt['received_at'])}, {out},"
+                f" on the ledger by {iso(outcome.receipt['on_chain_by'])}"
+            )
+    return "\n".join(lines) or "nothing to do"

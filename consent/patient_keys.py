@@ -50,7 +50,10 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a patient permits, and until when (Unix seconds; rounded down to a UTC midnight)."""
+    """What a patient permits, and until when (Unix seconds; rounded down to a UTC midnight).
+
+    Without purposes it is what the letter's study asks for, and nothing beyond.
+    """
 
     purposes: tuple[str, ...]
     until: float
@@ -148,7 +151,6 @@ class Wallet:
         Raises:
             UsageError: TW3006, an unknown purpose.
         """
-        mask = purposes.bits(choice.purposes)
         requests: list[dict[str, Any]] = []
         changed: list[_Signed] = []
         for entry in entries:
@@ -156,7 +158,7 @@ class Wallet:
                 requests.append(entry.sent)
                 continue
             key = self._key(entry.reference) or signature.new_key()
-            request = _grant_request(entry, key, terms, mask=mask, until=choice.until, at=at)
+            request = _grant_request(entry, key, terms, choice=choice, at=at)
             requests.append(request)
             changed.append((key, entry.nonce + 1, Answer.GRANTED, request, entry.reference))
         self._sign(changed)
@@ -241,20 +243,20 @@ class Wallet:
 
 
 def _grant_request(
-    entry: Entry, key: bytes, terms: Terms, *, mask: int, until: float, at: float
+    entry: Entry, key: bytes, terms: Terms, *, choice: Choice, at: float
 ) -> dict[str, Any]:
     letter = entry.letter
     grant = Grant(
         network=letter.domain.genesis,
         study=letter.study.id32,
         subject=signature.address_of(key),
-        purposes=mask,
+        purposes=purposes.bits(choice.purposes or (letter.study.purpose,)),
         purpose_table=purposes.table_digest(),
         scope=letter.study.scope(letter.hospital),
         terms_shown=terms.digest,
         # Whole days: the ledger learns no hour, and clocks that differ do no harm.
         not_before=midnight_before(at),
-        expiry=midnight_before(until),
+        expiry=midnight_before(choice.until),
         nonce=entry.nonce,
         submit_by=int(at + SUBMISSION),
     )

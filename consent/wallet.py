@@ -55,6 +55,7 @@ def grant(
     choice: Choice,
     clock: Clock,
     says_yes: Callable[[int, Letter], bool] = lambda _number, _letter: True,
+    again: bool = False,
     show_terms: Shown = unread,
     progress: Progress = nobody,
     connect: Callable[[Letter], DeskClient] = DeskClient.of,
@@ -62,18 +63,21 @@ def grant(
     """Answer letters: a grant for each yes, a note in the wallet for each no.
 
     Letters that were answered before are left alone, so the same call may be repeated after an
-    interruption. One letter's failure does not stop the others. ``says_yes`` is asked with the
-    letter's place in the list. ``show_terms`` gets each text before anything is signed; if it
-    raises, nothing is.
+    interruption; with ``again`` they are answered anew, for a longer time or another choice. One
+    letter's failure does not stop the others. ``says_yes`` is asked with the letter's place in
+    the list. ``show_terms`` gets each text before anything is signed; if it raises, nothing is.
     """
     wallet.keep(letters)
     outcomes = []
     asked = []
     for number, letter in enumerate(letters):
         entry = wallet.entry(letter.reference)
-        if entry.answer is Answer.REFUSED or (entry.answer is Answer.GRANTED and entry.receipt):
+        answered = entry.answer is Answer.REFUSED or (
+            entry.answer is Answer.GRANTED and entry.receipt
+        )
+        if answered and not again:
             outcomes.append(_outcome(entry))
-        elif entry.answer is Answer.NONE and not says_yes(number, letter):
+        elif entry.answer in (Answer.NONE, Answer.REFUSED) and not says_yes(number, letter):
             wallet.refuse(letter.reference)
             outcomes.append(_outcome(entry, answer=Answer.REFUSED))
         else:

@@ -88,6 +88,11 @@ def test_a_grant_replaced_by_a_narrower_one_cannot_be_replayed(hospital, patient
     refused("TW3012", hospital.desk.grant, wide)
 
 
+def test_a_grant_with_a_nonce_from_the_future_is_refused(hospital, patient):
+    error = refused("TW3012", patient.grants, patient.grant(nonce=5))
+    assert "the next one is 0" in error.diagnostic.note
+
+
 def test_an_expired_grant_is_refused(hospital, patient):
     refused("TW3013", patient.grants, patient.grant(days=0))
     soon = patient.body(patient.grant(days=1))

@@ -73,6 +73,7 @@ def test_a_grant_expires_by_the_ledgers_clock_and_a_clock_set_back_revives_nothi
     assert not cohort.mask()[3]
     hospital.ledger.time -= 2 * DAY
     assert not cohort.mask()[3]
+    assert cohort.explain(hospital.records[3]).rule is Rule.EXPIRED
 
 
 def test_a_grant_that_starts_later_joins_when_both_clocks_say_so(hospital, patients):

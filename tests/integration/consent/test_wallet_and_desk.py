@@ -1,0 +1,315 @@
+"""Patients' wallets and a hospital's desk as they run: gRPC over TLS on loopback."""
+
+import asyncio
+import ssl
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from consent import wallet as answering
+from consent.desk import DeskClient
+from consent.letters import write_letters
+from consent.patient_keys import Answer, Choice, Wallet
+from consent.record import DAY
+from hospital_node.desk import DeskService, desk_server
+from hospital_node.egress import Egress
+from server import ca
+from tests.simulators.consent.world import IDENTITY, NOW, STUDY, Hospital
+from twinward import canonical
+from twinward.rpc.tls import TlsFiles
+from twinward.signing import Identity
+
+CHOICE = Choice(purposes=(), until=NOW + 400 * DAY)
+
+
+def make_tls(folder: Path, name: str) -> TlsFiles:
+    files = TlsFiles(folder / f"{name}-ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
+    authority = folder / f"{name}-ca.key"
+    import time
+
+    now = time.time()
+    ca.create(key_file=authority, certificate_file=files.ca, network="demo", now=now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    pem = csr.public_bytes(serialization.Encoding.PEM).decode()
+    files.certificate.write_text(
+        ca.issue(
+            pem,
+            org=name,
+            hosts=("localhost", "127.0.0.1"),
+            key_file=authority,
+            ca_file=files.ca,
+            now=now,
+        )
+    )
+    files.key.touch(mode=0o600)
+    files.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+class RunningDesk:
+    """The node's own desk server in a thread of its own."""
+
+    def __init__(self, hospital: Hospital, folder: Path, *, port: int = 0) -> None:
+        self.hospital = hospital
+        self.tls = make_tls(folder, "cleveland")
+        self.egress = Egress(folder / "egress.log", clock=hospital.clock)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.port = self.run(self._start(port))
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
+
+    async def _start(self, port):
+        service = DeskService(self.hospital.desk, self.egress, changed=lambda: None)
+        # Taken first, because `desk_server` is given an address and reports no port.
+        if port == 0:
+            import socket
+
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+        self.server = desk_server(service, tls=self.tls, address=f"127.0.0.1:{port}")
+        await self.server.start()
+        return port
+
+    def stop(self):
+        self.run(self.server.stop(None))
+
+    def close(self):
+        self.stop()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+        self.egress.close()
+
+    def letters(self, count):
+        found = [self.hospital.letter(number) for number in range(count)]
+        address = f"localhost:{self.port}"
+        return [replace(a, desk=address, ca=self.tls.ca.read_text()) for a in found]
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    return Hospital(tmp_path / "hospital", patients=40)
+
+
+@pytest.fixture
+def desk(hospital, tmp_path):
+    running = RunningDesk(hospital, tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def wallet(tmp_path):
+    found = Wallet.open(tmp_path / "patients")
+    yield found
+    found.close()
+
+
+def say_yes(wallet, letters, hospital, **more):
+    return answering.grant(wallet, letters, choice=CHOICE, clock=hospital.clock, **more)
+
+
+def test_patients_grant_some_refuse_and_one_withdraws(hospital, desk, wallet):
+    letters = desk.letters(40)
+    seen = []
+    outcomes = say_yes(
+        wallet,
+        letters,
+        hospital,
+        says_yes=lambda number, _letter: number % 10 != 3,
+        progress=seen.append,
+    )
+    assert len(seen) == len(outcomes) == 40
+    assert not any(outcome.error for outcome in outcomes)
+    assert sum(outcome.answer is Answer.GRANTED for outcome in outcomes) == 36
+    hospital.push()
+    cohort = hospital.cohort()
+    assert cohort.mask().tolist() == [number % 10 != 3 for number in range(40)]
+
+    (gone,) = answering.withdraw(wallet, [letters[0].reference], clock=hospital.clock)
+    assert gone.receipt["on_chain_by"] == NOW + DAY
+    assert not cohort.mask()[0]
+    ((entry, shown),) = answering.show(wallet, [letters[0].reference])
+    assert (entry.answer, shown["rule"]) == (Answer.WITHDRAWN, "withdrawn-here")
+
+
+def test_every_patient_and_study_has_a_key_of_its_own(hospital, desk, wallet):
+    letters = desk.letters(5)
+    say_yes(wallet, letters, hospital)
+    subjects = {entry.subject for entry in wallet.entries()}
+    assert len(subjects) == 5
+    keys = [wallet._key(letter.reference) for letter in letters]
+    database = hospital.path.read_bytes() + hospital.path.with_name("consent.db-wal").read_bytes()
+    assert not any(key in database for key in keys)
+
+
+def test_answering_again_changes_nothing(hospital, desk, wallet):
+    letters = desk.letters(3)
+    first = say_yes(wallet, letters, hospital, says_yes=lambda n, _: n > 0)
+    again = say_yes(wallet, letters, hospital)
+    assert sorted(o.answer for o in first) == sorted(o.answer for o in again)
+    assert hospital.vault.last_change() == 2
+
+
+def test_a_patient_changes_their_mind_twice(hospital, desk, wallet):
+    letters = desk.letters(1)
+    name = letters[0].reference
+    for _ in range(3):
+        (outcome,) = say_yes(wallet, letters, hospital)
+        assert outcome.error is None
+        hospital.push()
+        assert hospital.cohort().mask()[0]
+        answering.withdraw(wallet, [name], clock=hospital.clock)
+        hospital.push()
+        assert not hospital.cohort().mask()[0]
+
+
+def test_a_grant_that_never_reached_the_ledger_can_be_given_again(hospital, desk, wallet):
+    letters = desk.letters(1)
+    say_yes(wallet, letters, hospital)
+    hospital.clock.at += 8 * DAY
+    hospital.ledger.time = hospital.clock.at
+    assert [reason for _, reason in hospital.relay.push_grants().problems] == ["TooLate"]
+    (outcome,) = say_yes(wallet, letters, hospital, again=True)
+    assert outcome.error is None
+    hospital.push()
+    assert hospital.cohort().mask()[0]
+
+
+def test_a_desk_that_is_down_is_told_apart_and_the_same_bytes_are_sent_later(
+    hospital, desk, wallet
+):
+    letters = desk.letters(2)
+    desk.stop()
+    outcomes = say_yes(wallet, letters, hospital)
+    assert [outcome.error.code for outcome in outcomes] == ["TW3001", "TW3001"]
+    assert outcomes[0].error.diagnostic.exit_status == 5
+    desk.run(desk._start(desk.port))
+    assert not any(outcome.error for outcome in say_yes(wallet, letters, hospital))
+    hospital.push()
+    assert hospital.cohort().mask()[:2].all()
+
+
+def test_a_refusal_travels_with_its_code_and_leaves_the_wallet_as_it_was(hospital, desk, wallet):
+    (letter,) = desk.letters(1)
+    wrong = replace(letter, code=bytes(16))
+    (outcome,) = say_yes(wallet, [wrong], hospital)
+    assert outcome.error.code == "TW3010"
+    assert outcome.error.diagnostic.exit_status == 6
+    entry = wallet.entry(wrong.reference)
+    assert (entry.answer, entry.nonce) == (Answer.NONE, 0)
+    hospital.clock.at = float(STUDY.closes)
+    (outcome,) = say_yes(wallet, [letter], hospital)
+    assert outcome.error.code == "TW3011"
+
+
+def test_a_desk_with_a_certificate_of_another_authority_is_not_talked_to(
+    hospital, desk, wallet, tmp_path
+):
+    (letter,) = desk.letters(1)
+    other = make_tls(tmp_path, "stranger")
+    assert ssl.PEM_cert_to_DER_cert(other.ca.read_text()) != ssl.PEM_cert_to_DER_cert(letter.ca)
+    (outcome,) = say_yes(wallet, [replace(letter, ca=other.ca.read_text())], hospital)
+    assert outcome.error.code == "TW3001"
+    assert hospital.vault.last_change() == 0
+
+
+def test_a_receipt_of_another_identity_is_not_accepted(hospital, desk, wallet):
+    (letter,) = desk.letters(1)
+    impostor = replace(letter, identity=Identity.generate().public)
+    assert impostor.identity != IDENTITY.public
+    (outcome,) = say_yes(wallet, [impostor], hospital)
+    assert outcome.error.code == "TW3030"
+    assert wallet.entry(letter.reference).receipt is None
+
+
+def test_terms_of_another_study_than_the_letters_are_not_signed(hospital, desk, wallet):
+    (letter,) = desk.letters(1)
+    shown = []
+
+    class Swapped(DeskClient):
+        def terms(self, study):
+            said = super().terms(study)
+            return said | {"study": said["study"] | {"purpose": "general-research"}}
+
+    (outcome,) = say_yes(
+        wallet,
+        [letter],
+        hospital,
+        connect=Swapped.of,
+        show_terms=lambda _letter, terms: shown.append(terms),
+    )
+    assert outcome.error.code == "TW3033"
+    assert shown == []
+    assert wallet.entry(letter.reference).subject is None
+
+
+def test_an_oversized_or_broken_request_does_not_disturb_the_desk(hospital, desk, wallet):
+    (letter,) = desk.letters(1)
+    with DeskClient.of(letter) as client:
+        with pytest.raises(grpc.RpcError):
+            client._stub.Grant(grpc_blob(b"x" * 100_000), timeout=5)
+        with pytest.raises(grpc.RpcError) as error:
+            client._stub.Grant(grpc_blob(b"\x00broken"), timeout=5)
+    assert '"TW3019"' in error.value.details()
+    (outcome,) = say_yes(wallet, [letter], hospital)
+    assert outcome.error is None
+
+
+def grpc_blob(data):
+    from twinward.rpc.messages_pb2 import Blob
+
+    return Blob(data=data)
+
+
+def test_the_commands_answer_letters_from_a_file(hospital, desk, tmp_path):
+    import json
+    import time
+
+    from click.testing import CliRunner
+
+    from consent.cli import consent
+
+    hospital.clock.at = hospital.ledger.time = time.time()
+    letters = desk.letters(6)
+    path, folder = tmp_path / "letters", tmp_path / "mine"
+    write_letters(path, letters)
+    run = CliRunner()
+
+    def command(*words, status=0):
+        result = run.invoke(consent, [*words, "--wallet", str(folder), "--json"])
+        assert result.exit_code == status, result.output
+        return json.loads(result.stdout.splitlines()[-1])
+
+    said = command("grant", "--letters", str(path), "--all", "--refuse-every", "3")
+    assert (said["granted"], said["refused"], said["failed"]) == (4, 2, 0)
+    hospital.push()
+    shown = command("show")
+    assert (
+        sorted(entry["answer"] for entry in shown["letters"]) == ["granted"] * 4 + ["refused"] * 2
+    )
+    name = next(e["letter"] for e in shown["letters"] if e["answer"] == "granted")
+    gone = command("withdraw", name)
+    assert gone["letters"][0]["receipt"]["study"] == STUDY.id32.hex()
+    assert sum(hospital.cohort().mask()) == 3
+    assert command("withdraw", "0" * 16, status=2)["error"]["code"] == "TW3031"
+    assert canonical.encode(gone)
