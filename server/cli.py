@@ -110,9 +110,19 @@ def found(
     show_default=True,
     help="Seconds between a sum and the next sending, the same for every hospital.",
 )
+@click.option("--epsilon", default=1.0, show_default=True, help="What a run may say of a patient.")
+@click.option("--expected-patients", type=int, help="Public guess over all hospitals.")
 @json_option
 @reports_errors
-def plan(*, folder: Path, study: str, slot: float, as_json: bool) -> None:
+def plan(
+    *,
+    folder: Path,
+    study: str,
+    slot: float,
+    epsilon: float,
+    expected_patients: int | None,
+    as_json: bool,
+) -> None:
     """Make and sign a STUDY and its plan, for hospitals to approve."""
     from server import founding_ceremony, studies
     from twinward.ids import study_id
@@ -123,8 +133,9 @@ def plan(*, folder: Path, study: str, slot: float, as_json: bool) -> None:
         studies.template(study),
         name=study_id(study),
         founding=founding,
-        sites=tuple(hospital.org for hospital in founding.hospitals),
+        epsilon=epsilon,
         slot_seconds=slot,
+        expected_patients=expected_patients,
         now=SystemClock().now(),
     )
     paths = studies.publish(folder, described, planned, identity=Organisation(folder).identity())

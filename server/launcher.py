@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import Queue
@@ -23,6 +24,9 @@ from twinward import flower_launch
 from twinward.errors import TwinwardError
 from twinward.files import write_atomic
 from twinward.rpc.local import LocalAddress
+
+_REPLY_SECONDS = 2.0  # for the whole of one reply, from its announcement
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,16 @@ class Launch:
         return flower_launch.arguments({name: getattr(self, name) for name in names})
 
 
-def gate(module: Any, approved: frozenset[str]) -> None:
+def gate(module: Any, grid: Any, approved: frozenset[str]) -> None:
     """Replace the ServerApp process's way in: exact bytes, and the installed app.
+
+    Also bounds how long one reply may take to arrive in full: by default a node that announces a
+    reply and then withholds it holds up everybody for minutes.
+
+    Args:
+        module: Flower's module that runs a ServerApp.
+        grid: Flower's module that fetches replies.
+        approved: SHA-256 of the bundles that may be used.
 
     Raises:
         InternalError: TW6204, a private name of Flower is not as audited.
@@ -73,10 +85,18 @@ def gate(module: Any, approved: frozenset[str]) -> None:
         used_by="run_serverapp",
     )
 
+    fetch = flower_launch.require(grid, "pull_objects", (
+        "object_ids", "pull_object_fn", "max_concurrent_pulls", "max_time",
+        "max_tries_per_object", "initial_backoff", "backoff_cap",
+    ))  # fmt: skip
+
     def install_approved(content: bytes, **options: Any) -> Any:
         flower_launch.require_approved(content, approved)
         return install(content, **options)
 
+    grid.pull_objects = partial(
+        fetch, max_time=_REPLY_SECONDS, initial_backoff=_LOOK_SECONDS, backoff_cap=_LOOK_SECONDS
+    )
     module.install_from_fab = install_approved
     module.run_ = lambda **given: run(
         grid=given["grid"],
@@ -99,7 +119,7 @@ def launch_superlink(launch: Launch) -> None:
     flower_superlink = import_module("flwr.superlink.cli.flower_superlink")
     module = import_module("flwr.superlink.runtime.run_serverapp")
     start = flower_launch.require(flower_superlink, "flower_superlink", ())
-    gate(module, frozenset({fab_sha256()}))
+    gate(module, import_module("flwr.superlink.grid.http_grid"), frozenset({fab_sha256()}))
     run_app = flower_launch.require(
         module,
         "run_serverapp",

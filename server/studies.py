@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
-from models import registry
+from models.cardiac_risk import recipe
 from twinward import files
 from twinward.errors import UsageError
 from twinward.founding import Founding
-from twinward.ids import OrgName, StudyId, study_id
-from twinward.plan import GRID_STEPS_PER_NORM, Plan
+from twinward.ids import StudyId, study_id
 from twinward.plan import KIND as PLAN_KIND
+from twinward.plan import Plan
 from twinward.signing import Document, Identity, PublicIdentity, random_hex32
 
 _YEAR_SECONDS = 365 * 86_400
+_SILENCE_SECONDS = 5.0
+"""How long after its slot a hospital may be silent before the attempt is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a kind of study is unless its maker says otherwise; tuned on other data splits.
+    """A kind of study: what patients are asked, and how its model is trained."""
 
-    ``divisor`` is the public constant that a summed gradient is divided by: about the number of
-    patients that the study expects, never a count of those who came.
-    """
-
-    model: str
+    recipe: Callable[..., Plan]
     title: str
     purpose: str
     categories: tuple[str, ...]
-    epsilon: float = 1.0
-    delta: float = 1e-5
-    steps: int = 30
-    spare_attempts: int = 3
-    averaged_steps: int = 15
-    max_grad_norm: float = 2.0
-    learning_rate: float = 0.45
-    divisor: int = 600
-    max_patients_per_hospital: int = 4096
-    deadline_seconds: float = 5.0
+    expected_patients: int
+    """Public guess over all hospitals; a summed gradient is divided by it, never by a count."""
 
 
 HYPER_PARAMETERS = (
@@ -50,10 +41,11 @@ HYPER_PARAMETERS = (
 
 TEMPLATES = {
     "heart-risk": Template(
-        model="cardiac_risk/1",
+        recipe=recipe.plan,
         title="Who is at risk of heart disease?",
         purpose="heart-research",
         categories=("age and sex", "blood pressure and blood tests", "heart examinations"),
+        expected_patients=900,
     ),
 }
 
@@ -79,18 +71,17 @@ def make(
     *,
     name: StudyId,
     founding: Founding,
-    sites: tuple[OrgName, ...],
+    epsilon: float,
     slot_seconds: float,
+    expected_patients: int | None,
     now: float,
 ) -> tuple[Study, Plan]:
-    """A study and its plan for these hospitals.
+    """A study and its plan for all founding hospitals.
 
     ``slot_seconds`` is the fixed time after each sum at which every hospital sends, whatever its
     size; longer hides more of how long it computed.
     """
     genesis = str(founding.chain["genesis_hash"])
-    model = registry.get(template.model)
-    spec = model.spec(sites)
     study = Study(
         network=genesis,
         name=name,
@@ -100,30 +91,17 @@ def make(
         categories=template.categories,
         closes=int(now) + _YEAR_SECONDS,
     )
-    plan = Plan(
+    plan = template.recipe(
         network=genesis,
         study=name,
-        model=template.model,
-        sites=sites,
-        steps=template.steps,
-        spare_attempts=template.spare_attempts,
-        averaged_steps=template.averaged_steps,
-        epsilon=template.epsilon,
-        delta=template.delta,
-        max_grad_norm=template.max_grad_norm,
-        learning_rate=template.learning_rate,
-        divisor=template.divisor,
-        grid=template.max_grad_norm / GRID_STEPS_PER_NORM,
-        word_bits=64,
-        max_patients_per_hospital=template.max_patients_per_hospital,
-        slot_seconds=slot_seconds,
-        deadline_seconds=template.deadline_seconds,
+        sites=tuple(hospital.org for hospital in founding.hospitals),
+        divisor=expected_patients or template.expected_patients,
         purpose=template.purpose,
         grades=("signed-on-device",),
-        model_spec=spec,
-        start_weights=tuple(float(weight) for weight in model.start(spec)),
+        epsilon=epsilon,
+        slot_seconds=slot_seconds,
+        deadline_seconds=slot_seconds + _SILENCE_SECONDS,
     )
-    plan.require_consistent()
     return study, plan
 
 

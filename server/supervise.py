@@ -34,6 +34,7 @@ Response = TypeVar("Response")
 
 _PROTOBUF = "application/protobuf"
 _LOOK_SECONDS = 0.05
+_GRACE_SECONDS = 3.0
 
 
 class SuperLink:
@@ -206,9 +207,9 @@ class SuperLink:
         return str(answer.run_dict[run].status.status)
 
     def stop(self) -> None:
-        """End the SuperLink and everything it started."""
-        self._child.stop()
-        self._http.close()
+        """End the SuperLink and everything it started; its database is safe at any moment."""
+        self._http.close()  # first: its server would wait for this side to say goodbye
+        self._child.stop(grace=_GRACE_SECONDS)
 
     def _answers(self) -> bool:
         try:

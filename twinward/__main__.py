@@ -21,7 +21,12 @@ _COMMANDS = {
     "node": _Command("hospital_node.cli:node", "Run one hospital's node.", "node"),
     "consent": _Command("consent.cli:consent", "Grant, withdraw and show consents.", "node"),
     "verify": _Command("ledger.cli:verify", "Check an evidence pack, offline.", "base"),
-    "demo": _Command("twinward.demo:demo", "See the whole network work on this machine.", "node"),
+    "demo": _Command(
+        "twinward.demo.cli:demo", "See the whole network work on this machine.", "node"
+    ),
+    "experiment": _Command(
+        "hospital_node.experiment.cli:experiment", "Made-up hospitals, comparisons.", "node"
+    ),
     "explain": _Command("twinward.explain:explain", "Explain an error code.", "base"),
 }
 

@@ -1,0 +1,1 @@
+"""The demonstration: starts the public commands that it prints, nothing else."""

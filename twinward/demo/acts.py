@@ -1,0 +1,211 @@
+"""The acts of the demonstration, in order. Each prints the public commands that it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from twinward.demo.intruder import knock, stock_supernode
+from twinward.demo.live import LiveRun
+from twinward.demo.network import STUDY, LocalNetwork
+from twinward.demo.stage import Json, Stage
+from twinward.errors import InternalError
+
+WITHDRAW_AFTER = 8
+KILL_AFTER = 16
+REFUSE_EVERY = 9
+
+
+def perform(stage: Stage, network: LocalNetwork, *, data_folder: Path) -> Json:
+    """Everything from no keys at all to a verified model; returns what was seen."""
+    seen: Json = {"hospitals": list(network.hospitals)}
+    stage.heading("A network is founded: every member makes its own keys and signs one file")
+    plan = network.found()
+    stage.say(
+        f"plan {plan['digest'][:16]}: epsilon {plan['epsilon']:g} at delta {plan['delta']:g}, noise "
+        f"multiplier {plan['noise_multiplier']:.2f}; approved by each hospital"
+    )
+    stage.heading("Ledger, coordinator and hospitals start")
+    stage.say("(all on loopback: the one-port front door and the hospitals' forwarder come later)")
+    network.start()
+    for name in network.hospitals:
+        stage.say(f"{name}: {'green' if network.status(name)['healthy'] else 'starting'}")
+    stranger = _stranger(stage, network)
+    seen["consents"] = _consents(stage, network)
+    seen["stranger"] = _stranger_refused(stage, stranger)
+    release, seen["withdrawal"], seen["lost"] = _run(stage, network, seen["consents"])
+    seen |= {"release": release, "reserved": _budgets(stage, network)}
+    seen["comparison"] = _comparison(stage, plan, data_folder)
+    seen["evidence"] = _verify(stage, network, Path(release["pack"]))
+    return seen
+
+
+def _consents(stage: Stage, network: LocalNetwork) -> Json:
+    stage.heading("Patients answer their letters; their keys never leave the patients' process")
+    letters = [word for name in network.hospitals for word in ("--letters", f"{name}.letters")]
+    answers = stage.command(
+        "consent", "grant", "patients", *letters, "--refuse-every", str(REFUSE_EVERY), "--yes"
+    )
+    expected = {
+        name: sum(
+            1
+            for one in answers["outcomes"]
+            if (one["hospital"], one["answer"]) == (name, "granted")
+        )
+        for name in network.hospitals
+    }
+    # A grant widens nothing until the ledger shows it: wait for the cohorts to fill.
+    deadline = time.monotonic() + 30
+    cohorts = {name: network.cohort(name) for name in network.hospitals}
+    while cohorts != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+        cohorts = {name: network.cohort(name) for name in network.hospitals}
+    if cohorts != expected:
+        raise InternalError(
+            "consents did not reach the ledger in time",
+            code="TW9015",
+            note=f"granted {expected}, in force {cohorts}",
+            help="keep the folder with --keep and read the nodes' logs",
+        )
+    counts = ", ".join(f"{name} {count}" for name, count in cohorts.items())
+    stage.say(f"{answers['counts']['granted']} granted, {answers['counts']['refused']} refused")
+    stage.say(
+        f"cohorts (known to each hospital and to this demo, never to the coordinator): {counts}"
+    )
+    granted = [one for one in answers["outcomes"] if one["answer"] == "granted"]
+    return {
+        "counts": answers["counts"],
+        "cohorts": cohorts,
+        "example": {name: next(one["reference"] for one in granted if one["hospital"] == name)
+                    for name in network.hospitals},
+    }  # fmt: skip
+
+
+def _stranger(stage: Stage, network: LocalNetwork) -> Json:
+    """A hospital that nobody endorsed tries three doors; two answers come while others work."""
+    stage.heading("A stranger, who has keys but stands in no founding file, tries to join")
+    name = "stranger"
+    first = next(iter(network.data.values()))
+    stage.command("node", "init", name, "--name", name, "--data", str(first))
+    refusal = stage.refused("node", "accept", name, "coordinator/founding.json")["error"]
+    stage.say(f"its own node: [{refusal['code']}] {refusal['message']}")
+    founding = json.loads((stage.folder / "coordinator/founding.json").read_bytes())
+    endpoints = founding["payload"]["endpoints"]
+    answer = knock(
+        endpoints["network"],
+        key_file=stage.folder / name / "secrets" / "tls.key",
+        certificate_file=stage.folder / name / "self-signed.pem",
+    )
+    if not answer:
+        raise InternalError(
+            "the coordinator let a stranger in",
+            code="TW9016",
+            help="this is a serious fault: report it and do not use this version",
+        )
+    stage.say(f"its own certificate at the coordinator's port: refused ({answer})")
+    key = f"{name}/secrets/flower.key"
+    stage.say(
+        f"$ flower-supernode --superlink {endpoints['flower']} "
+        f"--auth-supernode-private-key {key} ... &"
+    )
+    process = stock_supernode(
+        endpoints["flower"],
+        ca=stage.folder / "coordinator/ca.pem",
+        key=stage.folder / key,
+        folder=stage.folder / name,
+    )
+    return {"code": refusal["code"], "tls": answer, "process": process}
+
+
+def _stranger_refused(stage: Stage, stranger: Json) -> Json:
+    process = stranger.pop("process")
+    try:
+        said = process.communicate(timeout=20)[0].decode(errors="replace")
+    except Exception:
+        process.kill()
+        raise
+    refused = process.returncode != 0
+    stage.say(
+        f"the stranger's SuperNode, meanwhile: {'refused by the SuperLink' if refused else said}"
+    )
+    if not refused:
+        raise InternalError(
+            "the SuperLink accepted a key that nobody registered",
+            code="TW9016",
+            help="this is a serious fault: report it and do not use this version",
+        )
+    return {**stranger, "supernode_exit": process.returncode}
+
+
+def _run(stage: Stage, network: LocalNetwork, consents: Json) -> tuple[Json, Json, Json]:
+    """One run: a patient withdraws, a hospital dies, the rest go on."""
+    stage.heading("One run: masked, noised sums; a patient withdraws; a hospital loses power")
+    home, victim = network.hospitals[0], network.hospitals[-1]
+    withdrawal: Json = {}
+
+    def withdraw() -> None:
+        words = ("consent", "withdraw", "patients", consents["example"][home])
+        outcome = stage.command(*words)["outcomes"][0]
+        withdrawal.update(outcome["receipt"], cohort_after=network.cohort(home))
+        stage.say(
+            f"receipt signed by {home}: not used from step {withdrawal['excluded_from_step']} on; "
+            f"cohort there {consents['cohorts'][home]} -> {withdrawal['cohort_after']}"
+        )
+
+    def kill() -> None:
+        stage.say(f"$ kill -9 the node of {victim}")
+        stage.kill(victim)
+
+    live = LiveRun(stage, at_step={WITHDRAW_AFTER: withdraw, KILL_AFTER: kill})
+    release = live.follow("server", "run", "coordinator", "--study", STUDY)
+    lost = next((event for event in live.events if event["event"] == "lost"), {})
+    stage.say(
+        f"released: {release['attempts']} attempts made, {release['attempts_reserved']} paid for; "
+        f"ledger block {release['ledger_block']}, consent head {release['ledger_head'][:16]}"
+    )
+    return release, withdrawal, lost
+
+
+def _budgets(stage: Stage, network: LocalNetwork) -> Json:
+    spent = {}
+    for name in network.hospitals:
+        if name in stage.running:
+            budget = network.status(name)["budget"]
+            spent[name] = budget["epsilon_spent"]
+    line = ", ".join(f"{name} {value:.2f}" for name, value in spent.items())
+    stage.say(
+        f"epsilon spent of 3 for life, worst case: {line} (attempts never made are given back)"
+    )
+    return spent
+
+
+def _comparison(stage: Stage, plan: Json, data_folder: Path) -> Json:
+    stage.heading("Was it worth it? An experiment in one process on the same files")
+    found = stage.command(
+        "experiment", "compare", str(data_folder), "--plan", plan["plan"], "--splits", "10"
+    )
+    for row in found["rows"]:
+        cells = [f"{row['method']:<16} pooled {row['pooled']['mean']:.3f}"]
+        for name, figure in row["within"].items():
+            cells.append(
+                f"{name} {figure if isinstance(figure, str) else format(figure['mean'], '.3f')}"
+            )
+        stage.say("  ".join(cells))
+    stage.say(f"AUROC, mean of {found['splits']} splits. {found['note']}")
+    return found
+
+
+def _verify(stage: Stage, network: LocalNetwork, pack: Path) -> Json:
+    stage.heading("An auditor verifies the evidence offline, then someone flips one byte")
+    founding = f"{network.hospitals[0]}/founding.json"
+    report = stage.command("verify", str(pack), "--founding", founding)
+    for check in report["checks"]:
+        stage.say(f"ok  {check['name']}: {check['detail']}")
+    forged = stage.folder / "forged.zip"
+    data = bytearray((stage.folder / pack).read_bytes())
+    data[len(data) // 3] ^= 1
+    forged.write_bytes(data)
+    fault = stage.refused("verify", forged.name, "--founding", founding)["faults"][0]
+    stage.say(f"FAULT  {fault['code']} in {fault['record']}: {fault['message']}")
+    return {"verified": report["ok"], "forged_fault": fault}

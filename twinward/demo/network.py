@@ -1,0 +1,90 @@
+"""Founding and starting a network on this machine, command by command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.demo.stage import Json, Stage, free_ports
+
+STUDY = "heart-risk"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    """A coordinator and hospitals, each in its own folder under the stage's."""
+
+    stage: Stage
+    hospitals: tuple[str, ...]
+    data: dict[str, Path]
+    slot: float
+
+    def found(self) -> Json:
+        """Make all keys on site, sign the founding file everywhere, approve one plan; the plan."""
+        stage, names = self.stage, self.hospitals
+        ports = free_ports(3 + 2 * len(names))
+        stage.command(
+            "server", "init", "coordinator", "--network", "demo", "--base-port", str(ports)
+        )
+        self._everywhere(
+            lambda name, place: (
+                "node", "init", name, "--name", name, "--data", str(self.data[name]),
+                "--base-port", str(ports + 3 + 2 * place), "--study", STUDY,
+            ),
+            shown="node init HOSPITAL --name HOSPITAL --data FILE",
+        )  # fmt: skip
+        stage.command(
+            "server", "found", "coordinator", *(f"{name}/{name}.request.json" for name in names)
+        )
+        self._everywhere(
+            lambda name, _: ("node", "sign", name, "coordinator/founding.draft.json"),
+            shown="node sign HOSPITAL coordinator/founding.draft.json",
+        )
+        signed = (f"--signed={name}/founding.{name}.json" for name in names)
+        stage.command("server", "found", "coordinator", *signed)
+        plan = stage.command(
+            "server", "plan", "coordinator", "--study", STUDY, "--slot", str(self.slot)
+        )
+        self._everywhere(
+            lambda name, _: ("node", "accept", name, "coordinator/founding.json"),
+            shown="node accept HOSPITAL coordinator/founding.json",
+        )
+        self._everywhere(
+            lambda name, _: ("node", "approve", name, plan["study"], plan["plan"]),
+            shown=f"node approve HOSPITAL {plan['study']} {plan['plan']}",
+        )
+        self._everywhere(
+            lambda name, _: ("node", "letters", name, "--study", STUDY, "--out", f"{name}.letters"),
+            shown=f"node letters HOSPITAL --study {STUDY} --out HOSPITAL.letters",
+        )
+        return plan
+
+    def start(self) -> None:
+        """Start ledger, coordinator and nodes; returns when all are up."""
+        stage = self.stage
+        stage.up("coordinator", "server", "up", "coordinator")
+        stage.wait_for("coordinator", "is up: 127.0.0.1")
+        for name in self.hospitals:
+            stage.up(name, "node", "up", name)
+        for name in self.hospitals:
+            stage.wait_for(name, "is up: consent desk")
+
+    def status(self, name: str) -> Json:
+        """A node's own view of itself; stays with its hospital, and with this demonstration."""
+        return self.stage.command("node", "status", name, quiet=True)
+
+    def cohort(self, name: str) -> int | None:
+        """How many patients of a hospital permit the study now; None while it cannot tell."""
+        study = self.status(name)["studies"][0]
+        return study.get("cohort")
+
+    def _everywhere(self, words, *, shown: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        """The same command at every hospital, two at a time; shown once."""
+        self.stage.say(f"$ twinward {shown}   (x{len(self.hospitals)})")
+        for start in range(0, len(self.hospitals), 2):
+            begun = []
+            for place in range(start, min(start + 2, len(self.hospitals))):
+                call = words(self.hospitals[place], place)
+                begun.append((self.stage.begin(*call), call))
+            for process, call in begun:
+                self.stage.finish(process, call)
