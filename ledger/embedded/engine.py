@@ -28,6 +28,9 @@ GAS_CAP = 30_000_000
 """Most gas that one transaction or call may ask for: a few seconds of py-evm."""
 
 
+_TRANSACTION_BYTES = 128 * 2**10
+
+
 @functools.cache
 def chain_class(chain_id: int) -> Any:
     """py-evm's chain with `cancun` from the first block and no proof of work."""
@@ -113,6 +116,10 @@ class Engine:
         Raises:
             ValueError: It is none, or of a kind that this chain does not take.
         """
+        if len(raw) > _TRANSACTION_BYTES:
+            raise ValueError(f"larger than {_TRANSACTION_BYTES} bytes")
+        if _nested_deeply(raw):
+            raise ValueError("not a valid signed transaction (lists are nested too deeply)")
         try:
             transaction = self.vm_class.get_transaction_builder().decode(raw)
             transaction.validate()
@@ -257,6 +264,33 @@ class Engine:
         self.store.insert("blocks", [(number, block.hash, raw, len(rlp.encode(block)))])
         self.store.insert("transactions", transactions)
         self.store.insert("logs", logs)
+
+
+def _nested_deeply(raw: bytes) -> bool:
+    """Whether RLP lists are nested deeper than in any transaction (its access list has four).
+
+    The decoder copies what a list holds once per level, which takes seconds on a hostile input.
+    """
+    ends: list[int] = []
+    at = 0
+    while at < len(raw):
+        while ends and at >= ends[-1]:
+            ends.pop()
+        first = raw[at]
+        start, length = at + 1, 0
+        if first >= 0x80:
+            is_list = first >= 0xC0
+            length = first - (0xC0 if is_list else 0x80)
+            if length > 55:
+                start += length - 55
+                length = int.from_bytes(raw[at + 1 : start], "big")
+            if is_list:
+                ends.append(start + length)
+                if len(ends) > 4:
+                    return True
+                length = 0
+        at = start + length
+    return False
 
 
 def _create_address(sender: bytes, nonce: int) -> bytes:
