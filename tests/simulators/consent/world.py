@@ -57,8 +57,9 @@ class Slot:
 class LedgerInMemory:
     """The contract and a mirror of it that is always in step. A block per call."""
 
-    def __init__(self, clock: FixedClock) -> None:
+    def __init__(self, clock: FixedClock, domain: Domain = DOMAIN) -> None:
         self.clock = clock
+        self.domain = domain
         self.reachable = True
         self.dies_after_taking = False
         self.block = 0
@@ -99,14 +100,14 @@ class LedgerInMemory:
 
     def grants(self, items):
         self._mine()
-        results = [(g.digest(DOMAIN), self._grant(g, s)) for g, s in items]
+        results = [(g.digest(self.domain), self._grant(g, s)) for g, s in items]
         self.grants_seen.append([digest for digest, _ in results])
         self._maybe_die()
         return results
 
     def _grant(self, g: Grant, sig: bytes) -> str | None:
         for reason, wrong in (
-            ("WrongNetwork", g.network != GENESIS),
+            ("WrongNetwork", g.network != self.domain.genesis),
             ("NoSubject", g.subject == bytes(20)),
             ("NoPurpose", g.purposes == 0),
             ("WrongNonce", g.nonce != self._nonce(g.study, g.subject)),
@@ -117,7 +118,7 @@ class LedgerInMemory:
             if wrong:
                 return reason
         try:
-            digest = require_signed(g, sig, domain=DOMAIN)
+            digest = require_signed(g, sig, domain=self.domain)
         except ConsentError:
             return "BadSignature"
         self._write(g.study, g.subject, g.purposes, g.expiry, g.nonce + 1, 1, digest)
@@ -125,7 +126,7 @@ class LedgerInMemory:
 
     def withdrawal(self, w: Withdrawal, sig: bytes) -> None:
         self._mine()
-        digest = require_signed(w, sig, domain=DOMAIN)
+        digest = require_signed(w, sig, domain=self.domain)
         if w.nonce < self._nonce(w.study, w.subject):
             raise LedgerError("NonceSpent", code="TW5030", help="none")
         self._write(w.study, w.subject, 0, 0, w.nonce + 1, 1, digest)
@@ -148,9 +149,19 @@ class LedgerInMemory:
 class Hospital:
     """A vault on disk with its desk, relay and cohorts; `reopen` is a crash and a restart."""
 
-    def __init__(self, folder: Path, *, study: Study = STUDY, patients: int = 4) -> None:
-        self.clock = FixedClock(NOW)
-        self.ledger = LedgerInMemory(self.clock)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        study: Study = STUDY,
+        patients: int = 4,
+        domain: Domain = DOMAIN,
+        now: float = NOW,
+        ledger=None,
+    ) -> None:
+        self.clock = FixedClock(now)
+        self.domain = domain
+        self.ledger = ledger or LedgerInMemory(self.clock, domain)
         self.study = study
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
         self.path = folder / "consent.db"
@@ -164,7 +175,7 @@ class Hospital:
             Desk(
                 hospital=HOSPITAL,
                 identity=IDENTITY,
-                domain=DOMAIN,
+                domain=self.domain,
                 studies={self.study.id32: self.study},
                 clock=self.clock,
                 slot=self.ledger.slot,
@@ -196,7 +207,7 @@ class Hospital:
             self.ledger,
             records=self.records if records is None else records,
             request=Request.of(self.study, hospital=HOSPITAL, grades=frozenset(grades)),
-            domain=DOMAIN,
+            domain=self.domain,
             clock=self.clock,
             confirm=confirm or self.ledger.confirm,
         )
@@ -212,7 +223,7 @@ class Hospital:
             identity=IDENTITY.public,
             desk="localhost:1",
             ca="",
-            domain=DOMAIN,
+            domain=self.domain,
             study=self.study,
             code=code,
         )
@@ -235,7 +246,7 @@ class Patient:
     ) -> Grant:
         now, study = int(self.hospital.clock.now()), self.letter.study
         honest = Grant(
-            network=GENESIS,
+            network=self.hospital.domain.genesis,
             study=study.id32,
             subject=self.subject,
             purposes=purposes.bits(names),
@@ -249,26 +260,36 @@ class Patient:
         )
         return replace(honest, **changes)
 
-    def body(self, grant: Grant, *, domain: Domain = DOMAIN, key: bytes | None = None, **changes):
+    def body(
+        self, grant: Grant, *, domain: Domain | None = None, key: bytes | None = None, **changes
+    ):
         request = {
             "code": self.letter.code.hex(),
             "grant": grant.to_json(),
-            "signature": grant.sign(key or self.key, domain).hex(),
+            "signature": grant.sign(key or self.key, domain or self.hospital.domain).hex(),
         }
         return canonical.encode(request | changes)
 
     def grants(self, grant: Grant | None = None, **changes) -> bytes:
         return self.hospital.desk.grant(self.body(grant or self.grant(), **changes))
 
-    def withdraws(self, *, nonce: int = 1, domain: Domain = DOMAIN, key=None, **changes) -> bytes:
+    def withdraws(
+        self, *, nonce: int = 1, domain: Domain | None = None, key=None, **changes
+    ) -> bytes:
         now = int(self.hospital.clock.now())
-        fields = {"network": GENESIS, "study": self.letter.study.id32, "subject": self.subject}
+        fields = {
+            "network": self.hospital.domain.genesis,
+            "study": self.letter.study.id32,
+            "subject": self.subject,
+        }
         withdrawal = Withdrawal(**(fields | {"nonce": nonce, "signed_at": now} | changes))
         return self.hospital.desk.withdraw(
             canonical.encode(
                 {
                     "withdrawal": withdrawal.to_json(),
-                    "signature": withdrawal.sign(key or self.key, domain).hex(),
+                    "signature": withdrawal.sign(
+                        key or self.key, domain or self.hospital.domain
+                    ).hex(),
                 }
             )
         )
