@@ -23,8 +23,8 @@ def perform(stage: Stage, network: LocalNetwork, *, data_folder: Path) -> Json:
     stage.heading("A network is founded: every member makes its own keys and signs one file")
     plan = network.found()
     stage.say(
-        f"plan {plan['digest'][:16]}: epsilon {plan['epsilon']:g} at delta {plan['delta']:g}, noise "
-        f"multiplier {plan['noise_multiplier']:.2f}; approved by each hospital"
+        f"plan {plan['digest'][:16]}: epsilon {plan['epsilon']:g} at delta {plan['delta']:g}, "
+        f"noise multiplier {plan['noise_multiplier']:.2f}; approved by each hospital"
     )
     stage.heading("Ledger, coordinator and hospitals start")
     stage.say("(all on loopback: the one-port front door and the hospitals' forwarder come later)")

@@ -75,8 +75,8 @@ class LocalNetwork:
 
     def cohort(self, name: str) -> int | None:
         """How many patients of a hospital permit the study now; None while it cannot tell."""
-        study = self.status(name)["studies"][0]
-        return study.get("cohort")
+        cohort: int | None = self.status(name)["studies"][0].get("cohort")
+        return cohort
 
     def _everywhere(self, words, *, shown: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         """The same command at every hospital, two at a time; shown once."""
