@@ -17,8 +17,6 @@ class ContractRefused(LedgerError):
         name: The contract's custom error, for example ``NotAHospital``.
     """
 
-    default_code = "TW5030"
-
     def __init__(self, contract: str, name: str, values: Mapping[str, Any]) -> None:
         shown = ", ".join(
             f"{key}={value.hex() if isinstance(value, bytes) else value}"
@@ -26,6 +24,7 @@ class ContractRefused(LedgerError):
         )
         super().__init__(
             f"the contract `{contract}` refused: {name}({shown})",
+            code="TW5030",
             help=f"see `error {name}` in ledger/contracts/src/{contract}.sol for its condition",
         )
         self.name = name

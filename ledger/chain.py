@@ -252,7 +252,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         with self._sending:
             transaction = {
                 "chainId": self._ask(lambda web3: web3.eth.chain_id),
-                "maxFeePerGas": 2 * self._ask(lambda web3: web3.eth.gas_price),
+                # Free on our own chain; elsewhere enough for a few blocks of rising fees.
+                "maxFeePerGas": 2 * self._ask(_base_fee),
                 "maxPriorityFeePerGas": 0,
                 "nonce": self._ask(
                     lambda web3: web3.eth.get_transaction_count(raw_address(sender), "pending")
@@ -320,6 +321,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
 
         try:
             return question(self._web3)
+        except TransactionNotFound:  # an answer, though web3 counts it among its errors
+            raise
         except RequestException as error:
             raise unreachable(self._url, type(error).__name__) from error
         except BadFunctionCallOutput as error:
@@ -329,10 +332,17 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         except Web3RPCError as error:
             problem = (error.rpc_response or {}).get("error", {})
             raise RpcError(int(problem.get("code", 0)), str(problem.get("message"))) from error
-        except TransactionNotFound:
-            raise
-        except (Web3Exception, ValueError) as error:
-            raise unreachable(self._url, "it does not speak JSON-RPC") from error
+        except (Web3Exception, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise LedgerError(
+                f"the ledger's node gave an answer that cannot be read ({type(error).__name__})",
+                code="TW5004",
+                at=self._url,
+                help="check the address; if it is right, connect to another node",
+            ) from error
+
+
+def _base_fee(web3: Web3) -> int:
+    return int(web3.eth.get_block("latest").get("baseFeePerGas", 0))
 
 
 def _log(log: Any) -> Log:

@@ -267,7 +267,10 @@ class Mirror:
         if proofs.open_header(header, expected_hash=statement.hash).number != statement.number:
             raise _mismatch("the confirmed block has another number")
         proof = self._rpc.call(
-            "eth_getProof", f"0x{self._contract.hex()}", [hex(HEAD_SLOT)], hex(statement.number)
+            "eth_getProof",
+            f"0x{self._contract.hex()}",
+            [f"0x{HEAD_SLOT:064x}"],
+            hex(statement.number),
         )
         value = proofs.storage_value(
             header,

@@ -15,11 +15,10 @@ TOO_MANY = -32005
 class RpcError(LedgerError):
     """The ledger's node answered with an error; `rpc_code` is JSON-RPC's."""
 
-    default_code = "TW5003"
-
     def __init__(self, rpc_code: int, message: str) -> None:
         super().__init__(
             f"the ledger's node refused the call: {message}",
+            code="TW5003",
             help="check that the ledger's node is one of this network and up to date",
         )
         self.rpc_code = rpc_code

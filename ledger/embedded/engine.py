@@ -22,7 +22,7 @@ from eth_utils import ValidationError
 
 from ledger.embedded.genesis import Genesis
 from ledger.embedded.store import Store
-from twinward.errors import InternalError, LedgerError
+from twinward.errors import LedgerError
 
 GAS_CAP = 30_000_000
 """Most gas that one transaction or call may ask for: a few seconds of py-evm."""
@@ -71,10 +71,10 @@ class Engine:
 
     def __init__(self, store: Store, genesis: Genesis | None = None) -> None:
         if not isinstance(KeyAPI().backend, CoinCurveECCBackend):
-            raise InternalError(
-                "signatures would be checked fifty times too slowly",
-                code="TW9050",
-                help="install coincurve (`pip install twinward[ledger]`)",
+            raise LedgerError(
+                "coincurve is missing; signatures would be checked fifty times too slowly",
+                code="TW5018",
+                help="install the ledger's packages: `pip install twinward[ledger]`",
             )
         self.store = store
         self._open(genesis)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import random
 import signal
 import socket
@@ -158,8 +157,10 @@ def test_a_damaged_database_is_said_to_be_damaged(tmp_path):
 def test_a_taken_port_is_said_to_be_taken(tmp_path, genesis_file):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = subprocess.run(
-            [sys.executable, "-m", "ledger.embedded", "--dir", str(tmp_path / "n")]
-            + ["--port", str(taken.getsockname()[1]), "--genesis", str(genesis_file)],
+            [
+                *(sys.executable, "-m", "ledger.embedded", "--dir", str(tmp_path / "n")),
+                *("--port", str(taken.getsockname()[1]), "--genesis", str(genesis_file)),
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -478,4 +479,4 @@ def test_the_whole_network_runs_over_the_command_line_node(tmp_path, genesis_fil
     assert reader.coordinator.tip().number == 4
     reader.close()
     stop(process)
-    assert os.stat(tmp_path / "node").st_mode & 0o077 == 0
+    assert (tmp_path / "node").stat().st_mode & 0o077 == 0

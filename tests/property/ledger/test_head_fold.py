@@ -37,7 +37,7 @@ def model_after(state, action, *, patient, hospital, nonce, current):
 @given(actions=ACTIONS)
 def test_the_head_is_the_fold_of_all_changes_and_slots_follow_the_rules(network, actions):
     patients = [Patient(network, study=os.urandom(32)) for _ in range(3)]
-    expected = {n: (0, 0, 0) for n in range(3)}
+    expected = dict.fromkeys(range(3), (0, 0, 0))
     for action, who, where, offset in actions:
         patient, chain = patients[who], network.hospitals[where]
         purposes, current, relay = expected[who]

@@ -1,5 +1,6 @@
 """A ledger of its own for a test: the real node on a free port, members, contracts, patients."""
 
+import hashlib
 import os
 import threading
 from dataclasses import dataclass, field
@@ -79,7 +80,12 @@ class LedgerNetwork:
         self.keys = keys or [new_key() for _ in range(hospitals + 1)]
         self.contracts = Addresses.of(address_of(self.keys[0]))
         self.members = [
-            LedgerMember(os.urandom(32), address_of(key), os.urandom(32), Role(1 if n == 0 else 2))
+            LedgerMember(
+                hashlib.sha256(b"id" + key).digest(),
+                address_of(key),
+                hashlib.sha256(b"keys" + key).digest(),
+                Role.HOSPITAL if n else Role.COORDINATOR,
+            )
             for n, key in enumerate(self.keys)
         ]
         self._open = []
