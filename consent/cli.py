@@ -39,10 +39,11 @@ def consent() -> None:
 @wallet_option
 @click.option(
     "--letters",
-    "path",
+    "paths",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
     required=True,
-    help="File of enrolment letters from a hospital.",
+    help="File of enrolment letters from a hospital (repeatable).",
 )
 @click.option("--all", "everyone", is_flag=True, help="Answer all letters without asking.")
 @click.option(
@@ -62,8 +63,8 @@ def consent() -> None:
 @reports_errors
 def grant(
     folder: Path,
-    path: Path,
     *,
+    paths: tuple[Path, ...],
     everyone: bool,
     refuse_every: int | None,
     purposes: tuple[str, ...],
@@ -82,7 +83,7 @@ def grant(
             code="TW3035",
             help="answer each letter yourself, or add `--all`",
         )
-    letters = read_letters(path)
+    letters = [letter for path in paths for letter in read_letters(path)]
     clock = SystemClock()
     outcomes = answering.grant(
         Wallet.open(folder),

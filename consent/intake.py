@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from consent import purposes
+from consent.kept import KeptGrant
 from consent.policy import Grade, Moment, Slot
 from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
 from consent.study import Study
 from consent.terms import terms
-from consent.vault import Enrolment, KeptGrant, Vault
+from consent.vault import Enrolment, Vault
 from twinward.clock import Clock
 from twinward.errors import ConsentError
 from twinward.ids import OrgName

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from consent.vault import KeptGrant
+from consent.kept import KeptGrant
 from consent.withdrawals import KeptWithdrawal
 from twinward.errors import ConsentError, IdentityError, UsageError
 from twinward.ids import OrgName

@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from consent.kept import KeptGrant, State
 from consent.policy import Slot, on_ledger
 from consent.record import Grant, Withdrawal
-from consent.vault import KeptGrant, State, Vault
+from consent.vault import Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from consent import purposes
 from consent.intake import Desk, Intake
+from consent.kept import KeptGrant
 from consent.policy import Grade, Request, decide
 from consent.receipts import grant_receipt, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
 from consent.requests import hex_bytes, object_of, read
 from consent.terms import terms
-from consent.vault import KeptGrant, Vault
+from consent.vault import Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward import canonical
 from twinward.errors import ConsentError

@@ -7,26 +7,21 @@ enrol a key of its own; auditors can sample enrolments, nobody can prove them.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from consent.policy import Permission, Slot
-from consent.record import Domain, Grant, require_signed
+from consent.kept import KeptGrant, State
+from consent.policy import Slot
+from consent.record import Grant
 from consent.store import Store
 from twinward import canonical
-from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
 
 VERSION = 1
 CODE_BYTES = 16
-EVERY_NONCE = 2**32 - 1
-"""What a withdrawal without key ends: all that its subject has signed or can ever sign."""
 
 _TABLES = """
 create table enrolments (
@@ -77,15 +72,6 @@ select digest from grants g where state = ? and not exists (
 """
 
 
-class State(StrEnum):
-    """Where a grant or a withdrawal is on its way to the ledger."""
-
-    WAITING = "waiting"
-    ON_LEDGER = "on-ledger"
-    SKIPPED = "skipped"
-    ENDED = "ended"
-
-
 @dataclass(frozen=True, slots=True)
 class Enrolment:
     """One letter: whose it is, and the subject that used it, if it was used."""
@@ -94,54 +80,6 @@ class Enrolment:
     record: RecordNumber
     valid_until: int
     subject: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptGrant:
-    """A grant as it was signed, with what became of it.
-
-    ``withdrawn_through`` is the highest nonce that a withdrawal known here ends for this subject.
-    """
-
-    digest: bytes
-    study: bytes
-    subject: bytes
-    record: RecordNumber
-    grant: Grant
-    signature: bytes
-    grade: str
-    received_at: int
-    state: State
-    reason: str | None
-    withdrawn_through: int | None
-
-    @property
-    def withdrawn(self) -> bool:
-        """Whether a withdrawal known at this hospital ends it."""
-        return self.withdrawn_through is not None and self.withdrawn_through >= self.grant.nonce
-
-    @property
-    def withdrawn_for_ever(self) -> bool:
-        """Whether it was withdrawn without the key, which retires the key."""
-        return self.withdrawn_through == EVERY_NONCE
-
-    def verified(self, domain: Domain) -> bool:
-        """Whether the patient's signature over it holds, checked now; costs about 0.1 ms."""
-        try:
-            return require_signed(self.grant, self.signature, domain=domain) == self.digest
-        except ConsentError:
-            return False
-
-    def permission(self, slot: Slot | None, *, verified: bool) -> Permission:
-        """What the policy decides on, with what the ledger says of the subject."""
-        return Permission(
-            grant=self.grant,
-            digest=self.digest,
-            verified=verified,
-            grade=self.grade,
-            slot=slot,
-            withdrawn_through=self.withdrawn_through,
-        )
 
 
 class Vault:
@@ -202,19 +140,19 @@ class Vault:
             f"{_GRANT} where g.study = ? and g.record = ? order by g.seq desc limit 1",
             (study, record),
         )
-        return _kept(row) if row else None
+        return KeptGrant.read(row) if row else None
 
     def newest_of_all(self, study: bytes) -> Iterator[KeptGrant]:
         """The newest grant of every patient who ever signed one for this study."""
         last = 0
         while page := self.store.rows(_GRANT + _NEWEST_OF_ALL, (study, last, _PAGE)):
-            yield from map(_kept, page)
+            yield from map(KeptGrant.read, page)
             last = page[-1][0]
 
     def by_digest(self, digest: bytes) -> KeptGrant | None:
         """The grant of this digest, if it is kept here."""
         row = self.store.row(f"{_GRANT} where g.digest = ?", (digest,))
-        return _kept(row) if row else None
+        return KeptGrant.read(row) if row else None
 
     def waiting(self, study: bytes, subject: bytes) -> KeptGrant | None:
         """The subject's grant that is on its way to the ledger, if there is one."""
@@ -222,12 +160,12 @@ class Vault:
             f"{_GRANT} where g.state = ? and g.study = ? and g.subject = ?",
             (State.WAITING, study, subject),
         )
-        return _kept(row) if row else None
+        return KeptGrant.read(row) if row else None
 
     def in_state(self, state: State) -> list[KeptGrant]:
         """The grants that are so far on their way to the ledger, oldest first."""
         return [
-            _kept(row)
+            KeptGrant.read(row)
             for row in self.store.rows(f"{_GRANT} where g.state = ? order by g.seq", (state,))
         ]
 
@@ -246,7 +184,8 @@ class Vault:
     def all_of(self, study: bytes, subject: bytes) -> list[KeptGrant]:
         """Every grant that this subject ever signed, oldest first."""
         where = "where g.study = ? and g.subject = ? order by g.seq"
-        return [_kept(row) for row in self.store.rows(f"{_GRANT} {where}", (study, subject))]
+        rows = self.store.rows(f"{_GRANT} {where}", (study, subject))
+        return [KeptGrant.read(row) for row in rows]
 
     def next_nonce(self, study: bytes, subject: bytes, slot: Slot | None) -> int:
         """The nonce of the subject's next grant, by the ledger and by what is known here."""
@@ -324,22 +263,3 @@ def code_hash(code: bytes) -> bytes:
 def note_change(database: sqlite3.Connection, study: bytes, record: RecordNumber) -> None:
     """Tell whoever keeps a cohort that this patient's permission may have changed."""
     database.execute("insert into changes (study, record) values (?, ?)", (study, record))
-
-
-def _kept(row: Sequence[Any]) -> KeptGrant:
-    _, digest, study, subject, record, body, signature, grade, received_at, state, reason, ended = (
-        row
-    )
-    return KeptGrant(
-        digest=digest,
-        study=study,
-        subject=subject,
-        record=RecordNumber(record),
-        grant=Grant.from_json(json.loads(body)),
-        signature=signature,
-        grade=grade,
-        received_at=received_at,
-        state=State(state),
-        reason=reason,
-        withdrawn_through=ended,
-    )

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from consent.kept import EVERY_NONCE, State
 from consent.record import Withdrawal
-from consent.vault import EVERY_NONCE, State, Vault, note_change
+from consent.vault import Vault, note_change
 from twinward import canonical
 from twinward.ids import RecordNumber
 

@@ -20,9 +20,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from consent.kept import KeptGrant
 from consent.policy import Decision, Moment, Request, Rule, Slot, decide
 from consent.record import Domain
-from consent.vault import KeptGrant, Vault
+from consent.vault import Vault
 from twinward.clock import Clock
 from twinward.errors import ConsentError, DataError
 from twinward.ids import RecordNumber

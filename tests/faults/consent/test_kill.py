@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from consent.kept import State
 from consent.receipts import GRANT_KIND, WITHDRAWAL_KIND
-from consent.vault import State
 from consent.withdrawals import Withdrawals
 from tests.simulators.consent.world import STUDY, Hospital, Patient
 from twinward.signing import Document
@@ -40,8 +40,8 @@ def test_kill_9_loses_no_grant_and_never_undoes_a_withdrawal(tmp_path):
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        said = [victim.stdout.readline()]
-        time.sleep(chance.uniform(0.05, 0.4))
+        said = [victim.stdout.readline() for _ in range(20)]
+        time.sleep(chance.uniform(0.0, 0.2))
         victim.send_signal(signal.SIGKILL)
         said += victim.stdout.readlines()
         victim.wait()
