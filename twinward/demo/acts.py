@@ -15,6 +15,7 @@ from twinward.errors import InternalError
 WITHDRAW_AFTER = 8
 KILL_AFTER = 16
 REFUSE_EVERY = 9
+WALLET = ("--wallet", "patients")
 
 
 def perform(stage: Stage, network: LocalNetwork, *, data_folder: Path) -> Json:
@@ -43,18 +44,13 @@ def perform(stage: Stage, network: LocalNetwork, *, data_folder: Path) -> Json:
 
 def _consents(stage: Stage, network: LocalNetwork) -> Json:
     stage.heading("Patients answer their letters; their keys never leave the patients' process")
-    letters = [word for name in network.hospitals for word in ("--letters", f"{name}.letters")]
-    answers = stage.command(
-        "consent", "grant", "patients", *letters, "--refuse-every", str(REFUSE_EVERY), "--yes"
-    )
-    expected = {
-        name: sum(
-            1
-            for one in answers["outcomes"]
-            if (one["hospital"], one["answer"]) == (name, "granted")
-        )
-        for name in network.hospitals
-    }
+    answers: list[Json] = []
+    for name in network.hospitals:
+        words = ("consent", "grant", "--wallet", "patients", "--letters", f"{name}.letters")
+        chosen = ("--all", "--refuse-every", str(REFUSE_EVERY))
+        answers += stage.command(*words, *chosen)["letters"]
+    granted = [one for one in answers if one["answer"] == "granted"]
+    expected = {name: sum(one["hospital"] == name for one in granted) for name in network.hospitals}
     # A grant widens nothing until the ledger shows it: wait for the cohorts to fill.
     deadline = time.monotonic() + 30
     cohorts = {name: network.cohort(name) for name in network.hospitals}
@@ -69,15 +65,15 @@ def _consents(stage: Stage, network: LocalNetwork) -> Json:
             help="keep the folder with --keep and read the nodes' logs",
         )
     counts = ", ".join(f"{name} {count}" for name, count in cohorts.items())
-    stage.say(f"{answers['counts']['granted']} granted, {answers['counts']['refused']} refused")
+    stage.say(f"{answers['granted']} granted, {answers['refused']} refused")
     stage.say(
         f"cohorts (known to each hospital and to this demo, never to the coordinator): {counts}"
     )
-    granted = [one for one in answers["outcomes"] if one["answer"] == "granted"]
+    granted = [one for one in answers["letters"] if one["answer"] == "granted"]
     return {
-        "counts": answers["counts"],
+        "counts": {"granted": answers["granted"], "refused": answers["refused"]},
         "cohorts": cohorts,
-        "example": {name: next(one["reference"] for one in granted if one["hospital"] == name)
+        "example": {name: next(one["letter"] for one in granted if one["hospital"] == name)
                     for name in network.hospitals},
     }  # fmt: skip
 
@@ -145,8 +141,8 @@ def _run(stage: Stage, network: LocalNetwork, consents: Json) -> tuple[Json, Jso
     withdrawal: Json = {}
 
     def withdraw() -> None:
-        words = ("consent", "withdraw", "patients", consents["example"][home])
-        outcome = stage.command(*words)["outcomes"][0]
+        words = ("consent", "withdraw", *WALLET, consents["example"][home])
+        outcome = stage.command(*words)["letters"][0]
         withdrawal.update(outcome["receipt"], cohort_after=network.cohort(home))
         stage.say(
             f"receipt signed by {home}: not used from step {withdrawal['excluded_from_step']} on; "
