@@ -15,7 +15,7 @@
     └── InternalError       TW9xxx  exit 1   our bug
 
 A family is a class; a concrete refusal is that class raised with its own code, listed in
-``docs/errors.md`` (a test holds the two equal). Messages say the cause, ``help`` the fix.
+``twinward/error_codes.md`` (a test holds the two equal). Messages say the cause, ``help`` the fix.
 """
 
 from __future__ import annotations
