@@ -13,6 +13,7 @@ from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
 from server.ledger_process import LedgerProcess
 from server.paths import ServerPaths
+from server.publish import publish, unpublished
 from server.services import LocalService, NetworkService, add_local, network_server
 from server.settings import FILE, ServerSettings
 from server.supervise import SuperLink
@@ -20,6 +21,7 @@ from server.transcript import OPEN, Transcript
 from twinward import logging
 from twinward.clock import SystemClock
 from twinward.console import say
+from twinward.errors import TwinwardError
 from twinward.founding import Founding
 from twinward.logging import log
 from twinward.organisation import Organisation
@@ -81,6 +83,7 @@ async def _serve(folder: Path) -> None:
         await asyncio.to_thread(superlink.wait_ready)
         keys = {hospital.org: hospital.flower_public_key for hospital in founding.hospitals}
         await asyncio.to_thread(superlink.enrol, keys)
+        await asyncio.to_thread(complete_releases, coordinator)
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
         await ended.wait()
         say("coordinator is stopping")
@@ -105,6 +108,16 @@ def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
     ]
     chain.deploy(founding_digest=founding.digest, members=members)
     return chain
+
+
+def complete_releases(coordinator: Coordinator) -> None:
+    """Finish what a crash interrupted: runs that every member closed but that have no pack yet."""
+    for run in unpublished(coordinator.paths):
+        try:
+            publish(coordinator, run)
+            log().info("interrupted release completed", run=run)
+        except TwinwardError as error:
+            log().error("release failed", run=run, code=error.code, reason=str(error))
 
 
 def close_interrupted_runs(paths: ServerPaths) -> None:

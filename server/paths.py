@@ -39,6 +39,15 @@ class ServerPaths:
         return self.transcripts / f"{run}.sqlite"
 
     @property
+    def orders(self) -> Path:
+        """The signed order of every run ever started."""
+        return self._private("orders")
+
+    def order(self, run: RunId) -> Path:
+        """The signed order of one run."""
+        return self.orders / f"{run}.json"
+
+    @property
     def releases(self) -> Path:
         """One folder per released model."""
         path = self.folder / "releases"

@@ -14,14 +14,14 @@ from typing import Any
 from ledger.chain import Kind
 from server import release as releases
 from server.coordinator import Coordinator
-from server.ledger_link import LedgerLink
-from server.model_card import CardTexts
+from server.publish import ORDER_KIND, earlier_runs, publish
 from server.secure_sum import Outcome, Progress, SecureSumRun
 from server.studies import SignedStudy
 from server.transcript import AttemptRecord, Transcript
 from twinward import descent
 from twinward.clock import Clock, iso
 from twinward.errors import TrainingError
+from twinward.files import write_atomic
 from twinward.ids import Fingerprint, RunId
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
@@ -29,7 +29,6 @@ from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import fingerprint
 from twinward.signing import Document, random_hex32
 
-RUN_KIND = "twinward/run/v1"
 CLOSING_KIND = "twinward/closing/v1"
 PATIENCE_SECONDS = 20.0
 """How long a run waits for enough members, for signed closings, and for Flower's replies."""
@@ -72,7 +71,7 @@ async def run_study(
         # 5. The weights that every hospital holds must be ours, bit for bit.
         await run.compare_closings(outcome)
         # 6. Model, card, ledger record, evidence pack.
-        released = await asyncio.to_thread(run.release)
+        released = await asyncio.to_thread(publish, coordinator, run.id)
         await tell(run.released(released, outcome))
         return released
     finally:
@@ -89,14 +88,19 @@ class Run:
         self.id = RunId(random_hex32())
         self.plan = study.plan
         self.order = Document(
-            RUN_KIND,
+            ORDER_KIND,
             {
                 "run": self.id,
                 "study": study.plan.study,
                 "plan": study.plan.digest.hex(),
                 "issued_at": iso(clock.now()),
+                "epsilon": study.plan.epsilon,
+                "delta": study.plan.delta,
+                "earlier": earlier_runs(coordinator.paths),
             },
         ).signed_by(coordinator.identity)
+        # On disk before anyone hears of the run: what may be charged is never forgotten.
+        write_atomic(coordinator.paths.order(self.id), self.order.encode())
         self._study = study
         self._coordinator = coordinator
         self._tell = tell
@@ -189,38 +193,6 @@ class Run:
                 code="TW6011",
                 help="compare the versions of Twinward; nothing was released",
             )
-
-    def release(self) -> releases.Release:
-        """Publish the finished run; safe to repeat."""
-        from models import registry  # noqa: PLC0415 - numpy tables, only needed here
-
-        coordinator, model = self._coordinator, registry.get(self.plan.model)
-        link = LedgerLink(
-            coordinator.chain,
-            url=coordinator.founding.endpoints["ledger"],
-            genesis=coordinator.genesis,
-            identity=coordinator.identity,
-        )
-        try:
-            return releases.release(
-                coordinator.paths.releases / self.id[:16],
-                transcript=Transcript.open(coordinator.paths.transcript(self.id)),
-                founding=coordinator.founding,
-                plan=self._study.plan_document,
-                order=self.order,
-                names=model.names(self.plan.sites),
-                texts=CardTexts(
-                    title=model.title,
-                    kind=model.kind,
-                    intended_use=model.intended_use,
-                    limits=model.limits,
-                    hyper_parameters=self._study.hyper_parameters,
-                ),
-                identity=coordinator.identity,
-                ledger=link,
-            )
-        finally:
-            link.close()
 
     def finish(self) -> None:
         """Let go of everything; the transcript stays on disk."""

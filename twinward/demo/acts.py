@@ -65,17 +65,17 @@ def _consents(stage: Stage, network: LocalNetwork) -> Json:
             help="keep the folder with --keep and read the nodes' logs",
         )
     counts = ", ".join(f"{name} {count}" for name, count in cohorts.items())
-    stage.say(f"{answers['granted']} granted, {answers['refused']} refused")
-    stage.say(
-        f"cohorts (known to each hospital and to this demo, never to the coordinator): {counts}"
-    )
-    granted = [one for one in answers["letters"] if one["answer"] == "granted"]
+    stage.say(f"{len(granted)} of {len(answers)} patients said yes, the others no")
+    stage.say(f"cohorts, known to each hospital and to this demo, not to the coordinator: {counts}")
     return {
-        "counts": {"granted": answers["granted"], "refused": answers["refused"]},
+        "granted": len(granted),
+        "refused": len(answers) - len(granted),
         "cohorts": cohorts,
-        "example": {name: next(one["letter"] for one in granted if one["hospital"] == name)
-                    for name in network.hospitals},
-    }  # fmt: skip
+        "example": {
+            name: next(one["letter"] for one in granted if one["hospital"] == name)
+            for name in network.hospitals
+        },
+    }
 
 
 def _stranger(stage: Stage, network: LocalNetwork) -> Json:

@@ -1,0 +1,104 @@
+"""Releases what a finished run left on disk: now, or after a crash at any line of a release.
+
+All that it needs lies in the coordinator's folder: the signed order, the signed plan, the
+transcript. Repeating it gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from models import registry
+from server import release as releases
+from server import studies
+from server.coordinator import Coordinator
+from server.ledger_link import LedgerLink
+from server.model_card import CardTexts
+from server.paths import ServerPaths
+from server.transcript import FINISHED, Transcript
+from twinward.ids import RunId
+from twinward.signing import Document
+
+ORDER_KIND = "twinward/run/v1"
+
+
+def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
+    """Publish a finished run; safe to repeat.
+
+    Raises:
+        EvidenceError, LedgerError: Nothing is made available then.
+    """
+    paths, identity = coordinator.paths, coordinator.identity
+    order = Document.decode(paths.order(run).read_bytes(), kind=ORDER_KIND, at="order")
+    study = studies.load(paths.folder, str(order.payload["study"]), identity=identity.public)
+    model = registry.get(study.plan.model)
+    link = LedgerLink(
+        coordinator.chain,
+        url=coordinator.founding.endpoints["ledger"],
+        genesis=coordinator.genesis,
+        identity=identity,
+    )
+    with contextlib.closing(link), contextlib.closing(Transcript.open(paths.transcript(run))) as t:
+        return releases.release(
+            _folder(paths, run),
+            transcript=t,
+            founding=coordinator.founding,
+            plan=study.plan_document,
+            order=order,
+            names=model.names(study.plan.sites),
+            texts=CardTexts(
+                title=model.title,
+                kind=model.kind,
+                intended_use=model.intended_use,
+                limits=model.limits,
+                hyper_parameters=study.hyper_parameters,
+                other_releases=tuple(_in_words(one) for one in order.payload["earlier"]),
+            ),
+            identity=identity,
+            ledger=link,
+        )
+
+
+def unpublished(paths: ServerPaths) -> list[RunId]:
+    """Finished runs whose release is not complete: what a crash left."""
+    found = []
+    for path in sorted(paths.transcripts.glob("*.sqlite")):
+        run = RunId(path.stem)
+        with contextlib.closing(Transcript.open(path)) as transcript:
+            if transcript.outcome == FINISHED and not releases.is_available(_folder(paths, run)):
+                found.append(run)
+    return found
+
+
+def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
+    """Every run that this coordinator ever ordered: each may say something of its patients."""
+    earlier = []
+    for path in sorted(paths.orders.glob("*.json")):
+        order = Document.decode(path.read_bytes(), kind=ORDER_KIND, at=str(path))
+        run = RunId(path.stem)
+        released = releases.is_available(_folder(paths, run))
+        earlier.append(
+            {
+                "run": run,
+                "study": order.payload["study"],
+                "issued_at": order.payload["issued_at"],
+                "epsilon": order.payload["epsilon"],
+                "delta": order.payload["delta"],
+                "released": released,
+            }
+        )
+    return sorted(earlier, key=lambda one: (str(one["issued_at"]), str(one["run"])))
+
+
+def _folder(paths: ServerPaths, run: RunId) -> Path:
+    return paths.releases / run[:16]
+
+
+def _in_words(earlier: dict[str, Any]) -> str:
+    outcome = "released" if earlier["released"] else "not released, its sums were seen"
+    return (
+        f"run {earlier['run'][:16]} of `{earlier['study']}` on {earlier['issued_at']}: epsilon "
+        f"{earlier['epsilon']:g} at delta {earlier['delta']:g} at most ({outcome})"
+    )
