@@ -1,5 +1,6 @@
 """The consent desk: what it takes, and each attack that it refuses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -367,3 +368,19 @@ def test_the_terms_are_those_that_are_signed_for(hospital):
     assert said["study"] == STUDY.to_json()
     assert said["hospital"] == HOSPITAL
     assert bytes.fromhex(said["digest"]) == Patient(hospital).grant().terms_shown
+
+
+def test_of_many_keys_racing_for_one_letter_exactly_one_wins(hospital):
+    letter = hospital.letter()
+    racers = [Patient(hospital, letter=letter) for _ in range(8)]
+
+    def race(racer):
+        try:
+            racer.grants()
+        except ConsentError as error:
+            return error.code
+        return "won"
+
+    with ThreadPoolExecutor(8) as pool:
+        results = sorted(pool.map(race, racers))
+    assert results == ["TW3015"] * 7 + ["won"]
