@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import grpc
 
 from consent.relay import Relay
-from hospital_node.egress import Egress
 from ledger.mirror import Mirror
 from ledger.tip import KIND as TIP_KIND
 from ledger.tip import TipStatement
@@ -48,7 +47,6 @@ class Follower:
         coordinator: PublicIdentity,
         clock: Clock,
         max_age_seconds: float,
-        egress: Egress,
     ) -> None:
         self._mirror = mirror
         self._relay = relay
@@ -56,7 +54,6 @@ class Follower:
         self._coordinator = coordinator
         self._clock = clock
         self._max_age = max_age_seconds
-        self._egress = egress
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="ledger-follower", daemon=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.settings import FILE, NodeSettings
+from ledger.account import new_key
 from ledger.chain import Addresses, Chain
 from ledger.mirror import Mirror
 from ledger.rpc import Rpc
@@ -58,6 +59,7 @@ class Node:
     chain: Chain
     book: BudgetBook
     egress: Egress
+    relay: Relay
     follower: Follower
     desk: ConsentDesk
     active: ActiveRun | None = field(default=None)
@@ -75,7 +77,7 @@ class Node:
         founding = membership.load_founding(folder)
         organisation, paths = Organisation(folder), NodePaths(folder)
         identity = organisation.identity()
-        chain = _connect(founding, organisation)
+        chain = _connect(founding, organisation.ledger_key())
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
         book = BudgetBook(
@@ -91,25 +93,24 @@ class Node:
             genesis=domain.genesis,
             contract=domain.contract,
         )
-        links = _Links(chain, egress)
         follower: Follower
-        ledger = Ledger(
-            grants=links.grants,
-            withdrawal=links.withdrawal,
-            attestation=links.attestation,
-            slot=mirror.slot,
+        ledger = _gated_ledger(
+            chain,
+            _connect(founding, new_key()),
+            mirror,
+            egress,
             chain_time=lambda: follower.chain_time(),  # noqa: PLW0108 - bound below
         )
+        relay = Relay(vault, ledger, shuffle=SystemRandom())
         follower = Follower(
             mirror,
-            Relay(vault, ledger, shuffle=SystemRandom()),
+            relay,
             channel=grpc.secure_channel(
                 founding.endpoints["network"], organisation.tls.channel_credentials()
             ),
             coordinator=founding.coordinator.identity,
             clock=clock,
             max_age_seconds=settings.mirror_max_age_seconds,
-            egress=egress,
         )
         node: Node
         desk = Desk(
@@ -135,6 +136,7 @@ class Node:
             chain=chain,
             book=book,
             egress=egress,
+            relay=relay,
             follower=follower,
             desk=ConsentDesk(vault, desk),
         )
@@ -173,24 +175,34 @@ class Node:
         self.egress.close()
 
 
-class _Links:
-    """The relay's calls to the ledger, each through the gate."""
+def _gated_ledger(
+    chain: Chain,
+    courier: Chain,
+    mirror: Mirror,
+    egress: Egress,
+    *,
+    chain_time: Callable[[], float],
+) -> Ledger:
+    """The relay's calls to the ledger, each noted at the gate before it leaves.
 
-    def __init__(self, chain: Chain, egress: Egress) -> None:
-        self._chain = chain
-        self._egress = egress
+    ``courier`` brings signed withdrawals, which any account may: it has an account of its own, so
+    that nothing this hospital has pending can ever hold one back.
+    """
+    ledger = Ledger.of(chain, mirror, chain_time=chain_time)
 
-    def grants(self, grants: Sequence[tuple[Grant, bytes]]) -> Sequence[tuple[bytes, str | None]]:
-        self._egress.let_out("ledger", "grants", to="ledger", size=400 * len(grants))
-        return self._chain.relay_grants([(grant.as_tuple(), proof) for grant, proof in grants])
+    def grants(items: Sequence[tuple[Grant, bytes]]) -> Sequence[tuple[bytes, str | None]]:
+        egress.let_out("ledger", "grants", to="ledger", size=400 * len(items))
+        return ledger.grants(items)
 
-    def withdrawal(self, withdrawal: Withdrawal, signature: bytes) -> None:
-        self._egress.let_out("ledger", "withdrawals", to="ledger", size=300)
-        self._chain.relay_withdrawal(withdrawal.as_tuple(), signature)
+    def withdrawal(signed: Withdrawal, signature: bytes) -> None:
+        egress.let_out("ledger", "withdrawals", to="ledger", size=300)
+        courier.relay_withdrawal(signed.as_tuple(), signature)
 
-    def attestation(self, study: bytes, subject: bytes) -> None:
-        self._egress.let_out("ledger", "withdrawals", to="ledger", size=100)
-        self._chain.attest_withdrawal(study, subject)
+    def attestation(study: bytes, subject: bytes) -> None:
+        egress.let_out("ledger", "withdrawals", to="ledger", size=100)
+        ledger.attestation(study, subject)
+
+    return replace(ledger, grants=grants, withdrawal=withdrawal, attestation=attestation)
 
 
 def require_on_ledger(chain: Chain, founding: Founding, orgs: Sequence[str]) -> None:
@@ -215,12 +227,12 @@ def require_on_ledger(chain: Chain, founding: Founding, orgs: Sequence[str]) -> 
             )
 
 
-def _connect(founding: Founding, organisation: Organisation) -> Chain:
+def _connect(founding: Founding, key: bytes) -> Chain:
     return Chain.connect(
         founding.endpoints["ledger"],
         genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
         contracts=Addresses.from_json(founding.chain["contracts"]),
-        key=organisation.ledger_key(),
+        key=key,
     )
 
 

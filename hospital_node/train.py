@@ -144,8 +144,8 @@ class ActiveRun:
         """A fresh noisy vector over whoever permits it at this moment."""
         del epoch
         self._head = self._node.mirror.head
+        self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
         include = self._cohort.mask()
-        self.next_step = step + 1
         return self._mechanism.contribute(self._sum(self._weights, include), members).vector
 
     def mark(self, epoch: int, step: int) -> None:

@@ -51,6 +51,7 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
             "witnesses": 0,
             "trouble": None if trouble is None else trouble.diagnostic.as_json(),
         },
+        "not_on_ledger": [reason for _, reason in node.relay.problems()],
         "patients": len(node.patients),
         "studies": studies,
         "budget": {
@@ -114,6 +115,8 @@ def as_text(found: dict[str, Any]) -> str:
             ),
         ),
     ]
+    if found["not_on_ledger"]:
+        rows.append(("refused by ledger", "; ".join(sorted(set(found["not_on_ledger"])))))
     if ledger["trouble"]:
         rows.append(("trouble", f"[{ledger['trouble']['code']}] {ledger['trouble']['message']}"))
     return table(("WHAT", "STATE"), rows)
