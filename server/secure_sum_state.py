@@ -188,7 +188,7 @@ class RunState:
                 f"step {step} has no usable sum: a member's vector is wrong",
                 code="TW6131",
                 note="which one cannot be told from masked vectors; all members were charged",
-                help="ask every member to run `twinward doctor`, then start a new run",
+                help="compare the versions of Twinward at all members, then start a new run",
             ) from error
         then = Next.OFFER if newcomers else Next.STEP
         if step == terms.steps:
@@ -257,7 +257,7 @@ def broke_protocol(peer: bytes) -> TrainingError:
     return TrainingError(
         f"{peer.hex()[:16]} sent a message that does not belong to this run",
         code="TW6133",
-        help="the member is out of this run; ask its operator to run `twinward doctor`",
+        help="the member is out of this run; compare its version of Twinward with the others'",
     )
 
 
