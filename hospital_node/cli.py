@@ -174,11 +174,15 @@ def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
 
 @node.command()
 @FOLDER
+@click.option("--end-with-stdin", is_flag=True, help="Stop when standard input ends.")
 @reports_errors
-def up(*, folder: Path) -> None:
+def up(*, folder: Path, end_with_stdin: bool) -> None:
     """Start the node in FOLDER: daemon, consent desk and Flower's SuperNode; Ctrl-C stops all."""
     from hospital_node import daemon
+    from twinward import child
 
+    if end_with_stdin:
+        child.end_with_stdin()
     sys.exit(daemon.main(folder))
 
 

@@ -161,11 +161,15 @@ def plan(
 
 @server.command()
 @FOLDER
+@click.option("--end-with-stdin", is_flag=True, help="Stop when standard input ends.")
 @reports_errors
-def up(*, folder: Path) -> None:
+def up(*, folder: Path, end_with_stdin: bool) -> None:
     """Start the ledger, Flower's SuperLink and the coordinator in FOLDER; Ctrl-C stops all."""
     from server import daemon
+    from twinward import child
 
+    if end_with_stdin:
+        child.end_with_stdin()
     sys.exit(daemon.main(folder))
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,22 @@ def scrubbed_environment(additions: Mapping[str, str]) -> dict[str, str]:
     """The few harmless variables of this process, plus what is given; no proxy, no secret."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {**kept, **additions}
+
+
+def end_with_stdin() -> None:
+    """End this process as SIGTERM would when its standard input ends: its supervisor is gone.
+
+    For a supervisor that may be killed itself; it keeps the other end of a pipe and never closes
+    it. Returns at once, a thread watches.
+    """
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with-stdin", daemon=True).start()
 
 
 class Child:

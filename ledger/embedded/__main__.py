@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
 from ledger.embedded.genesis import Genesis
+from twinward.child import end_with_stdin
 from twinward.clock import SystemClock
 from twinward.errors import LedgerError, TwinwardError
 
@@ -28,18 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     if chosen.end_with_stdin:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        end_with_stdin()
     try:
         return _serve(chosen.dir, chosen.host, chosen.port, chosen.genesis)
     except TwinwardError as error:
         print(error.diagnostic.as_text(), file=sys.stderr)  # noqa: T201 - a program of its own
         return error.exit_status
-
-
-def _end_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve(folder: Path, host: str, port: int, genesis_file: Path | None) -> int:

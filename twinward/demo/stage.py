@@ -46,6 +46,8 @@ class Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
     def heading(self, text: str) -> None:
         """Begin a part."""
@@ -106,10 +108,15 @@ class Stage:
         return value
 
     def up(self, name: str, *words: str) -> None:
-        """Start a long-running ``twinward WORDS``; its output goes to ``NAME.log``."""
+        """Start a long-running ``twinward WORDS``; its output goes to ``NAME.log``.
+
+        It ends with this process, however this process ends.
+        """
         self.say(f"$ twinward {' '.join(words)} &")
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = self._spawn([*words], stdout=log, stderr=log)
+            self.running[name] = self._spawn(
+                [*words, "--end-with-stdin"], stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
 
     def wait_for(self, name: str, words: str, *, seconds: float = 45.0) -> None:
         """Wait until a started process has printed these words.
@@ -132,7 +139,10 @@ class Stage:
     def kill(self, name: str) -> None:
         """Kill -9, as a power cut would."""
         self._signal(name, signal.SIGKILL)
-        self.running.pop(name).wait()
+        process = self.running.pop(name)
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
     def events(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a command whose output is one JSON event a line."""
@@ -144,11 +154,13 @@ class Stage:
         if process.poll() is None:
             process.send_signal(number)
 
-    def _spawn(self, words: Sequence[str], *, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, words: Sequence[str], *, stdout: Any, stderr: Any, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "twinward", *words],
             cwd=self.folder,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=os.environ | {"NO_COLOR": "1"},

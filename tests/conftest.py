@@ -1,0 +1,30 @@
+"""Fixtures that several folders share: the one network of real processes."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """The network, started once; take `network`, which finds it whole."""
+    from tests.simulators.network import running_network
+
+    with running_network(tmp_path_factory.mktemp("network")) as found:
+        yield found
+
+
+@pytest.fixture
+def network(running):
+    """Four hospitals, ledger and coordinator, all up and healthy, whatever the last test did."""
+    running.heal()
+    return running
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory):
+    """A network whose founding file everyone has signed and where nothing runs."""
+    from tests.simulators.network import Network
+
+    found = Network(tmp_path_factory.mktemp("founded"))
+    with found.stage:
+        found.found()
+        yield found

@@ -1,0 +1,394 @@
+"""A whole network of real processes on loopback, and what a test may do to them.
+
+Four hospitals with made-up patients; ledger, SuperLink, coordinator and nodes are the installed
+commands. Every process ends with the test session, also when that is killed.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from consent import wallet as answering
+from consent.patient_keys import Answer, Wallet
+from hospital_node import watch
+from server import run as coordinator_run
+from twinward import descent
+from twinward.clock import SystemClock
+from twinward.demo.network import STUDY, LocalNetwork
+from twinward.demo.stage import Stage
+from twinward.errors import TwinwardError
+from twinward.founding import Founding
+from twinward.ids import RunId
+from twinward.organisation import Organisation
+from twinward.plan import KIND as PLAN_KIND
+from twinward.plan import Plan
+from twinward.rpc.local import LocalAddress, local_channel
+from twinward.rpc.messages_pb2 import Closing, Opening
+from twinward.rpc.messages_pb2_grpc import NodeLocalStub
+from twinward.rpc.replies import refusal_of
+from twinward.signing import Document, random_hex32
+
+SLOT = 0.02
+PATIENTS = 60
+REFUSE_EVERY = 9
+COORDINATOR = "coordinator"
+JOIN_SECONDS = 4.0
+MIRROR_SECONDS = 8.0
+SLACK = 60.0
+"""Seconds that anything may take on a busy machine before a test says that it never happens."""
+
+
+@dataclass
+class Network:
+    """A network in one folder. Use ``found``, then ``start``, inside ``with network.stage``."""
+
+    folder: Path
+    stage: Stage = field(init=False)
+    local: LocalNetwork = field(init=False)
+    plan: dict = field(init=False)
+    said: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.stage = Stage(self.folder, show=self.said.append)
+
+    # Making it
+
+    def found(self):
+        """Keys, founding file, one approved plan, letters; nothing runs yet."""
+        made = self.stage.command("experiment", "virtual-hospitals", "data")["hospitals"]
+        data = {name: self.folder / path for name, path in made.items()}
+        for path in data.values():
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
+        self.local = LocalNetwork(self.stage, tuple(data), data, SLOT)
+        self.plan = self.local.found()
+        self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)
+        for name in self.hospitals:
+            self.set(name, lifetime_epsilon=20.0, mirror_max_age_seconds=MIRROR_SECONDS)
+
+    def start(self):
+        """Start everything; all patients but every ninth say yes."""
+        self.local.start()
+        self.answers = self.stage.command(
+            "consent", "grant", "--wallet", "patients", *self.letters(), "--all",
+            "--refuse-every", str(REFUSE_EVERY),
+        )["letters"]  # fmt: skip
+        self.wait_for_consents()
+
+    def letters(self):
+        return [word for name in self.hospitals for word in ("--letters", f"{name}.letters")]
+
+    def wait_for_consents(self):
+        """The cohorts are what the wallet says that patients granted."""
+        expected = {name: len(self.granted(name)) for name in self.hospitals}
+        eventually(lambda: {name: self.cohort(name) for name in self.hospitals} == expected)
+
+    def set(self, name, **values):
+        """Change settings in a role's file; they hold from its next start."""
+        file = "coordinator.toml" if name == COORDINATOR else "node.toml"
+        path = self.folder / name / file
+        text = path.read_text()
+        for key, value in values.items():
+            text, count = re.subn(rf"(?m)^{key} = \S+", f"{key} = {value}", text)
+            assert count == 1, key
+        path.write_text(text)
+
+    # Looking at it
+
+    @property
+    def hospitals(self):
+        return self.local.hospitals
+
+    def status(self, name):
+        return watch.status(self.folder / name)
+
+    def cohort(self, name):
+        return self.status(name)["studies"][0].get("cohort")
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def founding(self):
+        return Founding.decode((self.folder / COORDINATOR / "founding.json").read_bytes())
+
+    def the_plan(self):
+        data = (self.folder / self.plan["plan"]).read_bytes()
+        return Plan.from_document(Document.decode(data, kind=PLAN_KIND))
+
+    def book(self, name):
+        """Runs of a hospital's privacy book: reserved attempts, marks, closed or not, by run."""
+        path = self.folder / name / "state" / "budget.sqlite"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            rows = db.execute(
+                "select run, attempts, (select count(*) from marks where marks.run = runs.run),"
+                " closed from runs"
+            ).fetchall()
+        return {run: Charged(*row) for run, *row in rows}
+
+    def granted(self, name):
+        """References of the letters of this hospital that stand granted in the wallet."""
+        with self.wallet() as wallet:
+            return [
+                entry.reference
+                for entry in wallet.entries()
+                if entry.letter.hospital == name and entry.answer is Answer.GRANTED
+            ]
+
+    @contextmanager
+    def wallet(self):
+        with closing(Wallet.open(self.folder / "patients")) as wallet:
+            yield wallet
+
+    # Doing something to it
+
+    def withdraw(self, reference):
+        """A patient withdraws; the payload of the receipt."""
+        with self.wallet() as wallet:
+            (outcome,) = answering.withdraw(wallet, [reference], clock=SystemClock())
+        if outcome.error:
+            raise outcome.error
+        return outcome.receipt
+
+    def up(self, name):
+        """Start a process of the network that does not run; returns once it is healthy."""
+        self.begin(name)
+        self.wait_healthy(name)
+
+    def begin(self, name):
+        role = "server" if name == COORDINATOR else "node"
+        self.stage.up(name, role, "up", name)
+
+    def wait_healthy(self, name):
+        eventually(lambda: self.is_healthy(name), seconds=90, note=lambda: self.log(name)[-800:])
+
+    def is_healthy(self, name):
+        process = self.stage.running.get(name)
+        if process is None:
+            return False
+        assert process.poll() is None, f"{name} ended: {self.log(name)[-800:]}"
+        try:
+            if name == COORDINATOR:
+                return "is up" in self.log(name).rsplit("ledger is up", 1)[-1]
+            return self.status(name)["healthy"]
+        except TwinwardError:
+            return False
+
+    def heal(self):
+        """Everything runs and is healthy again, as a test finds it."""
+        for name in (COORDINATOR, *self.hospitals):
+            process = self.stage.running.get(name)
+            if process is not None and process.poll() is not None:
+                self.stage.kill(name)
+        if COORDINATOR not in self.stage.running:
+            self.up(COORDINATOR)
+        missing = [name for name in self.hospitals if name not in self.stage.running]
+        for name in missing:
+            self.begin(name)
+        for name in self.hospitals:
+            self.wait_healthy(name)
+
+    def kill(self, name):
+        """Kill -9."""
+        self.stage.kill(name)
+
+    def stop(self, name):
+        """SIGTERM, and wait until it has ended."""
+        process = self.stage.running[name]
+        process.terminate()
+        process.wait(20)
+        self.stage.kill(name)
+        return process.returncode
+
+    @contextmanager
+    def paused(self, pid):
+        """SIGSTOP for the duration of a block."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def pid(self, name):
+        return self.stage.running[name].pid
+
+    @property
+    def ledger_pid(self):
+        return int(re.findall(r"ledger is up: \S+, pid (\d+)", self.log(COORDINATOR))[-1])
+
+    def children(self, name):
+        """Process ids of the session leaders that a daemon started, and of what they started."""
+        return descendants(self.pid(name))
+
+    # Running a study
+
+    def run(self):
+        """Start ``server run``; follow it with `Run.until` and `Run.end`."""
+        return Run(self.stage.events("server", "run", COORDINATOR, "--study", STUDY))
+
+    def complete_run(self):
+        """A run that has to be released."""
+        run = self.run().end()
+        assert run.release, run.last
+        return run
+
+    def opening(self, *, run=None, plan=None, signer=None):
+        """What Flower would carry: an order of the coordinator (its key lies in the folder)."""
+        document = (self.folder / (plan or self.plan["plan"])).read_bytes()
+        planned = Plan.from_document(Document.decode(document, kind=PLAN_KIND))
+        run = RunId(run or random_hex32())
+        order = Document(
+            coordinator_run.ORDER_KIND,
+            {"run": run, "study": planned.study, "plan": planned.digest.hex()},
+        ).signed_by(signer or Organisation(self.folder / COORDINATOR).identity())
+        return Opening(
+            run=bytes.fromhex(run),
+            order=order.encode(),
+            plan=document,
+            weights=descent.to_bytes(planned.start),
+        )
+
+    def open_run(self, name, opening, *, timeout=SLACK):
+        """Play the thin ClientApp at a node: hand it an opening, as Flower would."""
+        with local_channel(LocalAddress.of(self.folder / name)) as channel:
+            try:
+                closing: Closing = NodeLocalStub(channel).OpenRun(opening, timeout=timeout)
+            except grpc.RpcError as error:
+                raise refusal_of(error, otherwise=RuntimeError(str(error.code()))) from None
+        return closing
+
+
+@dataclass(frozen=True)
+class Charged:
+    """A run in a hospital's book."""
+
+    reserved: int
+    marked: int
+    closed: bool
+
+
+class Run:
+    """A run under way, by the events of ``server run --json``."""
+
+    def __init__(self, process):
+        self.process = process
+        self.events = []
+        self._errors = []
+        self._listener = threading.Thread(
+            target=lambda: self._errors.append(process.stderr.read()), daemon=True
+        )
+        self._listener.start()
+
+    def until(self, event, **fields):
+        """Read on until this event; the event."""
+        for line in self.process.stdout:
+            found = json.loads(line)
+            self.events.append(found)
+            if found.get("event") == event and all(found[k] == v for k, v in fields.items()):
+                return found
+        raise AssertionError(f"no {event} {fields}: {self.last}")
+
+    def end(self):
+        """Read to the end."""
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+        self.status = self.process.wait(SLACK)
+        self._listener.join(5)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return self
+
+    @property
+    def last(self):
+        return self.events[-1] if self.events else {}
+
+    @property
+    def release(self):
+        return self.last if self.last.get("event") == "released" else None
+
+    @property
+    def error(self):
+        return self.last.get("error")
+
+    @property
+    def id(self):
+        return self.events[0]["run"]
+
+    def of(self, event):
+        return [found for found in self.events if found.get("event") == event]
+
+
+def eventually(condition, *, seconds=SLACK, note=lambda: ""):
+    """Wait until a condition holds; the test fails if it never does."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"never happened: {note()}"
+        time.sleep(0.1)
+    return found
+
+
+def descendants(pid):
+    """Every living process under this one, from ``/proc``."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            state, parent = stat.rsplit(")", 1)[1].split()[:2]
+            if state != "Z":
+                parents.setdefault(int(parent), []).append(int(entry.name))
+    found, look = [], [pid]
+    while look:
+        below = parents.get(look.pop(), [])
+        found += below
+        look += below
+    return found
+
+
+def command_lines(containing):
+    """Process id to command line of every living process that names this text."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                folder = str((entry / "cwd").readlink())
+            except OSError:
+                continue
+            if str(containing) in line or folder.startswith(str(containing)):
+                found[int(entry.name)] = line
+    return found
+
+
+@contextmanager
+def running_network(folder):
+    """A network that is up, with consents given; every process is gone at the end."""
+    network = Network(folder)
+    with network.stage:
+        network.found()
+        network.start()
+        yield network
+    left = command_lines(folder)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, left
+
+
+def twinward(folder, *words):
+    """Run a command in a folder; its exit status and the JSON object it printed."""
+    program = shutil.which("twinward") or "twinward"
+    done = subprocess.run(
+        [program, *words, "--json"], cwd=folder, capture_output=True, text=True, timeout=SLACK
+    )
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
