@@ -106,7 +106,7 @@ def found(
 @click.option("--study", required=True, help="Name of a study, for example heart-risk.")
 @click.option(
     "--slot",
-    default=0.25,
+    default=0.005,
     show_default=True,
     help="Seconds between a sum and the next sending, the same for every hospital.",
 )
