@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from twinward import gdp
+from twinward.canonical import tagged_hash
 from twinward.errors import UsageError
 from twinward.ids import OrgName, StudyId
 from twinward.signing import Document
@@ -29,6 +30,15 @@ GRID_STEPS_PER_NORM = 2**16
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 _Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Positive = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
+
+
+class _EvaluationForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    holdout_share: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
+    epsilon: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+    bins: Annotated[int, Field(ge=2, le=64)]
+    spare_attempts: Annotated[int, Field(ge=0, le=10)]
 
 
 class _PlanForm(BaseModel):
@@ -58,6 +68,23 @@ class _PlanForm(BaseModel):
     grades: Annotated[tuple[str, ...], Field(min_length=1)]
     model_spec: dict[str, Any]
     start_weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=10_000_000)]
+    evaluation: _EvaluationForm | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How the finished model is measured on patients who were kept out of training.
+
+    Every hospital keeps out ``holdout_share`` of its patients, chosen by a keyed hash of the record
+    number, and adds up how many of them, ill and well, have a score in each of ``bins`` equal
+    parts of 0 to 1. ``epsilon``, at the plan's delta, bounds what all ``1 + spare_attempts``
+    noised sums together say about one of those patients; none of them is trained on.
+    """
+
+    holdout_share: float
+    epsilon: float
+    bins: int
+    spare_attempts: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +118,7 @@ class Plan:
     model_spec: Mapping[str, Any]
     start_weights: tuple[float, ...]
     aggregate: str = "secure_sum"
+    evaluation: Evaluation | None = None
 
     @cached_property
     def start(self) -> NDArray[np.float64]:
@@ -133,6 +161,32 @@ class Plan:
         noise = 24.0 * self.noise_multiplier * self.max_grad_norm
         return math.ceil((patients + noise) / self.grid)
 
+    @property
+    def holdout_share(self) -> float:
+        """The part of each hospital's patients that is kept out of training; 0 if nobody is."""
+        return 0.0 if self.evaluation is None else self.evaluation.holdout_share
+
+    def for_evaluation(self) -> Plan:
+        """The numbers of the evaluation, as a plan of one step over 2 * bins counts.
+
+        One patient is one count of 1, so the norm is 1 exactly and nothing is ever clipped. It is
+        not a plan that anyone approves: the evaluation runs under the digest of the whole plan.
+        """
+        if self.evaluation is None:
+            raise ValueError("this plan has no evaluation")
+        return replace(
+            self,
+            aggregate="secure_sum",
+            steps=1,
+            spare_attempts=self.evaluation.spare_attempts,
+            averaged_steps=1,
+            epsilon=self.evaluation.epsilon,
+            max_grad_norm=1.0,
+            grid=1.0 / GRID_STEPS_PER_NORM,
+            start_weights=(0.0,) * (2 * self.evaluation.bins),
+            evaluation=None,
+        )
+
     def to_document(self) -> Document:
         """The plan as an unsigned document."""
         payload = asdict(self)
@@ -160,6 +214,8 @@ class Plan:
             raise _bad_plan(f"{place}: {first['msg']}") from error
         fields = form.model_dump()
         fields["sites"] = tuple(OrgName(site) for site in form.sites)
+        if form.evaluation is not None:
+            fields["evaluation"] = Evaluation(**form.evaluation.model_dump())
         plan = cls(**fields)
         plan.require_consistent()
         if plan.digest != document.digest:
@@ -182,6 +238,13 @@ class Plan:
             raise _bad_plan("sums can exceed the word; use 64 bits or a smaller cap on patients")
         if not all(math.isfinite(weight) for weight in self.start_weights):
             raise _bad_plan("`start_weights` must be finite")
+        if self.evaluation is not None:
+            self.for_evaluation().require_consistent()
+
+
+def evaluation_run(run: bytes) -> bytes:
+    """32 bytes that name the evaluation of a run, to secure sum, budget book and ledger."""
+    return tagged_hash("evaluation/v1", run)
 
 
 def _bad_plan(why: str) -> UsageError:

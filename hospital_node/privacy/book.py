@@ -1,7 +1,10 @@
 """The book of what was spent: reserved before anything is computed, marked before anything leaves.
 
 Amounts are mu^2 (see ``twinward.gdp``) for the patient of this hospital who took part in all runs;
-the worst case, so it says nothing about anyone. The whole reservation of a run counts from the
+the worst case, so it says nothing about anyone. Patients who train and patients who are kept out
+for evaluation never pay for the same release: every patient has a place on [0, 1) that nobody
+chose (``hospital_node.holdout``), a reservation says which places it charges, and the worst case is
+that of the place that paid most. The whole reservation of a run counts from the
 moment it is made. A crash gives nothing back; closing a finished run gives back the attempts that
 were never marked.
 
@@ -28,7 +31,9 @@ from twinward.ids import RunId
 LIFETIME_MU2 = gdp.mu_of(3.0, 1e-5) ** 2
 """Default limit over the life of a patient's data: epsilon 3 at delta 1e-5."""
 
-_VERSION = 1
+_VERSION = 2
+EVERYONE = (0.0, 1.0)
+"""All places: a release that any patient may be part of."""
 _PICO = 1e12
 """Amounts are whole 1e-12 of mu^2, rounded up, so that they add up exactly."""
 
@@ -38,7 +43,9 @@ CREATE TABLE runs (
     plan BLOB NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts > 0),
     pico_mu2 INTEGER NOT NULL CHECK (pico_mu2 > 0),  -- of one attempt
-    closed INTEGER NOT NULL DEFAULT 0
+    closed INTEGER NOT NULL DEFAULT 0,
+    low REAL NOT NULL DEFAULT 0,  -- places charged: from low, up to but without high
+    high REAL NOT NULL DEFAULT 1
 ) STRICT;
 CREATE TABLE marks (
     run TEXT NOT NULL REFERENCES runs,
@@ -48,10 +55,18 @@ CREATE TABLE marks (
 ) STRICT, WITHOUT ROWID;
 """
 
+_FROM_1_TO_2 = (
+    "ALTER TABLE runs ADD COLUMN low REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN high REAL NOT NULL DEFAULT 1",
+)
+
 _SPENT = """
-SELECT coalesce(sum(pico_mu2 * iif(closed,
-    (SELECT count(*) FROM marks WHERE marks.run = runs.run), attempts)), 0) FROM runs
+WITH cost AS (SELECT low, high, pico_mu2 * iif(closed,
+        (SELECT count(*) FROM marks WHERE marks.run = runs.run), attempts) AS pico FROM runs),
+    place AS (SELECT :low AS at UNION SELECT low FROM runs WHERE low > :low AND low < :high)
+SELECT max((SELECT coalesce(sum(pico), 0) FROM cost WHERE low <= at AND at < high)) FROM place
 """
+"""The most that any place from ``low`` to ``high`` has paid: it changes only where a run begins."""
 
 _MARK = """
 INSERT INTO marks SELECT run, ?, ? FROM runs WHERE run = ? AND NOT closed
@@ -86,10 +101,12 @@ class BudgetBook:
         attempts: int,
         mu2_per_attempt: float,
         limit_mu2: float | None = None,
+        places: tuple[float, float] = EVERYONE,
     ) -> int:
         """Set aside a whole run, durably; answers its cost in millionths, for the ledger.
 
-        Asking again on the same terms changes nothing and gives the same answer.
+        Asking again on the same terms changes nothing and gives the same answer. Only patients
+        whose place is in ``places`` may be part of what is sent.
 
         Raises:
             BudgetError: TW4100, it would pass the limit; TW4101, this run was reserved on other
@@ -104,23 +121,25 @@ class BudgetBook:
         pico = math.ceil(mu2_per_attempt * _PICO)
         limit = min(self._lifetime, math.inf if limit_mu2 is None else limit_mu2)
         with self._transaction() as db:
-            known = db.execute("SELECT plan, attempts, pico_mu2, closed FROM runs WHERE run = ?",
-                               (run,)).fetchone()  # fmt: skip
+            known = db.execute("SELECT plan, attempts, pico_mu2, low, high, closed FROM runs"
+                               " WHERE run = ?", (run,)).fetchone()  # fmt: skip
             if known is None:
-                spent = db.execute(_SPENT).fetchone()[0]
-                if spent + attempts * pico > limit * _PICO:
+                spent = db.execute(_SPENT, _between(places)).fetchone()[0]
+                # A limit of exactly this price holds it: rounding each attempt up is not a price.
+                if spent + attempts * pico > limit * _PICO + attempts:
                     raise _exhausted(spent / _PICO, attempts * pico / _PICO, limit)
                 db.execute(
-                    "INSERT INTO runs (run, plan, attempts, pico_mu2) VALUES (?, ?, ?, ?)",
-                    (run, plan_digest, attempts, pico),
+                    "INSERT INTO runs (run, plan, attempts, pico_mu2, low, high)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (run, plan_digest, attempts, pico, *places),
                 )
-            elif known[:3] != (plan_digest, attempts, pico):
+            elif known[:5] != (plan_digest, attempts, pico, *places):
                 raise BudgetError(
                     "this run was reserved before on other terms",
                     code="TW4101",
                     help="ask the coordinator for a new run; one run has one plan",
                 )
-            elif known[3]:
+            elif known[5]:
                 raise _not_open()
         return _micro(attempts * pico)
 
@@ -170,10 +189,13 @@ class BudgetBook:
             ).fetchone()
         return None if row is None else int(row[0])
 
-    def spent_mu2(self) -> float:
-        """Worst-case mu^2 spent: marked attempts of closed runs, all reserved ones of others."""
+    def spent_mu2(self, places: tuple[float, float] = EVERYONE) -> float:
+        """Worst-case mu^2 spent: marked attempts of closed runs, all reserved ones of others.
+
+        The worst of all patients, or of those whose place is in ``places``.
+        """
         with self._refusing():
-            return int(self._db.execute(_SPENT).fetchone()[0]) / _PICO
+            return int(self._db.execute(_SPENT, _between(places)).fetchone()[0]) / _PICO
 
     def left_mu2(self) -> float:
         """What a new run may cost at most."""
@@ -216,6 +238,10 @@ class BudgetBook:
         if version == 0:
             for statement in _SCHEMA.split(";\n"):
                 self._db.execute(statement)
+        elif version == 1:
+            for statement in _FROM_1_TO_2:
+                self._db.execute(statement)
+        if version < _VERSION:
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
         if version > _VERSION:
@@ -254,6 +280,17 @@ class BudgetBook:
                 help="check disk space and permissions; if it is damaged, bring back the latest "
                 "copy: without its book a node does not train",
             ) from error
+
+
+def _between(places: tuple[float, float]) -> dict[str, float]:
+    low, high = places
+    if not 0 <= low < high <= 1:
+        raise BudgetError(
+            "a reservation must say which patients it charges",
+            code="TW4001",
+            help="give places from low to high within 0 and 1; take them from the plan",
+        )
+    return {"low": low, "high": high}
 
 
 def _micro(pico: int) -> int:
