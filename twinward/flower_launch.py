@@ -17,6 +17,7 @@ import inspect
 import os
 import re
 import select
+import signal
 import socket
 import sys
 import threading
@@ -31,6 +32,8 @@ from twinward.errors import IdentityError, InternalError, UsageError
 _SUPPORTED = re.compile(r"1\.41\.\d+")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _IDLE_SECONDS = 1.0  # longest a task can wait if a wake-up was lost
+_PARENT_SECONDS = 0.2  # between looks whether the daemon is still there
+_GRACE_SECONDS = 2.0
 SECRET_BYTES = 32
 
 
@@ -146,10 +149,22 @@ def require(
 
 
 def end_with(parent_pid: int) -> None:
-    """Interrupt this process when the daemon that started it is gone."""
-    from flwr.supercore.app_utils import start_parent_process_monitor  # noqa: PLC0415 - heavy
+    """End this process, and all of its session, when the daemon that started it is gone.
 
-    start_parent_process_monitor(parent_pid)
+    Interrupted first, so that Flower can say goodbye; that may wait for connections that others
+    hold open, so after a grace nothing is left, and the port is free for the next start.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(_PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_GRACE_SECONDS)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 class _ForkExecutor:

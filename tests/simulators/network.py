@@ -58,6 +58,7 @@ class Network:
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
     said: list = field(default_factory=list)
+    _begun_at: dict = field(default_factory=lambda: {COORDINATOR: 0})
 
     def __post_init__(self):
         self.stage = Stage(self.folder, show=self.said.append)
@@ -166,6 +167,7 @@ class Network:
 
     def begin(self, name):
         role = "server" if name == COORDINATOR else "node"
+        self._begun_at[name] = len(self.log(name))
         self.stage.up(name, role, "up", name)
 
     def wait_healthy(self, name):
@@ -178,7 +180,7 @@ class Network:
         assert process.poll() is None, f"{name} ended: {self.log(name)[-800:]}"
         try:
             if name == COORDINATOR:
-                return "is up" in self.log(name).rsplit("ledger is up", 1)[-1]
+                return "coordinator of `demo` is up" in self.log(name)[self._begun_at[name] :]
             return self.status(name)["healthy"]
         except TwinwardError:
             return False
@@ -221,9 +223,19 @@ class Network:
     def pid(self, name):
         return self.stage.running[name].pid
 
-    @property
-    def ledger_pid(self):
-        return int(re.findall(r"ledger is up: \S+, pid (\d+)", self.log(COORDINATOR))[-1])
+    def ledger_process(self):
+        """Process id of the ledger that runs now; None while there is none."""
+        below = descendants(self.pid(COORDINATOR))
+        return next((pid for pid in below if "ledger.embedded" in command_line(pid)), None)
+
+    def waiting(self, name):
+        """How many grants and withdrawals of a hospital the ledger does not show yet."""
+        path = self.folder / name / "state" / "vault.sqlite"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return sum(
+                db.execute(f"select count(*) from {table} where state = 'waiting'").fetchone()[0]
+                for table in ("grants", "withdrawals")
+            )
 
     def children(self, name):
         """Process ids of the session leaders that a daemon started, and of what they started."""
@@ -356,13 +368,21 @@ def descendants(pid):
     return found
 
 
+def command_line(pid):
+    """What ``ps`` shows of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 def command_lines(containing):
     """Process id to command line of every living process that names this text."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
+            line = command_line(int(entry.name))
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 folder = str((entry / "cwd").readlink())
             except OSError:
                 continue
