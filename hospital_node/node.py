@@ -35,6 +35,7 @@ from twinward.clock import Clock
 from twinward.errors import IdentityError
 from twinward.founding import Founding
 from twinward.organisation import Organisation
+from twinward.rpc.tls import PROMPT
 from twinward.settings import load
 from twinward.signing import Identity
 
@@ -106,7 +107,9 @@ class Node:
             mirror,
             relay,
             channel=grpc.secure_channel(
-                founding.endpoints["network"], organisation.tls.channel_credentials()
+                founding.endpoints["network"],
+                organisation.tls.channel_credentials(),
+                options=PROMPT,
             ),
             coordinator=founding.coordinator.identity,
             clock=clock,

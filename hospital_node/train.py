@@ -32,6 +32,7 @@ from twinward.organisation import Organisation
 from twinward.plan import KIND as PLAN_KIND
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
+from twinward.rpc.tls import PROMPT
 from twinward.signing import Document
 
 RUN_KIND = "twinward/run/v1"
@@ -213,7 +214,8 @@ async def _secure_sum(node: Node, order: Order, work: ActiveRun) -> secure_sum.R
     plan = order.approved.plan
     peers = [node.founding.member(site) for site in plan.sites]
     credentials = Organisation(node.folder).tls.channel_credentials()
-    async with grpc.aio.secure_channel(node.founding.endpoints["network"], credentials) as channel:
+    address = node.founding.endpoints["network"]
+    async with grpc.aio.secure_channel(address, credentials, options=PROMPT) as channel:
         return await secure_sum.run_session(
             grpc_streams(channel),
             work=work.work(),

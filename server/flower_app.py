@@ -25,29 +25,37 @@ app = ServerApp()
 
 @app.main()  # type: ignore[untyped-decorator]
 def main(grid: Grid, _context: Context) -> None:
-    """Push the opening to every node that is online, pass on each closing until finished.
+    """Push the opening to every node that is or comes online, pass on closings until finished.
 
-    Ends when the daemon says so, or when every node has answered. If this process dies, Flower
-    ends its run; the daemon's run goes on, for its steps do not pass here.
+    Ends when the daemon says so, or when every node has answered; with no node at all, when the
+    daemon's run is over. If this process dies, Flower ends its run; the daemon's run goes on, for
+    its steps do not pass here.
     """
     with local_channel(LocalAddress.from_environment()) as channel:
         coordinator = CoordinatorLocalStub(channel)
         opening = coordinator.NextOpening(Nothing())
         content = RecordDict({RECORD: ConfigRecord({OPENING: opening.SerializeToString()})})
-        waiting = set(
-            grid.push_messages(
-                [
-                    Message(content, dst_node_id=node, message_type=MessageType.QUERY)
-                    for node in grid.get_node_ids()
-                ]
+        reached: set[int] = set()
+        waiting: set[str] = set()
+        while waiting or not reached:
+            # After a restart of the SuperLink it takes the nodes seconds to find it again.
+            newcomers = set(grid.get_node_ids()) - reached
+            reached |= newcomers
+            waiting |= set(
+                grid.push_messages(
+                    [
+                        Message(content, dst_node_id=node, message_type=MessageType.QUERY)
+                        for node in newcomers
+                    ]
+                )
             )
-        )
-        while waiting:
             for reply in grid.pull_messages(waiting):
                 waiting.discard(reply.metadata.reply_to_message_id)
                 closing = _closing(reply)
                 if closing is not None and coordinator.Close(closing).finished:
                     return
+            if not reached and coordinator.NextOpening(Nothing()).run != opening.run:
+                return
             time.sleep(_LOOK_SECONDS)
 
 

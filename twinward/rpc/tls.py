@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twinward.files import read_secret
 
 if TYPE_CHECKING:
     import grpc
+
+
+PROMPT: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+"""Channel options: a peer that is gone is looked for every second; by itself gRPC's pause grows to
+two minutes, so that a coordinator that is back would not be noticed for as long."""
 
 
 @dataclass(frozen=True, slots=True)
