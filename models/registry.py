@@ -6,12 +6,13 @@ specification, and the two must be equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
 from twinward.errors import TwinModelError
 from twinward.ids import OrgName
@@ -75,6 +76,9 @@ class RiskModel(Protocol):
 
 
 _MODELS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(),)}
+_REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
+    CardiacRisk.name: made_up.reference
+}
 
 
 def names() -> tuple[str, ...]:
@@ -96,6 +100,12 @@ def get(name: str) -> RiskModel:
             code="TW7001",
             help=f"use one of: {', '.join(_MODELS)}; or install the release that has it",
         ) from error
+
+
+def reference(name: str) -> Mapping[str, Floats] | None:
+    """Made-up records that this model can be shown on in public; None if it has none."""
+    make = _REFERENCES.get(name)
+    return None if make is None else make()
 
 
 def require_same_spec(name: str, spec: Mapping[str, Any], *, sites: Sequence[OrgName]) -> RiskModel:

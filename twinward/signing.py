@@ -18,6 +18,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from twinward import canonical
 from twinward.errors import IdentityError, UsageError
@@ -126,6 +128,11 @@ class Identity:
     def sign(self, kind: str, message: bytes) -> bytes:
         """64 bytes of Ed25519 (RFC 8032) over kind and message."""
         return self._key.sign(pre_authentication_encoding(kind, message))
+
+    def derive(self, purpose: str) -> bytes:
+        """32 secret bytes for one purpose, the same as long as the identity is (RFC 5869)."""
+        seed = self._key.private_bytes_raw()
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from hospital_node.privacy.mechanism import Mechanism
 from hospital_node.privacy.noise import gaussian
 from models import registry
 from models.cardiac_risk.risk import sigmoid
+from models.evaluation import FEWEST_PER_CLASS, auroc
 from twinward import descent, gdp
 from twinward.errors import DataError
 from twinward.ids import OrgName
@@ -39,7 +40,6 @@ NOTE = (
     "the network itself cannot see these figures."
 )
 TRAIN_SHARE = 0.66
-FEWEST_PER_CLASS = 10
 RIDGE = 30.0
 """Strength of the pull to the prior without privacy: the best on other splits (1000 to 1029)."""
 ALONE_RATE = 0.25
@@ -228,17 +228,6 @@ def ridge(train: Cohort, *, start: Floats, strength: float) -> Floats:
     return weights
 
 
-def auroc(scores: Floats, labels: Floats) -> float:
-    """Probability that a random ill patient scores above a random healthy one; ties count half."""
-    ill = labels == 1.0
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    n_ill, n_well = int(ill.sum()), int((~ill).sum())
-    if not n_ill or not n_well:
-        return math.nan
-    return float((ranks[ill].sum() - n_ill * (n_ill + 1) / 2) / (n_ill * n_well))
-
-
 def measure(
     weights: Mapping[OrgName, Floats], test: Mapping[OrgName, Cohort]
 ) -> tuple[float, dict[OrgName, float | None]]:
@@ -267,7 +256,7 @@ def _descend(plan: Plan, words: Callable[[Floats], NDArray[np.int64]]) -> Floats
 
 def _training_part(plan: Plan) -> int:
     """The plan's public guess at the number of patients, scaled to the part that trains here."""
-    return max(1, round(TRAIN_SHARE * plan.divisor))
+    return max(1, round(TRAIN_SHARE * plan.divisor / (1 - plan.holdout_share)))
 
 
 def _enough(labels: Floats) -> bool:

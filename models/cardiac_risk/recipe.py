@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from models import registry
 from twinward.ids import OrgName, StudyId
-from twinward.plan import GRID_STEPS_PER_NORM, Plan
+from twinward.plan import GRID_STEPS_PER_NORM, Evaluation, Plan
 
 MODEL = "cardiac_risk/1"
 STEPS = 30
@@ -19,6 +19,8 @@ SPARE_ATTEMPTS = 3
 AVERAGED_STEPS = 15
 MAX_GRAD_NORM = 2.0
 DELTA = 1e-5
+EVALUATION = Evaluation(holdout_share=0.2, epsilon=3.0, bins=8, spare_attempts=1)
+"""What a study measures its model by unless it says otherwise; ``plan`` itself leaves it out."""
 
 
 def learning_rate(epsilon: float) -> float:
@@ -39,11 +41,12 @@ def plan(
     max_patients_per_hospital: int = 4096,
     slot_seconds: float = 0.01,
     deadline_seconds: float = 1.0,
+    evaluation: Evaluation | None = None,
 ) -> Plan:
     """The plan of a run of this model.
 
-    ``divisor`` is a public guess at the number of patients in all: it only scales the steps, and
-    must not be counted from records.
+    ``divisor`` is a public guess at the number of patients who are trained on: it only scales the
+    steps, and must not be counted from records.
 
     Raises:
         UsageError: TW1020, the numbers do not make a usable plan.
@@ -72,5 +75,6 @@ def plan(
         grades=tuple(grades),
         model_spec=spec,
         start_weights=tuple(float(weight) for weight in model.start(spec)),
+        evaluation=evaluation,
     )
     return Plan.from_document(made.to_document())
