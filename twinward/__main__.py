@@ -27,6 +27,7 @@ _COMMANDS = {
     "experiment": _Command(
         "hospital_node.experiment.cli:experiment", "Made-up hospitals, comparisons.", "node"
     ),
+    "privacy": _Command("hospital_node.privacy.cli:privacy", "Attack and explain a claim.", "node"),
     "explain": _Command("twinward.explain:explain", "Explain an error code.", "base"),
 }
 

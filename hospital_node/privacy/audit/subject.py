@@ -1,0 +1,123 @@
+"""What is attacked: the code path of a node, its parts exchangeable so that tests can break one."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hospital_node.privacy.book import BudgetBook
+from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
+from hospital_node.privacy.mechanism import Mechanism, NoisedSum
+from ledger import verify
+from twinward.errors import BudgetError
+from twinward.ids import RunId
+from twinward.plan import Plan
+
+Floats = NDArray[np.float64]
+
+_RUN = RunId("00" * 32)
+_ATTEMPTS_LIMIT = 20_000
+
+
+def _book_without_limit(path: Path) -> BudgetBook:
+    """The node's book, with room for any plan: what is audited is the price, not the limit."""
+    return BudgetBook(path, lifetime_mu2=math.inf)
+
+
+class Engine(Protocol):
+    """Makes the clipped sum over these records; ``LogisticClippedSum`` is one."""
+
+    def __call__(
+        self, x: Floats, y: Floats, *, max_grad_norm: float, owner: NDArray[np.intp]
+    ) -> ClippedSum:
+        """Records [records, inputs], labels, and the index of the patient of each record."""
+        ...
+
+
+class Contributor(Protocol):
+    """Turns a clipped sum into what leaves; ``Mechanism`` is one."""
+
+    def contribute(self, clipped: Floats, members: int) -> NoisedSum:
+        """A noised vector on the grid, fresh in every call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The parts of a node between a record and what leaves it, as a hospital runs them."""
+
+    engine: Engine = LogisticClippedSum
+    mechanism: Callable[[Plan], Contributor] = Mechanism
+    book: Callable[[Path], BudgetBook] = _book_without_limit
+
+    def attempts_let_out(self, plan: Plan) -> int:
+        """How many vectors the book really lets out for the price of one run.
+
+        Counted by marking until the book refuses, in a book of its own that is thrown away.
+        """
+        with tempfile.TemporaryDirectory(prefix="twinward-audit-") as folder:
+            book = self.book(Path(folder) / "book.sqlite3")
+            try:
+                book.reserve(
+                    _RUN,
+                    plan_digest=plan.digest,
+                    attempts=plan.attempts,
+                    mu2_per_attempt=plan.mu2_per_attempt,
+                )
+                return _marked(book, most=min(2 * plan.attempts + 8, _ATTEMPTS_LIMIT))
+            finally:
+                book.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the model card promises for a plan, recomputed by the verifier's own code.
+
+    ``mu`` is against the coordinator with all assumed colluders; ``honest_sd`` is the standard
+    deviation of the noise in a sum that is left when the colluders subtract theirs.
+    """
+
+    mu: float
+    epsilon: float
+    delta: float
+    members: int
+    colluders: int
+    honest_sd: float
+
+    @classmethod
+    def of(cls, plan: Plan, *, members: int) -> Claim:
+        """The claim when this many members sum."""
+        mu = verify.mu_of(plan.epsilon, plan.delta)
+        return cls(
+            mu=mu,
+            epsilon=plan.epsilon,
+            delta=plan.delta,
+            members=members,
+            colluders=verify.colluders(members),
+            honest_sd=plan.max_grad_norm * plan.attempts**0.5 / mu,
+        )
+
+
+def magnified(plan: Plan, *, epsilon: float = 20.0) -> Plan:
+    """The same plan at a large epsilon, where a fault that multiplies stands out of less noise.
+
+    Noise halved is noise halved at any epsilon; here a hundred trainings show what takes thousands
+    at epsilon 1. The plan itself is attacked as well, in case a fault hides behind its epsilon.
+    """
+    return replace(plan, epsilon=epsilon)
+
+
+def _marked(book: BudgetBook, *, most: int) -> int:
+    for step in range(most):
+        try:
+            book.mark(_RUN, epoch=1, step=step + 1)
+        except BudgetError:
+            return step
+    return most

@@ -1,0 +1,178 @@
+"""What a study says about one patient: in plain words, as a picture, and by NIST SP 800-226.
+
+Made from the numbers of the privacy statement (``ledger.verify.privacy_statement``) and the plan;
+no data goes in. All three say the same numbers, so a reader may start with any.
+
+The number for people is *right guesses in a hundred*. Someone for whom it is a toss whether a
+patient took part guesses right 50 times in 100 before they see the model; mu-GDP bounds it after by
+100 Phi(mu / 2), whatever else they know (Dong, Roth, Su 2022: a test of N(0, 1) against N(mu, 1)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from twinward.considerations import considerations
+
+WHO = {
+    "public": "the public and auditors",
+    "one_other_hospital": "one other hospital",
+    "coordinator_with_colluders": "the coordinator with colluding hospitals",
+}
+
+
+def right_guesses(mu: float) -> float:
+    """Of a hundred guesses whether a patient took part, how many are right at most."""
+    return 50.0 * math.erfc(-mu / (2 * math.sqrt(2)))
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyStatement:
+    """What is promised to a patient of a study.
+
+    Args:
+        plan: Payload of the plan.
+        privacy: Numbers of the privacy statement, as on the model card.
+        lifetime_mu2: What a hospital lets all studies together cost a patient, in mu^2.
+    """
+
+    plan: Mapping[str, Any]
+    privacy: Mapping[str, Any]
+    lifetime_mu2: float | None = None
+
+    @property
+    def share_of_lifetime(self) -> float | None:
+        """What part of a patient's lifetime budget this run takes, reserved in full."""
+        if self.lifetime_mu2 is None:
+            return None
+        return float(self.privacy["mu"]) ** 2 / self.lifetime_mu2
+
+    def words(self) -> tuple[str, ...]:
+        """Paragraphs for a patient or a board; no formulas."""
+        worst = max(entry["mu"] for entry in self.privacy["adversaries"].values())
+        twice = self.privacy["patient_at_hospitals"]["2"]["mu"]
+        hospitals = len(self.plan["sites"])
+        colluders = self.privacy["fewest_members"] - self.privacy["fewest_honest_shares"]
+        helpers = "one hospital" if colluders == 1 else f"{colluders} hospitals"
+        guesses = _ceil(right_guesses(worst))
+        paragraphs = [
+            (
+                f"This study trains one model at {hospitals} hospitals. Records stay where they "
+                "are. What leaves a hospital are sums over its patients, blurred with random noise "
+                "and masked so that only the total over all hospitals can be read."
+            ),
+            (
+                "Could someone find out that you took part? Say they know everything about you and "
+                "all the others, and before they see the model it is a toss: they guess right 50 "
+                "times in 100. After they have seen everything that this study releases, they "
+                f"guess right at most {guesses} times in 100, even if they run the network and "
+                f"have {helpers} on their side."
+            ),
+            (
+                "The same bound holds for anything in your records: whatever was computed could "
+                "almost as well have come out if they had been empty."
+            ),
+            (
+                "It counts for all your records at one hospital. If you are a patient of two "
+                f"hospitals in this study, it is {_ceil(right_guesses(twice))} in 100."
+            ),
+        ]
+        share = self.share_of_lifetime
+        if share is not None:
+            paragraphs.append(
+                f"Every study adds up. This one takes {share:.0%} of what your hospital allows all "
+                "studies together in your lifetime; when that is used up, your records are not "
+                "used again."
+            )
+        paragraphs.append(
+            "Not hidden: how many consents and withdrawals there are and when, and which hospitals "
+            "took part. Not covered: your own hospital, which has your records anyway; what can be "
+            "learnt about people like you from others; and faults in software or machines."
+        )
+        return tuple(paragraphs)
+
+    def nist(self) -> dict[str, Any]:
+        """The considerations of NIST SP 800-226, each with this study's answer."""
+        return considerations(self.plan, self.privacy, lifetime_mu2=self.lifetime_mu2)
+
+    def as_json(self) -> dict[str, Any]:
+        """Words, numbers and considerations in one object."""
+        return {
+            "study": self.plan["study"],
+            "model": self.plan["model"],
+            "epsilon": self.privacy["epsilon"],
+            "delta": self.privacy["delta"],
+            "mu": self.privacy["mu"],
+            "right_guesses_in_100": {
+                who: round(right_guesses(entry["mu"]), 2)
+                for who, entry in self.privacy["adversaries"].items()
+            },
+            "share_of_lifetime": self.share_of_lifetime,
+            "words": list(self.words()),
+            "nist_sp_800_226": self.nist(),
+        }
+
+    def svg(self) -> str:
+        """The picture: who could guess how well, and what part of a lifetime's budget this takes.
+
+        Stands alone: no script, no font, no link; readable by a screen reader and in grey.
+        """
+        adversaries = self.privacy["adversaries"]
+        rows = [
+            (text, adversaries[who], right_guesses(adversaries[who]["mu"]))
+            for who, text in WHO.items()
+        ]
+        bars = "".join(
+            _guess_bar(110 + 54 * place, text, entry, guesses)
+            for place, (text, entry, guesses) in enumerate(rows)
+        )
+        share = self.share_of_lifetime
+        budget = "" if share is None else _budget_bar(110 + 54 * len(rows) + 26, share)
+        height = 110 + 54 * len(rows) + (26 if share is None else 110)
+        title = f"What study {self.plan['study']} tells about one patient"
+        summary = "; ".join(f"{text}: at most {_ceil(g)} in 100" for text, _, g in rows)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 640 {height}" '
+            'font-family="sans-serif" font-size="14" fill="#1b1b1b">'
+            f"<title>{escape(title)}</title><desc>{escape(summary)}</desc>"
+            f'<rect width="640" height="{height}" fill="#ffffff"/>'
+            f'<text x="24" y="36" font-size="18" font-weight="bold">{escape(title)}</text>'
+            '<text x="24" y="62">Right guesses in 100 whether a patient took part. 50 is a toss, '
+            "100 is certainty.</text>"
+            f'<text x="24" y="84" fill="#555555">epsilon {self.privacy["epsilon"]:g} at delta '
+            f"{self.privacy['delta']:g}, {escape(self.privacy['unit'])}</text>"
+            f"{bars}{budget}</svg>\n"
+        )
+
+
+def _guess_bar(y: int, text: str, entry: Mapping[str, float], guesses: float) -> str:
+    width = 5.0 * guesses
+    return (
+        f'<text x="24" y="{y + 12}">{escape(text)}</text>'
+        f'<text x="616" y="{y + 12}" text-anchor="end" fill="#555555">'
+        f"mu {entry['mu']:.3f}, epsilon {entry['epsilon']:.2f}</text>"
+        f'<rect x="24" y="{y + 20}" width="500" height="16" fill="#e4e4e4"/>'
+        f'<rect x="24" y="{y + 20}" width="250" height="16" fill="#8fa7b8"/>'
+        f'<rect x="274" y="{y + 20}" width="{width - 250:.2f}" height="16" fill="#b3261e"/>'
+        f'<text x="536" y="{y + 33}" font-weight="bold">at most {_ceil(guesses)}</text>'
+    )
+
+
+def _budget_bar(y: int, share: float) -> str:
+    part = min(1.0, share)
+    return (
+        f'<text x="24" y="{y + 12}">Of a lifetime\'s budget for all studies at one hospital, '
+        "in mu squared</text>"
+        f'<rect x="24" y="{y + 20}" width="500" height="16" fill="#e4e4e4"/>'
+        f'<rect x="24" y="{y + 20}" width="{500 * part:.2f}" height="16" fill="#3d6b52"/>'
+        f'<text x="536" y="{y + 33}" font-weight="bold">{share:.1%}</text>'
+    )
+
+
+def _ceil(guesses: float) -> int:
+    """Rounded up: a promise is never printed better than it is."""
+    return math.ceil(guesses - 1e-9)
