@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,7 @@ from twinward.files import write_atomic
 from twinward.rpc.local import LocalAddress
 
 NODE_ID = "supernode.id"
-"""File that holds Flower's id of the session, from the moment the node is online."""
+"""File with Flower's id of the session and our process id, from when the node is online."""
 
 _LOOK_SECONDS = 0.25  # Flower: 3 s between looks for a message
 _REPLY_SECONDS = 0.05  # Flower: 0.5 s between looks for the app's reply
@@ -137,7 +138,7 @@ def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
     def pull_approved(**given: Any) -> int | None:
         state, receive, get_fab = given["state"], given["receive"], given["get_fab"]
         if not online.exists():
-            write_atomic(online, str(state.get_node_id()).encode(), mode=0o600)
+            write_atomic(online, f"{state.get_node_id()} {os.getpid()}".encode(), mode=0o600)
         received: list[Any] = []
 
         def remember() -> Any:
@@ -164,6 +165,11 @@ def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
     def check_and_unpack_nothing(content: bytes, **_: object) -> None:
         flower_launch.require_approved(content, approved)
 
+    fetch = flower_launch.require(node, "pull_objects", (
+        "object_ids", "pull_object_fn", "max_concurrent_pulls", "max_time",
+        "max_tries_per_object", "initial_backoff", "backoff_cap",
+    ), used_by="_pull_and_store_message")  # fmt: skip
+    node.pull_objects = partial(fetch, initial_backoff=_REPLY_SECONDS, backoff_cap=_LOOK_SECONDS)
     node._pull_and_store_message = pull_approved  # noqa: SLF001 - the gate
     node.time = SimpleNamespace(
         sleep=lambda seconds: time.sleep(_LOOK_SECONDS if seconds >= 1 else _REPLY_SECONDS)
@@ -184,8 +190,8 @@ def release_last_session(launch: Launch, online: Path) -> None:
     from flwr.supernode.fleet_http_client import FleetHttpClient  # noqa: PLC0415
     from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor  # noqa: PLC0415
 
-    with contextlib.suppress(OSError, ValueError, httpx.HTTPError):
-        node_id = int(online.read_text(encoding="ascii"))
+    with contextlib.suppress(OSError, ValueError, IndexError, httpx.HTTPError):
+        node_id = int(online.read_text(encoding="ascii").split()[0])
         key: Any = load_ssh_private_key(launch.key.read_bytes(), None)
         with FleetHttpClient.from_server_address(
             launch.superlink,

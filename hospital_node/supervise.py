@@ -112,7 +112,11 @@ class SuperNode:
     @property
     def is_online(self) -> bool:
         """Whether the SuperLink has accepted the process that runs now."""
-        return self.pid is not None and self._online.exists()
+        pid = self.pid
+        try:
+            return pid is not None and self._online.read_text().split()[-1:] == [str(pid)]
+        except OSError:
+            return False
 
     def start(self) -> None:
         """Start it and keep it running."""

@@ -173,8 +173,16 @@ class _ForkExecutor:
     One task at a time is forked from a process that holds no threads and no gRPC objects.
     """
 
-    def __init__(self, task_type: str, run: Callable[[Any], None], wake: int) -> None:
+    def __init__(
+        self,
+        task_type: str,
+        run: Callable[[Any], None],
+        *,
+        wake: int,
+        on_killed: Callable[[], None],
+    ) -> None:
         self._task_type = task_type
+        self._on_killed = on_killed
         self._run = run
         self._wake: int | None = wake
 
@@ -202,8 +210,9 @@ class _ForkExecutor:
     def reconcile(self) -> None:
         """Bury finished tasks, then sleep until someone says that there is work."""
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if os.WIFSIGNALED(ended[1]):
+                    self._on_killed()
         watched = [] if self._wake is None else [self._wake]
         readable, _, _ = select.select(watched, [], [], _IDLE_SECONDS)
         if readable and not os.read(readable[0], 4096):
@@ -225,7 +234,9 @@ def fork_executor(
     """Fork the process that runs this side's apps; returns its process id.
 
     Call it after every name is replaced and before a thread or server is started. It ends when
-    this process ends. ``wake`` is a descriptor: a byte on it means that a task may be waiting.
+    this process ends; and when a task of it is killed by a signal it ends this process, because
+    Flower would sit a minute over the answer that cannot come, deaf to any other message.
+    ``wake`` is a descriptor: a byte on it means that a task may be waiting.
     ``secret`` is what Flower demands of whoever fetches tasks, so that no other local process can.
     """
     module: Any = import_module("flwr.supercore.superexec.run_superexec")
@@ -247,7 +258,9 @@ def fork_executor(
     pid = os.fork()
     if pid:
         return pid
-    executor = _ForkExecutor(task_type, run, wake)
+    executor = _ForkExecutor(
+        task_type, run, wake=wake, on_killed=lambda: os.kill(parent, signal.SIGTERM)
+    )
     module.get_executor = lambda *_, **__: executor
 
     def execute() -> None:

@@ -38,15 +38,24 @@ def free_port():
 class CoordinatorStandIn(CoordinatorLocalServicer):
     """Hands out one opening; finished when as many closings came as it wants."""
 
-    def __init__(self, wanted):
+    opening = OPENING
+
+    def __init__(self):
+        self.expect(1)
+
+    def expect(self, wanted):
         self.wanted = wanted
         self.openings = 0
         self.closings = []
         self.finished = threading.Event()
 
+    @property
+    def closed(self):
+        return sorted(closing.decode() for _, closing in self.closings)
+
     async def NextOpening(self, _request, _context):
         self.openings += 1
-        return OPENING
+        return self.opening
 
     async def Close(self, request, _context):
         self.closings.append((time.monotonic(), bytes(request.closing)))
@@ -60,17 +69,25 @@ class NodeStandIn(NodeLocalServicer):
 
     def __init__(self, name):
         self.name = name
+        self.expect()
+
+    def expect(self, *, seconds=0.0, refusal=None):
         self.calls = []
         self.called = threading.Event()
-        self.seconds = 0.0
-        self.refusal = None
+        self.cancelled = threading.Event()
+        self.seconds = seconds
+        self.refusal = refusal
 
     async def OpenRun(self, request, context):
         self.calls.append((time.monotonic(), request))
         self.called.set()
         if self.refusal:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, self.refusal)
-        await asyncio.sleep(self.seconds)
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
         return Closing(closing=self.name.encode(), weights=request.weights)
 
 
@@ -113,6 +130,7 @@ class Site:
     address: LocalAddress
     node: SuperNode
     public_key: str
+    runtime_port: int
 
 
 @dataclass
@@ -139,12 +157,13 @@ class Network:
         address = LocalAddress.of(home.folder)
         daemon = NodeStandIn(name)
         self.stack.enter_context(serving(address, add_NodeLocalServicer_to_server, daemon))
+        port = free_port()
         node = SuperNode(
             home.folder / "flower",
             superlink=self.superlink.address,
             ca=self.coordinator.tls.ca,
             key=home.flower_key,
-            port=free_port(),
+            port=port,
             daemon=address,
             **options,
         )
@@ -152,10 +171,21 @@ class Network:
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        return Site(OrgName(name), home, daemon, address, node, public.decode())
+        return Site(OrgName(name), home, daemon, address, node, public.decode(), port)
 
-    def enrol(self, sites):
-        self.superlink.enrol({site.org: site.public_key for site in sites})
+    def run(self, *, wanted):
+        """Start a run after forgetting the last one; returns Flower's id and the moment."""
+        self.stand_in.expect(wanted)
+        for site in self.sites:
+            site.daemon.expect(seconds=site.daemon.seconds, refusal=site.daemon.refusal)
+        begun = time.monotonic()
+        return self.superlink.start_run(), begun
+
+    def wait_finished(self, run, *, seconds):
+        deadline = time.monotonic() + seconds
+        while self.superlink.run_status(run) != "finished":
+            assert time.monotonic() < deadline, "Flower's run did not end"
+            time.sleep(0.1)
 
 
 def make_certificate(home):
@@ -180,7 +210,7 @@ def make_certificate(home):
     home.tls.certificate.write_text(pem)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def network(tmp_path_factory):
     """A SuperLink that is ready, with nobody registered."""
     folder = tmp_path_factory.mktemp("flower")
@@ -194,10 +224,31 @@ def network(tmp_path_factory):
     )
     make_certificate(home)
     address = LocalAddress.of(home.folder)
-    stand_in = CoordinatorStandIn(wanted=1)
+    stand_in = CoordinatorStandIn()
     with ExitStack() as stack:
         stack.enter_context(serving(address, add_CoordinatorLocalServicer_to_server, stand_in))
         port = free_port()
         superlink = SuperLink(home.folder / "flower", tls=home.tls, port=port, daemon=address)
         stack.enter_context(superlink)
         yield Network(folder, home, stand_in, address, superlink, port, stack=stack)
+
+
+@pytest.fixture(scope="session")
+def four(network):
+    """Four hospitals, registered and online; tests put back what they change."""
+    network.sites = [network.add_site(name) for name in ("aa", "bb", "cc", "dd")]
+    network.superlink.enrol({site.org: site.public_key for site in network.sites})
+    for site in network.sites:
+        site.node.start()
+    for site in network.sites:
+        site.node.wait_online()
+    return network.sites
+
+
+@pytest.fixture
+def sites(network, four):
+    """The four, with daemons that answer at once; stragglers of the last test are gone."""
+    for site in four:
+        site.node.wait_online()
+        site.daemon.expect()
+    return four
