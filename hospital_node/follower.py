@@ -7,6 +7,7 @@ when that is too old or was refused, there is no cohort and nobody's data is use
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -16,7 +17,13 @@ from ledger.mirror import Mirror
 from ledger.tip import KIND as TIP_KIND
 from ledger.tip import TipStatement
 from twinward.clock import Clock
-from twinward.errors import ConsentError, CoordinatorUnreachable, TwinwardError
+from twinward.errors import (
+    EXIT_UNREACHABLE,
+    ConsentError,
+    CoordinatorUnreachable,
+    InternalError,
+    TwinwardError,
+)
 from twinward.logging import log
 from twinward.rpc.messages_pb2 import Nothing
 from twinward.rpc.messages_pb2_grpc import NetworkStub
@@ -25,14 +32,20 @@ from twinward.signing import Document, PublicIdentity
 
 _TICK_SECONDS = 0.5
 _CALL_SECONDS = 5.0
+_STOP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The last confirmation, and what is wrong since, if anything is."""
+    """The last confirmation, and what is wrong since, if anything is.
+
+    ``holds`` is false when the trouble speaks against the mirror itself. Silence of ledger or
+    coordinator does not: then the last confirmation serves until it is too old.
+    """
 
     confirmed: TipStatement | None = None
     trouble: TwinwardError | None = None
+    holds: bool = True
 
 
 class Follower:
@@ -64,11 +77,14 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the tick under way; what waits for the ledger keeps waiting, on disk."""
+        """End after the tick under way; what waits for the ledger keeps waiting, on disk.
+
+        A tick that hangs on a silent ledger is not waited for: it has nothing that could be lost.
+        """
         self._ended.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
 
     def changed(self) -> None:
         """Something new waits for the ledger: do not sleep until the next tick."""
@@ -80,9 +96,10 @@ class Follower:
         Raises:
             ConsentError: TW3102 the mirror is not what the ledger holds, TW3103 nothing was
                 confirmed yet, TW3104 the confirmation is too old.
+            TwinwardError: Whatever else speaks against the mirror, at once.
         """
         standing = self.standing
-        if isinstance(standing.trouble, ConsentError):
+        if standing.trouble is not None and not standing.holds:
             raise standing.trouble
         cause = None if standing.trouble is None else standing.trouble.diagnostic.message
         if standing.confirmed is None:
@@ -115,23 +132,50 @@ class Follower:
             self._wake.wait(_TICK_SECONDS)
 
     def _tick(self) -> None:
-        try:
-            confirmed = self._mirror.check(
-                self._fetch_tip(),
-                signer=self._coordinator,
-                now=self._clock.now(),
-                max_age_seconds=self._max_age,
-            )
-            self.standing = Standing(confirmed)
-            # Withdrawals first: no grant may ever hold one back.
+        """Confirm, then relay; neither ends the thread. Grants wait for a confirmed mirror."""
+        last = self.standing
+        trouble = self._trouble_of(self._confirm)
+        if trouble is not None:
+            # Silence is excused; what contradicts the mirror counts until it confirms again.
+            silent = trouble.diagnostic.exit_status == EXIT_UNREACHABLE
+            self.standing = Standing(last.confirmed, trouble, holds=silent and last.holds)
+            self._trouble_of(self._relay.push_withdrawals)
+        else:
+            trouble = self._trouble_of(self._relay_what_waits)
+            self.standing = Standing(self.standing.confirmed, trouble)
+        if trouble is not None and (last.trouble is None or last.trouble.code != trouble.code):
+            log().warning("ledger trouble", code=trouble.code, reason=trouble.diagnostic.message)
+
+    def _confirm(self) -> None:
+        confirmed = self._mirror.check(
+            self._fetch_tip(),
+            signer=self._coordinator,
+            now=self._clock.now(),
+            max_age_seconds=self._max_age,
+        )
+        self.standing = Standing(confirmed)
+
+    def _relay_what_waits(self) -> None:
+        # Withdrawals first: no grant may ever hold one back.
+        self._relay.push_withdrawals()
+        while not self._ended.is_set() and self._relay.push_grants().done:
             self._relay.push_withdrawals()
-            while not self._ended.is_set() and self._relay.push_grants().done:
-                self._relay.push_withdrawals()
+
+    @staticmethod
+    def _trouble_of(task: Callable[[], object]) -> TwinwardError | None:
+        try:
+            task()
         except TwinwardError as error:
-            known = self.standing.trouble
-            self.standing = Standing(self.standing.confirmed, error)
-            if known is None or known.code != error.code:
-                log().warning("ledger trouble", code=error.code, reason=error.diagnostic.message)
+            return error
+        except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
+            return InternalError(
+                f"following the ledger met an unexpected {type(error).__name__}",
+                code="TW6300",
+                note=str(error)[:300],
+                help="nobody's data is used meanwhile; check disk space and the files in `state`, "
+                "then report it",
+            )
+        return None
 
     def _fetch_tip(self) -> Document:
         try:

@@ -34,6 +34,7 @@ from twinward import gdp
 from twinward.clock import Clock
 from twinward.errors import IdentityError
 from twinward.founding import Founding
+from twinward.ids import RunId
 from twinward.organisation import Organisation
 from twinward.rpc.tls import PROMPT
 from twinward.settings import load
@@ -63,7 +64,11 @@ class Node:
     relay: Relay
     follower: Follower
     desk: ConsentDesk
+    run: RunId | None = field(default=None)
+    """The one run that this node takes part in, from its opening on."""
     active: ActiveRun | None = field(default=None)
+    """The work of that run, once it has begun."""
+    _cohorts: dict[bytes, Cohort] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Node:
@@ -151,20 +156,26 @@ class Node:
         return active.next_step if active is not None and active.study.id32 == study else None
 
     def cohort(self, approved: approvals.Approved) -> Cohort:
-        """Who may be used for this study here, kept current."""
-        return Cohort(
-            self.vault,
-            self.mirror,
-            records=self.patients.records,
-            request=Request.of(
-                approved.study,
-                hospital=self.settings.org,
-                grades=frozenset(approved.plan.grades),
-            ),
-            domain=consent_domain(self.founding),
-            clock=self.clock,
-            confirm=self.follower.confirm,
-        )
+        """Who may be used for this study here, kept current; one object for each plan.
+
+        Kept, because a new one verifies every patient's signature again.
+        """
+        key = approved.plan.digest
+        if key not in self._cohorts:
+            self._cohorts[key] = Cohort(
+                self.vault,
+                self.mirror,
+                records=self.patients.records,
+                request=Request.of(
+                    approved.study,
+                    hospital=self.settings.org,
+                    grades=frozenset(approved.plan.grades),
+                ),
+                domain=consent_domain(self.founding),
+                clock=self.clock,
+                confirm=self.follower.confirm,
+            )
+        return self._cohorts[key]
 
     def epsilon_spent(self) -> float:
         """All that was ever spent of one patient's privacy here, as epsilon at delta 1e-5."""

@@ -49,6 +49,14 @@ async def train(node: Node, opening: Opening) -> Closing:
     """
     # 1. The coordinator ordered it, and this hospital approved exactly this plan.
     order = read_opening(node, opening)
+    node.run = order.run  # claimed before anything is awaited: Flower may bring two at once
+    try:
+        return await _take_part(node, order)
+    finally:
+        node.run = None
+
+
+async def _take_part(node: Node, order: Order) -> Closing:
     approved, plan = order.approved, order.approved.plan
     await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
@@ -97,7 +105,7 @@ def read_opening(node: Node, opening: Opening) -> Order:
             opening contradict each other or the approved plan.
         IdentityError: TW2002, TW2004, not signed by the coordinator.
     """
-    if node.active is not None:
+    if node.run is not None:
         raise TrainingError(
             "this node is in another run", code="TW6006", help="wait until that run has ended"
         )

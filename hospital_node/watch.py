@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import grpc
 
 from hospital_node.settings import FILE, NodeSettings
 from twinward.console import table
-from twinward.errors import UsageError
+from twinward.errors import TwinwardError, UsageError
 from twinward.rpc.local import LocalAddress, local_channel
 from twinward.rpc.messages_pb2 import Nothing
 from twinward.rpc.messages_pb2_grpc import NodeLocalStub
@@ -33,18 +34,18 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
     for name in approvals.names(node.folder):
         approved = approvals.load(node.folder, name, founding=node.founding)
         entry: dict[str, Any] = {"study": name, "plan": approved.plan.digest.hex()}
-        if confirmed is not None and trouble is None:
+        with contextlib.suppress(TwinwardError):  # the trouble is told below
             entry["cohort"] = int(node.cohort(approved).mask().sum())
         studies.append(entry)
     return {
         "org": node.settings.org,
         "pid": os.getpid(),
         "network": node.founding.network,
-        "healthy": supernode.is_online and confirmed is not None and trouble is None,
+        "healthy": supernode.is_online and trouble is None and _can_confirm(node),
         "supernode": {"online": supernode.is_online, "restarts": supernode.restarts},
         "ledger": {
             "block": node.mirror.block,
-            "head": node.mirror.head.hex(),
+            "head": _head(node),
             "confirmed_seconds_ago": (
                 None if confirmed is None else round(node.clock.now() - confirmed.time, 1)
             ),
@@ -62,6 +63,21 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
         },
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
+
+
+def _head(node: Node) -> str | None:
+    try:
+        return node.mirror.head.hex()
+    except TwinwardError:
+        return None
+
+
+def _can_confirm(node: Node) -> bool:
+    try:
+        node.follower.confirm()
+    except TwinwardError:
+        return False
+    return True
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -101,7 +117,7 @@ def as_text(found: dict[str, Any]) -> str:
                 f"1 operator, {ledger['witnesses']} witnesses"
             ),
         ),
-        ("consent head", ledger["head"][:16]),
+        ("consent head", (ledger["head"] or "unreadable")[:16]),
         ("patients", str(found["patients"])),
         *(
             (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")

@@ -49,6 +49,7 @@ class Mirror:
         Raises:
             LedgerError: TW5043, the file is of another chain or contract, or is damaged.
         """
+        self._path = path
         self._rpc = rpc
         self._contract = contract
         self._genesis = genesis
@@ -79,7 +80,7 @@ class Mirror:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with self._refusing():
             self._db.execute("begin immediate")
             try:
                 yield
@@ -87,6 +88,15 @@ class Mirror:
                 self._db.execute("rollback")
                 raise
             self._db.execute("commit")
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """One caller at a time; trouble with the file becomes a refusal by name."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.Error as error:
+            raise _unusable(self._path, f"it is damaged ({error})") from error
 
     # Reading
 
@@ -102,7 +112,7 @@ class Mirror:
 
     def head_at(self, block: int) -> bytes:
         """The running hash after this block."""
-        with self._lock:
+        with self._refusing():
             row = self._db.execute(
                 "select head from events where block <= ? order by sequence desc limit 1", (block,)
             ).fetchone()
@@ -118,7 +128,7 @@ class Mirror:
         return self._slots("events.block > ?", (after_block,))
 
     def _slots(self, where: str, parameters: Sequence[Any]) -> list[Slot]:
-        with self._lock:
+        with self._refusing():
             rows = self._db.execute(
                 "select events.study, events.subject, slot, digest, block, sequence"  # noqa: S608 - our own clauses
                 f" from events join slots using (sequence) where {where} order by sequence",
@@ -132,7 +142,7 @@ class Mirror:
         ]
 
     def _row(self, query: str) -> tuple[Any, ...]:
-        with self._lock:
+        with self._refusing():
             row: tuple[Any, ...] = self._db.execute(query).fetchone()
         return row
 
