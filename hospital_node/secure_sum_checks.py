@@ -11,16 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from twinward.errors import IdentityError, TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import transcript
 from twinward.secsum.frames import signed_of
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import Masked, Signed, Sum
 from twinward.secsum.profile import noise_shares
+from twinward.secsum.vectors import Arrival
+from twinward.secsum.words import Integers, WordFormat
 from twinward.signing import PublicIdentity
+
+PROMPT_MEMBERS = 16
+"""Up to so many members, everyone's signatures are checked before a sum is applied; above, while
+the next one is waited for: 64 of them take 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,53 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A head that is said to be this member's."""
+
+    signed: Signed
+    member: PublicIdentity
+
+    def require(self) -> None:
+        """Check the signature.
+
+        Raises:
+            IdentityError: TW2002, it is forged.
+        """
+        self.signed.opened(Masked, self.member)
+
+
+class IncomingSum:
+    """The words of a sum on their way in; nothing of them is believed before ``check_sum``."""
+
+    def __init__(self, words: WordFormat) -> None:
+        self.words = np.empty(words.count, dtype=words.dtype)
+        self._arrival = Arrival(words, transcript.total_hash(words.data_bytes))
+
+    def take(self, frame: Frame) -> None:
+        """Take the next piece.
+
+        Raises:
+            TrainingError: TW6104.
+        """
+        start, piece = self._arrival.take(frame)
+        self.words[start : start + piece.size] = piece
+
+    def digest(self) -> bytes:
+        """Digest of what came."""
+        return self._arrival.digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
-    """A sum that passed every check: integers in grid steps, and who is in it."""
+    """A sum that passed every check: integers in grid steps, and who is in it.
+
+    ``claims`` are the members' heads whose signatures are still to be checked.
+    """
 
     head: Sum
     members: tuple[bytes, ...]
-    integers: NDArray[np.int64]
+    integers: Integers
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +118,19 @@ class Repeated(Exception):
     """A sum that this node has applied already, unchanged."""
 
 
-def check_sum(frame: Frame, *, terms: Terms, standing: Standing, part: OwnPart | None) -> Total:
+def check_sum(
+    frame: Frame,
+    incoming: IncomingSum,
+    *,
+    terms: Terms,
+    standing: Standing,
+    part: OwnPart | None,
+) -> Total:
     """Check M5: this step's only sum, over exactly the members, of the vectors they signed.
 
     Without an epoch (a node that catches up after a break) the members are those whose heads are
-    shown; they must still be accepted here and agree with this node's history.
+    shown; they must still be accepted here and agree with this node's history. Signatures of more
+    than ``PROMPT_MEMBERS`` members are left to the caller, as ``Total.claims``.
 
     Raises:
         IdentityError: TW2002 a forged head; TW6108 a member this site does not accept.
@@ -88,7 +141,7 @@ def check_sum(frame: Frame, *, terms: Terms, standing: Standing, part: OwnPart |
     head = signed_of(frame).opened(Sum, terms.coordinator)
     if (head.run, head.plan) != (terms.run, terms.plan):
         raise _unexpected_sum("it is of another run or plan")
-    if head.total != transcript.total_digest(frame.data):
+    if head.total != incoming.digest():
         raise _unexpected_sum("it is not the one that the coordinator signed")
     if head.step <= standing.steps:
         if standing.totals.get(head.step) == head.total:
@@ -103,36 +156,47 @@ def check_sum(frame: Frame, *, terms: Terms, standing: Standing, part: OwnPart |
         raise _unexpected_sum("it is for another step or another model")
     if part is not None and (head.epoch, head.setup) != (part.epoch, part.setup):
         raise _unexpected_sum("it is of another epoch")
-    members = _check_heads(frame, head, terms=terms, part=part)
-    words = terms.words.from_bytes(frame.data)
-    return Total(head, members, terms.words.to_integers(words, limit=terms.max_abs_sum))
+    claims = _check_heads(frame, head, terms=terms, part=part)
+    members = tuple(claims)
+    if len(members) <= PROMPT_MEMBERS:
+        for claim in claims.values():
+            claim.require()
+        claims.clear()
+    integers = terms.words.to_integers(incoming.words, limit=terms.max_abs_sum)
+    return Total(head, members, integers, tuple(claims.values()))
 
 
 def _check_heads(
     frame: Frame, head: Sum, *, terms: Terms, part: OwnPart | None
-) -> tuple[bytes, ...]:
-    """The members whose signed heads stand in an M5, each for exactly this step and history."""
+) -> dict[bytes, Claim]:
+    """The heads in an M5 by member, each for exactly this step and history; not yet verified.
+
+    They are what the coordinator signed; a lie in them costs no privacy, because masks cancel only
+    for this step and history. Whether members really signed them is evidence, and checked apart.
+    """
     shown = [Signed.of_blob(blob) for blob in frame.heads]
-    senders = tuple(Masked.decode(signed.head).sender for signed in shown)
+    opened = [Masked.decode(signed.head) for signed in shown]
+    senders = tuple(masked.sender for masked in opened)
     noise_shares(len(senders))
     if list(senders) != sorted(set(senders)) or (part is not None and senders != part.members):
         raise _bad_heads("its vectors are not from exactly the declared members")
-    for signed, sender in zip(shown, senders, strict=True):
-        if sender not in terms.peers:
+    claims = {}
+    for signed, masked in zip(shown, opened, strict=True):
+        if masked.sender not in terms.peers:
             raise IdentityError(
-                f"this site does not accept {sender.hex()[:16]} as a member",
+                f"this site does not accept {masked.sender.hex()[:16]} as a member",
                 code="TW6108",
                 help="compare the founding file and the site's policy with the coordinator's",
             )
-        masked = signed.opened(Masked, terms.peers[sender])
         place = (masked.run, masked.plan, masked.epoch, masked.step, masked.setup, masked.history)
         if place != (head.run, head.plan, head.epoch, head.step, head.setup, head.history):
             raise _bad_heads("its members did not all work on the same step of the same model")
+        claims[masked.sender] = Claim(signed, terms.peers[masked.sender])
     if part is not None and part.sent not in shown:
         raise _bad_heads("this node's own vector is not in it as it was sent")
     if head.heads != transcript.heads_digest(list(frame.heads)):
         raise _bad_heads("the vectors' heads are not those that the coordinator signed")
-    return senders
+    return claims
 
 
 def _unexpected_sum(why: str) -> TrainingError:

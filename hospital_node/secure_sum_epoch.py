@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from numpy.typing import NDArray
 
 from hospital_node.secure_sum_checks import OwnPart, Standing, Terms
 from twinward.errors import IdentityError, TrainingError
@@ -15,6 +15,8 @@ from twinward.secsum import masks, transcript
 from twinward.secsum.frames import pack, signed_of
 from twinward.secsum.messages import Advertise, Kind, Masked, Offer, Roster, Signed, raw
 from twinward.secsum.profile import noise_shares
+from twinward.secsum.vectors import data_frame
+from twinward.secsum.words import Integers, Words
 from twinward.signing import Identity
 
 
@@ -33,7 +35,8 @@ class Epoch:
         self._private: X25519PrivateKey | None = X25519PrivateKey.generate()
         self._pair_keys: dict[bytes, bytes] = {}
         self._advert: Signed | None = None
-        self._sent: tuple[int, Signed] | None = None
+        self._step = 0
+        self._sent: Signed | None = None
 
     @classmethod
     def accept(cls, frame: Frame, *, terms: Terms, standing: Standing, own: bytes) -> Epoch:
@@ -150,58 +153,68 @@ class Epoch:
 
     def mask(
         self,
-        vector: NDArray[np.int64],
+        vector: Integers | Iterator[Integers],
         *,
         identity: Identity,
         terms: Terms,
         standing: Standing,
         consent: bytes,
-    ) -> Frame:
-        """M4: the vector under this step's masks. One vector per step and epoch, ever.
+    ) -> Iterator[Frame]:
+        """M4, frame by frame: the vector under this step's masks. One vector per step, ever.
+
+        Each frame is made when it is asked for, so a large vector is never held masked as a whole.
 
         Raises:
             TrainingError: TW6103 the vector does not fit; TW6115 a second vector for one step.
         """
         step = standing.steps + 1
-        if self.setup is None or (self._sent is not None and self._sent[0] >= step):
+        if self.setup is None or self._step >= step:
             raise TrainingError(
                 f"a second vector for step {step} of epoch {self.offer.epoch} was refused",
                 code="TW6115",
                 help="nothing was sent; report this, it is a fault of the node",
             )
+        self._step, self._sent = step, None
         own = raw(identity.public.fingerprint)
-        words = terms.words.from_integers(vector)
-        streams = {
-            peer: masks.mask_stream(
-                key,
-                terms.words.data_bytes,
-                epoch=self.offer.epoch,
-                step=step,
-                history=standing.history,
-            )
-            for peer, key in self._pair_keys.items()
-        }
-        data = masks.add_masks(words, streams, own=own).tobytes()
-        signed = Signed.by(
-            identity,
-            Masked(
-                run=terms.run,
-                plan=terms.plan,
-                epoch=self.offer.epoch,
-                sender=own,
-                setup=self.setup,
-                history=standing.history,
-                consent=consent,
-                vector=transcript.vector_digest(data),
-                step=step,
-            ),
+        streams = masks.Masks(
+            self._pair_keys, own=own, epoch=self.offer.epoch, step=step, history=standing.history
         )
-        self._sent = (step, signed)
-        return pack(Kind.MASKED, signed, data=data)
+        head = Masked(
+            run=terms.run,
+            plan=terms.plan,
+            epoch=self.offer.epoch,
+            sender=own,
+            setup=self.setup,
+            history=standing.history,
+            consent=consent,
+            vector=b"",
+            step=step,
+        )
+        return self._frames(terms.words.pieces_of(vector), streams, head, identity, terms)
+
+    def _frames(
+        self,
+        pieces: Iterator[Words],
+        streams: masks.Masks,
+        head: Masked,
+        identity: Identity,
+        terms: Terms,
+    ) -> Iterator[Frame]:
+        digest = transcript.vector_hash(terms.words.data_bytes)
+        last = terms.words.pieces - 1
+        for index, piece in enumerate(pieces):
+            streams.add_to(piece)
+            data = piece.tobytes()
+            digest.update(data)
+            if index < last:
+                yield data_frame(index, data)
+                continue
+            self._sent = Signed.by(identity, replace(head, vector=digest.digest()))
+            yield pack(Kind.MASKED, self._sent, data=data)
 
     def part(self, step: int) -> OwnPart:
         """What this node has put into this step, to compare with the sum that comes back."""
-        sent = self._sent[1] if self._sent is not None and self._sent[0] == step else None
+        sent = self._sent if self._step == step else None
         return OwnPart(self.offer.epoch, self.members, self.setup, sent)
 
     def erase(self) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from hospital_node.secure_sum import OpenStream
+from hospital_node.secure_sum_work import OpenStream
 from twinward.errors import IdentityError, TrainingError, TwinwardError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.secsum.frames import FrameStream, StreamBroken, StreamEnded
+
+_FRAMES_AHEAD = 8
+"""What is not worked on yet; more is not read from the network."""
 
 
 def grpc_streams(channel: grpc.aio.Channel) -> OpenStream:
@@ -36,7 +39,9 @@ class _GrpcStream:
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self._inbox: asyncio.Queue[Frame | StreamBroken | TwinwardError] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Frame | StreamBroken | TwinwardError] = asyncio.Queue(
+            _FRAMES_AHEAD
+        )
         self._reader = asyncio.create_task(self._read())
 
     async def send(self, frame: Frame) -> None:
@@ -59,11 +64,11 @@ class _GrpcStream:
     async def _read(self) -> None:
         try:
             while (frame := await self._call.read()) is not grpc.aio.EOF:
-                self._inbox.put_nowait(frame)
+                await self._inbox.put(frame)
             code, details = await self._call.code(), await self._call.details()
         except grpc.aio.AioRpcError as error:
             code, details = error.code(), error.details()
-        self._inbox.put_nowait(_verdict(code, details or ""))
+        await self._inbox.put(_verdict(code, details or ""))
 
 
 def _verdict(code: grpc.StatusCode, details: str) -> StreamBroken | TwinwardError:

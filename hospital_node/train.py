@@ -237,6 +237,7 @@ async def _secure_sum(node: Node, order: Order, work: ActiveRun) -> secure_sum.R
             max_abs_sum=plan.max_abs_sum,
             steps=plan.steps,
             slot_seconds=plan.slot_seconds,
+            deadline_seconds=plan.deadline_seconds,
             patience_seconds=PATIENCE_SECONDS,
         )
 

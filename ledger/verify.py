@@ -687,6 +687,7 @@ def same_statement(stated: Json, recomputed: Json) -> bool:
 # --- Secure sum: signed heads of fixed width, words modulo 2^bits -----------------------------
 
 _MAGIC = b"TWSUMA\x01"
+_KEPT_DIMENSION = 65_536  # masked vectors of more numbers are not in a pack, only their digests
 _COMMON = (("run", "32s"), ("plan", "32s"), ("epoch", "I"))
 _HEADS: Mapping[str, tuple[int, tuple[tuple[str, str], ...]]] = {
     "offer": (2, (("roster", "32s"), ("history", "32s"), ("step", "I"), ("steps", "I"),
@@ -1070,10 +1071,15 @@ class _Audit:
             what = f"the run ends after {transcript.step} of {run.plan['steps']} steps"
             _broken("V056", where[0], what)
         vectors = sum(transcript.sent.values())
+        how = f"{transcript.step} sums re-added from {vectors} signed masked vectors"
+        if len(transcript.weights) > _KEPT_DIMENSION:
+            how = (
+                f"{transcript.step} sums NOT re-added: so large vectors are not kept, "
+                f"only their {vectors} signed digests"
+            )
         self._passed(
             "sums",
-            f"{transcript.step} sums re-added from {vectors} signed masked vectors in "
-            f"{len(epochs)} epochs; {transcript.dead} attempts came to nothing",
+            f"{how} in {len(epochs)} epochs; {transcript.dead} attempts came to nothing",
         )
         return transcript
 
@@ -1144,7 +1150,8 @@ class _Audit:
         if tuple(senders) != state.members:
             _broken("V052", name, "the sum is not over exactly the members of the epoch")
         total, bits = _hex(record["sum"]["words"]), run.plan["word_bits"]
-        if sum_of_vectors(vectors, bits) != total:
+        kept = [vector for vector in vectors if vector is not None]
+        if len(kept) == len(vectors) and sum_of_vectors(kept, bits) != total:
             _broken("V053", name, "the masked vectors do not add up to the sum")
         blobs = [_hex(entry["signed"]) for entry in record["masked"]]
         head = self._head("sum", record["sum"]["signed"], network.coordinator, "V055")
@@ -1164,14 +1171,17 @@ class _Audit:
 
     def _masked(
         self, network: _Network, state: _Transcript, entry: Json, now: Mapping[str, Any]
-    ) -> bytes:
+    ) -> bytes | None:
         sender = _hex(entry["signed"])[_SENDER]
         if sender not in state.members:
             _broken("V052", self.pack.at, "a vector of someone outside the epoch")
         head = self._head("masked", entry["signed"], network.members[sender], "V050")
         self._agrees(head, now, "V052", f"a vector of {network.members[sender].org}")
-        vector = _hex(entry["vector"])
-        if tagged_hash("secsum-a/vector/v1", vector) != head["vector"]:
+        vector = None if entry["vector"] is None else _hex(entry["vector"])
+        if vector is None:
+            if len(state.weights) <= _KEPT_DIMENSION:
+                _broken("V051", self.pack.at, "the vector is missing from the record")
+        elif tagged_hash("secsum-a/vector/v1", vector) != head["vector"]:
             who = network.members[sender].org
             _broken("V051", self.pack.at, f"the vector is not the one that {who} signed")
         state.sent[sender] = state.sent.get(sender, 0) + 1

@@ -31,8 +31,8 @@ from twinward.errors import EvidenceError
 from twinward.files import write_atomic
 from twinward.founding import Founding
 from twinward.plan import Plan
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import Close
+from twinward.secsum.words import WordFormat
 from twinward.signing import Document, Identity
 
 KIND = "twinward/release/v1"
@@ -162,11 +162,14 @@ def transcript_records(transcript: Transcript) -> dict[str, bytes]:
     for attempt in transcript.attempts():
         total = None
         if attempt.sum is not None and attempt.total is not None:
-            total = {"signed": attempt.sum.blob.hex(), "words": attempt.total.hex()}
+            total = {"signed": attempt.sum.blob.hex(), "words": memoryview(attempt.total).hex()}
         records[f"attempts/{attempt.epoch:04d}-{attempt.step:05d}.json"] = canonical.encode(
             {
                 "masked": [
-                    {"signed": one.signed.blob.hex(), "vector": one.vector.hex()}
+                    {
+                        "signed": one.signed.blob.hex(),
+                        "vector": None if one.vector is None else one.vector.hex(),
+                    }
                     for one in attempt.masked
                 ],
                 "sum": total,
@@ -242,7 +245,9 @@ def _recompute(transcript: Transcript, plan: Plan) -> descent.Weights:
     weights, iterates = plan.start, []
     for attempt in transcript.attempts():
         if attempt.total is not None:
-            total = words.to_integers(words.from_bytes(attempt.total), limit=plan.max_abs_sum)
+            total = words.to_integers(
+                words.from_bytes(memoryview(attempt.total)), limit=plan.max_abs_sum
+            )
             weights = descent.step(plan, weights, total)
             iterates.append(weights)
     return descent.release(plan, iterates)

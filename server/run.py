@@ -15,7 +15,8 @@ from ledger.chain import Kind
 from server import release as releases
 from server.coordinator import Coordinator
 from server.publish import ORDER_KIND, earlier_runs, publish
-from server.secure_sum import Outcome, Progress, SecureSumRun
+from server.secure_sum import SecureSumRun
+from server.secure_sum_outcome import Outcome, Progress
 from server.studies import SignedStudy
 from server.transcript import AttemptRecord, Transcript
 from twinward import descent
@@ -25,7 +26,6 @@ from twinward.files import write_atomic
 from twinward.ids import Fingerprint, RunId
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import fingerprint
 from twinward.signing import Document, random_hex32
 
@@ -254,17 +254,15 @@ class Run:
 
     def _seen(self, attempt: AttemptRecord) -> Event:
         """What the coordinator received from one hospital, beside the sum: the first words."""
-        first = attempt.masked[0]
-        size = self.plan.word_bits // 8
-        words = [first.vector[i * size : (i + 1) * size][::-1].hex() for i in range(3)]
-        format_ = WordFormat(self.plan.word_bits, self.plan.dimension)
-        total = format_.to_integers(
-            format_.from_bytes(attempt.total or b""), limit=self.plan.max_abs_sum
-        )
+        first, size = attempt.masked[0], self.plan.word_bits // 8
+        places = [slice(i * size, (i + 1) * size) for i in range(min(3, self.plan.dimension))]
+        total = memoryview(attempt.total or b"")
+        sums = [int.from_bytes(total[place], "little", signed=True) for place in places]
+        vector = first.vector  # large ones are not kept
         return {
             "received_from": self._coordinator.name_of(fingerprint(first.sender)),
-            "received": words,
-            "sum": [round(float(value) * self.plan.grid, 2) for value in total[:3]],
+            "received": [vector[place][::-1].hex() for place in places] if vector else [],
+            "sum": [round(value * self.plan.grid, 2) for value in sums],
         }
 
 

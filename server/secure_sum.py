@@ -12,64 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from server.secure_sum_attempt import Attempt, RunTerms
+from server.secure_sum_hearing import Hearing, Lost, now
+from server.secure_sum_outcome import Outcome, Progress, names, unsigned
 from server.secure_sum_seats import Seat, Seats
-from server.secure_sum_state import RunState, RunTerms, contradiction
-from server.transcript import AttemptRecord, EpochRecord, MaskedRecord, Transcript
-from twinward.errors import TrainingError, TwinwardError
+from server.secure_sum_state import RunState, contradiction
+from server.transcript import AttemptRecord, EpochRecord, Transcript
+from twinward.errors import TrainingError
 from twinward.ids import Fingerprint
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.frames import signed_of
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import Kind, Next, Reason, Signed, fingerprint, raw
 from twinward.secsum.profile import MIN_MEMBERS, noise_shares
+from twinward.secsum.words import Integers, WordFormat
 from twinward.signing import Identity, PublicIdentity
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One event of a run: ``epoch`` opened, ``step`` summed, attempt ``lost``, run ``closed``.
-
-    ``milliseconds`` since the previous starting signal; ``missing``: for whom an attempt was lost.
-    """
-
-    kind: str
-    epoch: int
-    step: int
-    members: tuple[Fingerprint, ...]
-    milliseconds: float = 0.0
-    missing: tuple[Fingerprint, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A finished run: its last epoch, h_T, the sums in order, everyone's signed closing.
-
-    ``attempts`` counts starting signals given; each is a release that is charged. ``model`` is the
-    digest that every member of the last epoch signed.
-    """
-
-    epoch: int
-    members: tuple[Fingerprint, ...]
-    history: bytes
-    model: bytes
-    attempts: int
-    sums: tuple[NDArray[np.int64], ...]
-    closings: dict[Fingerprint, Signed]
-
-
-class _Lost(Exception):
-    """The epoch is dead because of these members."""
-
-    def __init__(self, reason: Reason, missing: list[Seat]) -> None:
-        super().__init__(reason.name)
-        self.reason = reason
-        self.missing = missing
+_T = TypeVar("_T")
 
 
 class SecureSumRun:
@@ -117,10 +77,11 @@ class SecureSumRun:
         self._state = RunState(identity, terms)
         self._seats = Seats({raw(name): member for name, member in members.items()})
         self._member_count = len(members)
-        self._deadline = deadline_seconds
+        self._hearing = Hearing(self._seats, self._state, deadline=deadline_seconds)
         self._record = record
         self._progress = progress
-        self._last_words: list[Frame] | None = None
+        self._over = False
+        self._farewell: Frame | None = None
         self._signal_at = 0.0
 
     async def attend(self, peer: Fingerprint, frames: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
@@ -129,8 +90,8 @@ class SecureSumRun:
         Raises:
             IdentityError: TW6130, not a member.
         """
-        if self._last_words is not None:  # it comes back after the end: tell it how things went
-            for frame in self._last_words:
+        if self._over:  # it comes back after the end: tell it how things went
+            for frame in [self._farewell] if self._farewell else self._state.frames(after=0):
                 yield frame
             return
         async for frame in self._seats.attend(peer, frames):
@@ -151,13 +112,13 @@ class SecureSumRun:
         """
         state = self._state
         try:
-            await self._gather(gather_seconds)
+            await self._hearing.ready(self._member_count, seconds=gather_seconds)
             while True:
                 seats = await self._assemble(patience_seconds)
                 try:
                     epoch = await self._open_epoch(seats)
                     await self._run_epoch(epoch, seats)
-                except _Lost as lost:
+                except Lost as lost:
                     await self._abandon(lost, seats)
                     continue
                 if state.step > state.terms.steps:
@@ -167,18 +128,9 @@ class SecureSumRun:
             self._end(state.abort(Reason.FAILED, ()))
             self._record.fail(str(error) or type(error).__name__)
             raise
-        self._last_words = list(state.frames)
         self._end()
         await self._tell("closed", epoch.members)
         return outcome
-
-    async def _gather(self, seconds: float) -> None:
-        until = _now() + seconds
-        while len(self._seats.ready()) < self._member_count:
-            try:
-                await self._event(until)
-            except TimeoutError:
-                return
 
     async def _assemble(self, seconds: float) -> list[Seat]:
         """Everyone who is ready; refuses too few members or attempts before it offers anything."""
@@ -191,26 +143,21 @@ class SecureSumRun:
                 note="every attempt in which a vector may have left a hospital is charged",
                 help="find out why members break off, then start a new run",
             )
-        until = _now() + seconds
-        while len(self._seats.ready()) < MIN_MEMBERS:
-            try:
-                await self._event(until)
-            except TimeoutError:
-                break
-        noise_shares(len(self._seats.ready()))
-        return self._seats.ready()
+        seats = await self._hearing.ready(MIN_MEMBERS, seconds=seconds)
+        noise_shares(len(seats))
+        return seats
 
     async def _open_epoch(self, seats: list[Seat]) -> EpochRecord:
         """M1 to M3; the epoch is durable before its roster, the starting signal, is sent."""
         opened, offer = self._state.offer(tuple(seat.peer for seat in seats))
-        self._signal_at = _now()
+        self._signal_at = now()
         for seat in seats:
             seat.send(offer)
-        await self._collect(
-            Kind.ADVERTISE,
-            seats,
-            lambda seat, frame: self._state.take_advert(opened, frame, seat.peer, seat.identity),
-        )
+
+        async def take(seat: Seat, frame: Frame) -> bool:
+            return self._state.take_advert(opened, frame, seat.identity)
+
+        await self._hearing.answers(seats, Kind.ADVERTISE, take=take)
         epoch, roster = self._state.roster(opened)
         self._record.add_epoch(epoch)
         self._state.attempts += 1
@@ -220,77 +167,56 @@ class SecureSumRun:
         return epoch
 
     async def _run_epoch(self, epoch: EpochRecord, seats: list[Seat]) -> None:
-        """Steps until the last one, until a member waits to come in, or until ``_Lost``."""
+        """Steps until the last one, until a member waits to come in, or until ``Lost``."""
         state, then = self._state, Next.STEP
         while then is Next.STEP:
-            vectors: dict[bytes, MaskedRecord] = {}
+            attempt = state.attempt(epoch)
             try:
-                await self._collect(
-                    Kind.MASKED,
-                    seats,
-                    lambda seat, frame, kept=vectors: state.take_vector(  # type: ignore[misc]
-                        epoch, kept, frame, seat.peer, seat.identity
-                    ),
-                )
-                newcomers = len(self._seats.ready()) > len(seats)
-                record, frame, integers, then = state.add_up(epoch, vectors, newcomers=newcomers)
-            except (_Lost, TrainingError) as error:
-                lost = error.missing if isinstance(error, _Lost) else []
-                came = tuple(vectors[sender] for sender in sorted(vectors))
+                integers = await self._hear_sum(attempt, seats)
+            except (Lost, TrainingError) as error:
+                lost = error.missing if isinstance(error, Lost) else []
                 missing = tuple(sorted(seat.peer for seat in lost))
-                self._record.add_attempt(AttemptRecord(epoch.epoch, state.step, came, missing))
+                self._record.add_attempt(
+                    AttemptRecord(epoch.epoch, state.step, attempt.masked, missing)
+                )
                 raise
-            self._record.add_attempt(record)  # durable before anyone can apply it
-            state.take_sum(epoch, frame, integers)
-            state.attempts += then is Next.STEP
-            for seat in self._seats.ready():
-                seat.send(frame)
-            await self._tell("step", epoch.members, step=state.step - 1)
-            self._signal_at = _now()
+            then = await self._publish(attempt, integers, newcomers=self._newcomers(seats))
+            await self._tell("step", epoch.members, step=attempt.step)
+            self._signal_at = now()
 
-    async def _collect(
-        self, kind: Kind, seats: list[Seat], take: Callable[[Seat, Frame], bool]
-    ) -> None:
-        """Wait for one acceptable frame of this kind from each seat; late or double ones drop.
+    async def _hear_sum(self, attempt: Attempt, seats: list[Seat]) -> Integers:
+        async def take(seat: Seat, frame: Frame) -> bool:
+            return await self._aside(lambda: attempt.take(frame, seat.identity))
 
-        Raises:
-            _Lost: One of the seats broke off, stayed silent or broke the protocol.
-        """
-        waiting, until = set(seats), _now() + self._deadline
-        if gone := [seat for seat in seats if not seat.alive]:
-            raise _Lost(Reason.BROKEN, gone)
-        while waiting:
-            try:
-                seat, frame = await self._event(until)
-            except TimeoutError:
-                raise _Lost(Reason.SILENT, list(waiting)) from None
-            if frame is None and seat in seats:
-                raise _Lost(Reason.BROKEN, [seat])
-            if frame is None or seat not in waiting or frame.kind != kind:
-                continue
-            try:
-                accepted = take(seat, frame)
-            except TwinwardError:
-                self._seats.expel(seat, self._state.abort(Reason.FAILED, (seat.peer,)))
-                raise _Lost(Reason.BROKEN, [seat]) from None
-            if accepted:
-                waiting.discard(seat)
+        await self._hearing.answers(seats, Kind.DATA, Kind.MASKED, take=take)
+        return await self._aside(lambda: self._state.require_sum(attempt))
 
-    async def _event(self, until: float) -> tuple[Seat, Frame | None]:
-        """The next event; a member that says hello is first told what it missed."""
-        seat, frame = await self._seats.event(until)
-        if frame is not None and frame.kind == Kind.HELLO and seat.alive and not seat.ready:
-            try:
-                missed = self._state.missed_by(frame, seat.peer, seat.identity)
-            except TwinwardError:
-                self._seats.expel(seat, self._state.abort(Reason.FAILED, (seat.peer,)))
-            else:
-                for earlier in missed:
-                    seat.send(earlier)
-                seat.ready = True
-        return seat, frame
+    async def _publish(self, attempt: Attempt, integers: Integers, *, newcomers: bool) -> Next:
+        """M5, durable before anyone can apply it."""
+        state, place = self._state, (attempt.epoch.epoch, attempt.step)
+        total = await self._aside(lambda: self._record.totals.keep(*place, attempt.total))
+        history = await self._aside(lambda: state.history_after(attempt, integers))
+        record, summed, then = await self._aside(
+            lambda: state.sign_sum(attempt, total, newcomers=newcomers)
+        )
+        self._record.add_attempt(record)
+        state.take_sum(summed, history)
+        state.attempts += then is Next.STEP
+        frames = tuple(summed.frames())
+        for seat in self._seats.ready():
+            seat.send(*frames)
+        return then
 
-    async def _abandon(self, lost: _Lost, seats: list[Seat]) -> None:
+    def _newcomers(self, seats: list[Seat]) -> bool:
+        return len(self._seats.ready()) > len(seats)
+
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        """Work on a vector: a large one in a thread, so that the event loop still answers."""
+        if self._state.terms.words.pieces == 1:
+            return work()
+        return await asyncio.to_thread(work)
+
+    async def _abandon(self, lost: Lost, seats: list[Seat]) -> None:
         """Tell everyone that the epoch is dead; who was silent must connect again."""
         missing = tuple(sorted(seat.peer for seat in lost.missing))
         frame = self._state.abort(lost.reason, missing)
@@ -302,35 +228,34 @@ class SecureSumRun:
 
     async def _close(self, epoch: EpochRecord, seconds: float) -> Outcome:
         """Collect M6 of every member of the last epoch; durable before the run counts as done."""
-        state, until = self._state, _now() + seconds
+        state, until = self._state, now() + seconds
         closings: dict[bytes, Signed] = {}
         models: set[bytes] = set()
         while missing := [member for member in epoch.members if member not in closings]:
             try:
-                seat, frame = await self._event(until)
+                seat, frame = await self._hearing.event(until)
             except TimeoutError:
-                _refuse_unsigned(missing)
+                raise unsigned(missing) from None
             if frame is None or frame.kind != Kind.CLOSE or seat.peer not in missing:
                 continue
-            close = state.take_close(epoch, frame, seat.peer, seat.identity)
+            close = state.take_close(epoch, frame, seat.identity)
             closings[seat.peer] = signed_of(frame)
             models.add(close.model)
             if len(models) > 1:
-                raise contradiction(seat.peer)
+                raise contradiction(seat.identity)
         self._record.finish(closings)
         return Outcome(
             epoch=epoch.epoch,
-            members=_names(epoch.members),
+            members=names(epoch.members),
             history=state.histories[-1],
             model=models.pop(),
             attempts=state.attempts,
-            sums=tuple(state.sums),
+            sums=state.sums(),
             closings={fingerprint(member): signed for member, signed in closings.items()},
         )
 
     def _end(self, farewell: Frame | None = None) -> None:
-        if farewell is not None:
-            self._last_words = [farewell]
+        self._over, self._farewell = True, farewell
         for seat in self._seats.everyone():
             if farewell is not None:
                 seat.send(farewell)
@@ -349,26 +274,8 @@ class SecureSumRun:
                 kind=kind,
                 epoch=self._state.epoch,
                 step=self._state.step if step is None else step,
-                members=_names(members),
-                milliseconds=(_now() - self._signal_at) * 1000,
-                missing=_names(missing),
+                members=names(members),
+                milliseconds=(now() - self._signal_at) * 1000,
+                missing=names(missing),
             )
         )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _names(members: tuple[bytes, ...]) -> tuple[Fingerprint, ...]:
-    return tuple(fingerprint(member) for member in members)
-
-
-def _refuse_unsigned(missing: list[bytes]) -> NoReturn:
-    names = ", ".join(member.hex()[:16] for member in missing)
-    raise TrainingError(
-        f"the closing of {names} did not come",
-        code="TW6134",
-        note="a release needs the signature of every member of the last epoch",
-        help="start that node again before the deadline, or start a new run",
-    ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,9 @@ from twinward.ids import Fingerprint
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.messages import raw
 from twinward.signing import PublicIdentity
+
+_FRAMES_AHEAD = 4
+"""How much of one member's stream may wait to be worked on; more is not read from the network."""
 
 
 class Seat:
@@ -22,12 +25,17 @@ class Seat:
         self.identity = identity
         self.ready = False
         self.alive = True
-        self._outbox: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self.room = asyncio.Semaphore(_FRAMES_AHEAD)
+        self._outbox: asyncio.Queue[Iterable[Frame] | None] = asyncio.Queue()
 
-    def send(self, frame: Frame) -> None:
-        """Queue a frame; frames to a seat that has ended are dropped."""
+    def send(self, *frames: Frame) -> None:
+        """Queue frames; frames to a seat that has ended are dropped."""
+        self.send_each(frames)
+
+    def send_each(self, frames: Iterable[Frame]) -> None:
+        """Queue frames that are made when their turn comes."""
         if self.alive:
-            self._outbox.put_nowait(frame)
+            self._outbox.put_nowait(frames)
 
     def end(self) -> None:
         """End the stream in good order after what is queued."""
@@ -36,8 +44,9 @@ class Seat:
 
     async def outgoing(self) -> AsyncIterator[Frame]:
         """Frames to write to the stream, until its end."""
-        while (frame := await self._outbox.get()) is not None:
-            yield frame
+        while (frames := await self._outbox.get()) is not None:
+            for frame in frames:
+                yield frame
 
 
 class Seats:
@@ -66,7 +75,10 @@ class Seats:
     async def event(self, deadline: float) -> tuple[Seat, Frame | None]:
         """The next event; ``TimeoutError`` at the deadline (event-loop time, seconds)."""
         async with asyncio.timeout_at(deadline):
-            return await self._events.get()
+            seat, frame = await self._events.get()
+        if frame is not None:
+            seat.room.release()
+        return seat, frame
 
     def drop(self, seat: Seat) -> None:
         """End a seat; its member may connect again and enters the next epoch."""
@@ -112,5 +124,6 @@ class Seats:
         # However a stream breaks, it means the same: this member is gone.
         with suppress(Exception):
             async for frame in frames:
+                await seat.room.acquire()
                 self._events.put_nowait((seat, frame))
         self.drop(seat)

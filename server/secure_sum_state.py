@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from server.transcript import AttemptRecord, EpochRecord, MaskedRecord
+from server.secure_sum_attempt import Attempt, RunTerms, broke_protocol
+from server.secure_sum_totals import Total
+from server.transcript import AttemptRecord, EpochRecord
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
-from twinward.secsum import masks, transcript
+from twinward.secsum import transcript
 from twinward.secsum.frames import pack, sign_frame, signed_of
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import (
     Abort,
     Advertise,
     Close,
     Hello,
     Kind,
-    Masked,
     Next,
     Offer,
     Reason,
@@ -27,19 +26,46 @@ from twinward.secsum.messages import (
     Signed,
     Sum,
 )
+from twinward.secsum.vectors import vector_frames
+from twinward.secsum.words import Integers, WordFormat
 from twinward.signing import Identity, PublicIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class RunTerms:
-    """What does not change during a run; ``attempts`` is T + R, ``max_abs_sum`` in grid steps."""
+class Summed:
+    """A finished step: M5 as it was signed, everyone's M4 heads, the words of the sum."""
 
-    run: bytes
-    plan: bytes
+    signed: Signed
+    heads: tuple[bytes, ...]
+    total: Total
+
+    def frames(self) -> Iterator[Frame]:
+        """M5 as it goes to one member."""
+        return vector_frames(Kind.SUM, self.signed, memoryview(self.total), heads=self.heads)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums(Sequence[Integers]):
+    """The sums of a run in order, in grid steps; each is read when it is asked for."""
+
     words: WordFormat
-    max_abs_sum: int
-    steps: int
-    attempts: int
+    limit: int
+    totals: tuple[Total, ...]
+
+    def __len__(self) -> int:
+        """How many steps were made."""
+        return len(self.totals)
+
+    @overload
+    def __getitem__(self, index: int) -> Integers: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sums: ...
+    def __getitem__(self, index: int | slice) -> Integers | Sums:
+        """The sum of step ``index + 1``."""
+        if isinstance(index, slice):
+            return Sums(self.words, self.limit, self.totals[index])
+        words = self.words.from_bytes(memoryview(self.totals[index]))
+        return self.words.to_integers(words, limit=self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +80,12 @@ class OpenOffer:
 
 
 class RunState:
-    """The run's history so far; ``histories[s]`` is h_s, ``frames`` the sums as they were sent."""
+    """The run's history so far; ``histories[s]`` is h_s, ``summed[s - 1]`` step s."""
 
     def __init__(self, identity: Identity, terms: RunTerms) -> None:
         self.terms = terms
         self.histories = [transcript.history_start(terms.run, terms.plan)]
-        self.sums: list[NDArray[np.int64]] = []
-        self.frames: list[Frame] = []
+        self.summed: list[Summed] = []
         self.epoch = 0
         self.attempts = 0
         self._identity = identity
@@ -68,28 +93,34 @@ class RunState:
     @property
     def step(self) -> int:
         """The step to be made next, from 1."""
-        return len(self.sums) + 1
+        return len(self.summed) + 1
 
     @property
     def attempts_left(self) -> int:
         """Starting signals that may still be given."""
         return self.terms.attempts - self.attempts
 
-    def missed_by(self, frame: Frame, peer: bytes, identity: PublicIdentity) -> list[Frame]:
+    def sums(self) -> Sums:
+        """All sums so far."""
+        totals = tuple(one.total for one in self.summed)
+        return Sums(self.terms.words, self.terms.max_abs_sum, totals)
+
+    def missed_by(self, frame: Frame, member: PublicIdentity) -> Iterator[Frame]:
         """Check a HELLO; the sums that this member has not seen yet.
 
         Raises:
             IdentityError: TW2002. TrainingError: TW6133, its history is not a part of ours.
         """
-        hello = signed_of(frame).opened(Hello, identity)
+        hello = self.terms.opened(Hello, frame, member)
         known = hello.steps < len(self.histories) and hello.epoch <= self.epoch
-        if (
-            (hello.run, hello.plan, hello.sender) != (self.terms.run, self.terms.plan, peer)
-            or not known
-            or hello.history != self.histories[hello.steps]
-        ):
-            raise broke_protocol(peer)
-        return self.frames[hello.steps :]
+        if not known or hello.history != self.histories[hello.steps]:
+            raise broke_protocol(member)
+        return self.frames(after=hello.steps)
+
+    def frames(self, *, after: int) -> Iterator[Frame]:
+        """The sums that came after this many steps, as they were sent."""
+        for summed in self.summed[after:]:
+            yield from summed.frames()
 
     def offer(self, members: tuple[bytes, ...]) -> tuple[OpenOffer, Frame]:
         """M1 of the next epoch with exactly these members, ascending."""
@@ -112,20 +143,18 @@ class RunState:
         frame = pack(Kind.OFFER, signed, data=b"".join(members))
         return OpenOffer(self.epoch, members, roster, signed), frame
 
-    def take_advert(
-        self, opened: OpenOffer, frame: Frame, peer: bytes, identity: PublicIdentity
-    ) -> bool:
+    def take_advert(self, opened: OpenOffer, frame: Frame, member: PublicIdentity) -> bool:
         """Check an M2 and keep it; False if it belongs to another epoch.
 
         Raises:
             IdentityError: TW2002. TrainingError: TW6101, TW6133.
         """
-        advert = signed_of(frame).opened(Advertise, identity)
-        if (advert.run, advert.epoch) != (self.terms.run, opened.epoch):
+        advert = self.terms.opened(Advertise, frame, member)
+        if advert.epoch != opened.epoch:
             return False
-        if (advert.plan, advert.roster, advert.sender) != (self.terms.plan, opened.roster, peer):
-            raise broke_protocol(peer)
-        opened.adverts[peer] = signed_of(frame)
+        if advert.roster != opened.roster:
+            raise broke_protocol(member)
+        opened.adverts[advert.sender] = signed_of(frame)
         return True
 
     def roster(self, opened: OpenOffer) -> tuple[EpochRecord, Frame]:
@@ -143,100 +172,80 @@ class RunState:
         record = EpochRecord(opened.epoch, opened.members, setup, opened.signed, signed, adverts)
         return record, pack(Kind.ROSTER, signed, heads=[advert.blob for advert in adverts])
 
-    def take_vector(
-        self,
-        epoch: EpochRecord,
-        vectors: dict[bytes, MaskedRecord],
-        frame: Frame,
-        peer: bytes,
-        identity: PublicIdentity,
-    ) -> bool:
-        """Check an M4 and keep it; False if it belongs to another epoch or step.
+    def attempt(self, epoch: EpochRecord) -> Attempt:
+        """The attempt at the current step in this epoch, with nothing in it yet."""
+        return Attempt(epoch, terms=self.terms, step=self.step, history=self.histories[-1])
 
-        Raises:
-            IdentityError: TW2002. TrainingError: TW6101, TW6133.
-        """
-        signed = signed_of(frame)
-        head = signed.opened(Masked, identity)
-        if (head.run, head.epoch, head.step) != (self.terms.run, epoch.epoch, self.step):
-            return False
-        if (
-            (head.plan, head.sender) != (self.terms.plan, peer)
-            or (head.setup, head.history) != (epoch.setup, self.histories[-1])
-            or len(frame.data) != self.terms.words.data_bytes
-            or head.vector != transcript.vector_digest(frame.data)
-        ):
-            raise broke_protocol(peer)
-        vectors[peer] = MaskedRecord(peer, signed, frame.data)
-        return True
-
-    def add_up(
-        self, epoch: EpochRecord, vectors: dict[bytes, MaskedRecord], *, newcomers: bool
-    ) -> tuple[AttemptRecord, Frame, NDArray[np.int64], Next]:
-        """M5 of the current step, not yet taken into the history (see ``take_sum``).
+    def require_sum(self, attempt: Attempt) -> Integers:
+        """The integers of a complete attempt.
 
         Raises:
             TrainingError: TW6131, the masks do not cancel or the sum is out of range.
         """
-        terms, step = self.terms, self.step
-        ordered = tuple(vectors[member] for member in epoch.members)
-        words = masks.add_up([terms.words.from_bytes(one.vector) for one in ordered])
         try:
-            integers = terms.words.to_integers(words, limit=terms.max_abs_sum)
+            return self.terms.words.to_integers(attempt.total, limit=self.terms.max_abs_sum)
         except TrainingError as error:
             raise TrainingError(
-                f"step {step} has no usable sum: a member's vector is wrong",
+                f"step {attempt.step} has no usable sum: a member's vector is wrong",
                 code="TW6131",
                 note="which one cannot be told from masked vectors; all members were charged",
-                help="compare the versions of Twinward at all members, then start a new run",
+                help="ask every member for its node's log, then start a new run",
             ) from error
+
+    def sign_sum(
+        self, attempt: Attempt, total: Total, *, newcomers: bool
+    ) -> tuple[AttemptRecord, Summed, Next]:
+        """M5 of the current step, not yet taken into the history (see ``take_sum``).
+
+        ``total`` is the words of the attempt as its record keeps them.
+        """
+        terms, epoch = self.terms, attempt.epoch
         then = Next.OFFER if newcomers else Next.STEP
-        if step == terms.steps:
+        if attempt.step == terms.steps:
             then = Next.CLOSE
-        data, blobs = words.tobytes(), [one.signed.blob for one in ordered]
+        blobs = tuple(one.signed.blob for one in attempt.masked)
+        digest = transcript.total_hash(len(total))
+        digest.update(memoryview(total))
         head = Sum(
             run=terms.run,
             plan=terms.plan,
             epoch=epoch.epoch,
             setup=epoch.setup,
             history=self.histories[-1],
-            total=transcript.total_digest(data),
+            total=digest.digest(),
             heads=transcript.heads_digest(blobs),
-            step=step,
+            step=attempt.step,
             then=then,
         )
         signed = Signed.by(self._identity, head)
-        record = AttemptRecord(epoch.epoch, step, ordered, (), signed, data)
-        return record, pack(Kind.SUM, signed, data=data, heads=blobs), integers, then
+        record = AttemptRecord(epoch.epoch, attempt.step, attempt.masked, (), signed, total)
+        return record, Summed(signed, blobs, total), then
 
-    def take_sum(self, epoch: EpochRecord, frame: Frame, integers: NDArray[np.int64]) -> None:
-        """Take a sum that is durable into the history."""
-        self.histories.append(
-            transcript.history_next(
-                self.histories[-1],
-                epoch=epoch.epoch,
-                step=self.step,
-                members=epoch.members,
-                total=integers,
-            )
+    def history_after(self, attempt: Attempt, integers: Integers) -> bytes:
+        """h_s, once this attempt's sum is made."""
+        return transcript.history_next(
+            self.histories[-1],
+            epoch=attempt.epoch.epoch,
+            step=attempt.step,
+            members=attempt.epoch.members,
+            total=integers,
         )
-        self.sums.append(integers)
-        self.frames.append(frame)
 
-    def take_close(
-        self, epoch: EpochRecord, frame: Frame, peer: bytes, identity: PublicIdentity
-    ) -> Close:
+    def take_sum(self, summed: Summed, history: bytes) -> None:
+        """Take a sum that is durable into the history."""
+        self.histories.append(history)
+        self.summed.append(summed)
+
+    def take_close(self, epoch: EpochRecord, frame: Frame, member: PublicIdentity) -> Close:
         """Check an M6: this member holds what we hold.
 
         Raises:
-            IdentityError: TW2002. TrainingError: TW6135.
+            IdentityError: TW2002. TrainingError: TW6133, TW6135.
         """
-        close = signed_of(frame).opened(Close, identity)
-        held = (close.run, close.plan, close.epoch, close.setup, close.history, close.steps)
-        terms = self.terms
-        ours = (terms.run, terms.plan, epoch.epoch, epoch.setup, self.histories[-1], terms.steps)
-        if close.sender != peer or held != ours:
-            raise contradiction(peer)
+        close = self.terms.opened(Close, frame, member)
+        held = (close.epoch, close.setup, close.history, close.steps)
+        if held != (epoch.epoch, epoch.setup, self.histories[-1], self.terms.steps):
+            raise contradiction(member)
         return close
 
     def abort(self, reason: Reason, missing: tuple[bytes, ...]) -> Frame:
@@ -252,19 +261,10 @@ class RunState:
         return sign_frame(self._identity, head, data=b"".join(sorted(missing)))
 
 
-def broke_protocol(peer: bytes) -> TrainingError:
-    """The refusal of a message that this member signed although it cannot be honest."""
-    return TrainingError(
-        f"{peer.hex()[:16]} sent a message that does not belong to this run",
-        code="TW6133",
-        help="the member is out of this run; compare its version of Twinward with the others'",
-    )
-
-
-def contradiction(peer: bytes) -> TrainingError:
+def contradiction(member: PublicIdentity) -> TrainingError:
     """The refusal of a closing that differs from the run or from the other closings."""
     return TrainingError(
-        f"{peer.hex()[:16]} signed another end of the run than the others",
+        f"{member.fingerprint[:16]} signed another end of the run than the others",
         code="TW6135",
         note="nothing is released unless every member of the last epoch signs the same model",
         help="compare the members' versions of Twinward, then start a new run",

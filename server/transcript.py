@@ -3,7 +3,9 @@
 One SQLite file per run (write-ahead log, synchronous FULL). A step is written in one transaction
 before its sum is sent: if the coordinator dies in between, the file holds a sum that nobody has
 applied, never the reverse. An attempt that was given up is written with the vectors that had come.
-Nothing in it is secret: it is what the coordinator saw, and it goes into the evidence pack.
+Sums of more than one frame lie beside it, one file each (``secure_sum_totals``). Masked vectors of
+more than ``KEPT_DIMENSION`` coordinates are not kept: their signed heads and digests are. Nothing
+in it is secret: it is what the coordinator saw, and it goes into the evidence pack.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from server.secure_sum_totals import Total, Totals, unwritable
 from twinward.errors import TrainingError
 from twinward.secsum.messages import Signed
 
 OPEN, FINISHED, FAILED = "open", "finished", "failed"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE run (run BLOB NOT NULL, plan BLOB NOT NULL, outcome TEXT NOT NULL, cause TEXT);
 CREATE TABLE epoch (
@@ -33,7 +36,7 @@ CREATE TABLE attempt (
   sum BLOB, total BLOB, PRIMARY KEY (epoch, step)) STRICT;
 CREATE TABLE masked (
   epoch INTEGER NOT NULL, step INTEGER NOT NULL, sender BLOB NOT NULL,
-  signed BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (epoch, step, sender)) STRICT;
+  signed BLOB NOT NULL, vector BLOB, PRIMARY KEY (epoch, step, sender)) STRICT;
 CREATE TABLE closing (sender BLOB PRIMARY KEY, signed BLOB NOT NULL) STRICT;
 """
 
@@ -52,18 +55,19 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class MaskedRecord:
-    """One M4: who sent it, the signed head, the masked vector as it came."""
+    """One M4: who sent it, the signed head, the masked vector as it came (None: not kept)."""
 
     sender: bytes
     signed: Signed
-    vector: bytes
+    vector: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One attempt of one step. ``sum`` is None if it was given up; then ``missing`` says for whom.
 
-    ``total`` is the sum as it was sent: little-endian words, guard words included.
+    ``total`` is the sum as it was sent: little-endian words, guard words included; a large one is
+    a mapped file that ``Transcript.totals`` has made.
     """
 
     epoch: int
@@ -71,13 +75,14 @@ class AttemptRecord:
     masked: tuple[MaskedRecord, ...]
     missing: tuple[bytes, ...] = ()
     sum: Signed | None = None
-    total: bytes | None = None
+    total: Total | None = None
 
 
 class Transcript:
     """A run's record on disk; written by the run, read by the release and the evidence pack."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, totals: Totals) -> None:
+        self.totals = totals
         self._sql = connection
 
     @classmethod
@@ -94,7 +99,7 @@ class Transcript:
                 at=str(path),
                 help="start a new run; a transcript is never continued or overwritten",
             )
-        transcript = cls(_connect(path))
+        transcript = cls(_connect(path), Totals.beside(path))
         with transcript._sql as sql:
             sql.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
             sql.execute("INSERT INTO run VALUES (?, ?, ?, NULL)", (run, plan, OPEN))
@@ -114,7 +119,7 @@ class Transcript:
             raise _unreadable(path, str(error)) from error
         if connection is None or version != _SCHEMA_VERSION:
             raise _unreadable(path, f"version {version}" if connection else "no such file")
-        return cls(connection)
+        return cls(connection, Totals.beside(path))
 
     @property
     def outcome(self) -> str:
@@ -168,7 +173,7 @@ class Transcript:
                     record.step,
                     b"".join(record.missing),
                     record.sum.blob if record.sum else None,
-                    record.total,
+                    record.total if isinstance(record.total, bytes) else None,
                 ),
             )
             sql.executemany(
@@ -216,9 +221,8 @@ class Transcript:
             )
         return tuple(records)
 
-    def attempts(self) -> tuple[AttemptRecord, ...]:
-        """All attempts in order, those given up included."""
-        records = []
+    def attempts(self) -> Iterator[AttemptRecord]:
+        """All attempts in order, those given up included, read one at a time."""
         for epoch, step, missing, signed_sum, total in self._sql.execute(
             "SELECT epoch, step, missing, sum, total FROM attempt ORDER BY epoch, step"
         ):
@@ -227,17 +231,15 @@ class Transcript:
                 "ORDER BY sender",
                 (epoch, step),
             ).fetchall()
-            records.append(
-                AttemptRecord(
-                    epoch,
-                    step,
-                    tuple(MaskedRecord(who, Signed.of_blob(blob), y) for who, blob, y in masked),
-                    _split(missing),
-                    None if signed_sum is None else Signed.of_blob(signed_sum),
-                    total,
-                )
+            in_file = signed_sum is not None and total is None
+            yield AttemptRecord(
+                epoch,
+                step,
+                tuple(MaskedRecord(who, Signed.of_blob(blob), y) for who, blob, y in masked),
+                _split(missing),
+                None if signed_sum is None else Signed.of_blob(signed_sum),
+                self.totals.read(epoch, step) if in_file else total,
             )
-        return tuple(records)
 
     def closings(self) -> dict[bytes, Signed]:
         """Signed M6 heads by raw fingerprint of the sender."""
@@ -255,11 +257,7 @@ class Transcript:
             with self._sql as sql:
                 yield sql
         except sqlite3.Error as error:
-            raise TrainingError(
-                f"the transcript cannot be written ({error})",
-                code="TW6142",
-                help="free or repair the coordinator's disk, then start a new run",
-            ) from error
+            raise unwritable(error) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

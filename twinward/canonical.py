@@ -5,11 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import rfc8785
 
 from twinward.errors import UsageError
+
+
+class Hash(Protocol):
+    """A hash under way, as ``hashlib`` gives it."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The digest of what came so far."""
+        ...
+
 
 _DEEPEST = 64
 _NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
@@ -83,8 +97,24 @@ def _integer(digits: str) -> int | float:
 
 def tagged_hash(tag: str, *parts: bytes) -> bytes:
     """SHA-256 over a domain tag and length-prefixed parts: no two inputs share an encoding."""
+    *first, last = (f"twinward/{tag}".encode(), *parts)
+    state = _prefixed(first, last=len(last))
+    state.update(last)
+    return state.digest()
+
+
+def tagged_hasher(tag: str, *parts: bytes, size: int) -> Hash:
+    """``tagged_hash`` of these parts and a last one of ``size`` bytes that is still to come.
+
+    The last part is given to ``update`` in as many pieces as it takes.
+    """
+    return _prefixed([f"twinward/{tag}".encode(), *parts], last=size)
+
+
+def _prefixed(parts: Sequence[bytes], *, last: int) -> Hash:
     state = hashlib.sha256()
-    for part in (f"twinward/{tag}".encode(), *parts):
+    for part in parts:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
-    return state.digest()
+    state.update(last.to_bytes(8, "little"))
+    return state

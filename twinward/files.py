@@ -9,7 +9,7 @@ from pathlib import Path
 from twinward.errors import IdentityError, UsageError
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Replace the file durably: temporary file, fsync, rename, fsync of the folder.
 
     Dying before the rename leaves the old file and a ``.tmp`` beside it; after it, the new file.
@@ -26,7 +26,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_secret(path: Path, data: bytes) -> None:
@@ -48,7 +48,7 @@ def write_secret(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_given(path: Path) -> bytes:
@@ -95,7 +95,8 @@ def read_secret(path: Path) -> bytes:
     return data
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make names that were added to a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

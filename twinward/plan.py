@@ -236,6 +236,8 @@ class Plan:
             raise _bad_plan("`grid` must be `max_grad_norm` / 65536")
         if self.max_abs_sum >= 2 ** (self.word_bits - 1):
             raise _bad_plan("sums can exceed the word; use 64 bits or a smaller cap on patients")
+        if self.deadline_seconds < 2 * self.slot_seconds:
+            raise _bad_plan("`deadline_seconds` must be at least twice `slot_seconds`")
         if not all(math.isfinite(weight) for weight in self.start_weights):
             raise _bad_plan("`start_weights` must be finite")
         if self.evaluation is not None:

@@ -73,7 +73,7 @@ class PlainService(NetworkServicer):
         self.vectors: list[np.ndarray] = []
         self.steps, self.started, self.done = steps, 0.0, asyncio.Event()
 
-    async def Session(self, request_iterator, context):  # noqa: N802 - gRPC's name
+    async def Session(self, request_iterator, context):
         del context
         outbox: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.outboxes.append(outbox)

@@ -20,8 +20,8 @@ from twinward.founding import Founding, keys_document, tls_key_digest
 from twinward.ids import OrgName, StudyId
 from twinward.plan import Plan
 from twinward.secsum import masks, transcript
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
+from twinward.secsum.words import WordFormat
 from twinward.signing import Document, Identity
 
 HOSPITALS = ("basel", "bern", "chur", "genf")
@@ -188,18 +188,11 @@ class Sums:
 
     def _masked(self, member: bytes, vector: np.ndarray) -> MaskedRecord:
         step = len(self.iterates) + 1
-        streams = {
-            peer: masks.mask_stream(
-                self.pairs[member, peer],
-                self.words.data_bytes,
-                epoch=self.epoch,
-                step=step,
-                history=self.history,
-            )
-            for peer in self.members
-            if peer != member
-        }
-        data = masks.add_masks(self.words.from_integers(vector), streams, own=member).tobytes()
+        keys = {peer: self.pairs[member, peer] for peer in self.members if peer != member}
+        streams = masks.Masks(keys, own=member, epoch=self.epoch, step=step, history=self.history)
+        (words,) = self.words.pieces_of(vector)
+        streams.add_to(words)
+        data = words.tobytes()
         head = Masked(
             run=self.run,
             plan=self.plan.digest,
@@ -208,7 +201,7 @@ class Sums:
             setup=self.setup,
             history=self.history,
             consent=self.consent,
-            vector=transcript.vector_digest(data),
+            vector=canonical.tagged_hash("secsum-a/vector/v1", data),
             step=step,
         )
         self.attempts[member] = self.attempts.get(member, 0) + 1
@@ -224,7 +217,8 @@ class Sums:
         if gone is not None:
             self.transcript.add_attempt(AttemptRecord(self.epoch, step, masked, (gone,)))
             return
-        data = masks.add_up([self.words.from_bytes(one.vector) for one in masked]).tobytes()
+        words = [self.words.from_bytes(one.vector) for one in masked]
+        data = np.sum(words, axis=0, dtype=self.words.dtype).tobytes()
         total = self.words.to_integers(self.words.from_bytes(data), limit=self.plan.max_abs_sum)
         head = Sum(
             run=self.run,
@@ -232,7 +226,7 @@ class Sums:
             epoch=self.epoch,
             setup=self.setup,
             history=self.history,
-            total=transcript.total_digest(data),
+            total=canonical.tagged_hash("secsum-a/total/v1", data),
             heads=transcript.heads_digest([one.signed.blob for one in masked]),
             step=step,
             then=Next.STEP if step < self.plan.steps else Next.CLOSE,

@@ -8,6 +8,7 @@ the signature first and parses afterwards, so nothing is ever encoded again to b
     M1 OFFER  M2 ADVERTISE  M3 ROSTER   an epoch: a declared set of members with fresh keys
     M4 MASKED  M5 SUM                   one step, one round trip
     M6 CLOSE  ABORT  HELLO              end of the run, end of an attempt, (re)joining
+    DATA (no head)                      the pieces of a large vector before its M4 or M5
 
 Source: Twinward's own protocol; ``docs/secure_sum.md`` has the table of layouts.
 """
@@ -38,6 +39,8 @@ class Kind(IntEnum):
     SUM = 6
     ABORT = 7
     CLOSE = 8
+    DATA = 9
+    """A piece of a large vector; has no head, the frame that ends the vector speaks for it."""
 
     @property
     def signed_as(self) -> str:
@@ -109,7 +112,16 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(Head):
+class FromMember(Head):
+    """What a node says: ``sender`` is its raw fingerprint, signed like the rest."""
+
+    LAYOUT: ClassVar[str] = "32s"
+
+    sender: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(FromMember):
     """Node to coordinator, first on every stream: who I am and how far I have come.
 
     ``epoch`` is the last epoch the sender took part in (0: none), ``history`` the running hash
@@ -117,9 +129,8 @@ class Hello(Head):
     """
 
     KIND: ClassVar[Kind] = Kind.HELLO
-    LAYOUT: ClassVar[str] = "32s32sI"
+    LAYOUT: ClassVar[str] = "32sI"
 
-    sender: bytes
     history: bytes
     steps: int
 
@@ -146,13 +157,12 @@ class Offer(Head):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advertise(Head):
+class Advertise(FromMember):
     """M2, node to coordinator: my fresh X25519 key for this epoch."""
 
     KIND: ClassVar[Kind] = Kind.ADVERTISE
-    LAYOUT: ClassVar[str] = "32s32s32s32s"
+    LAYOUT: ClassVar[str] = "32s32s32s"
 
-    sender: bytes
     roster: bytes
     key: bytes
     nonce: bytes
@@ -170,17 +180,17 @@ class Roster(Head):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Masked(Head):
+class Masked(FromMember):
     """M4, node to coordinator: what I contribute to this step of this history.
 
-    The frame's data is the masked vector (words with guard words); ``vector`` is its digest.
+    The frame's data is the last piece of the masked vector (words with guard words), DATA frames
+    brought the others; ``vector`` is the digest of the whole.
     ``consent`` is the consent head under which the sender chose its cohort.
     """
 
     KIND: ClassVar[Kind] = Kind.MASKED
-    LAYOUT: ClassVar[str] = "32s32s32s32s32sI"
+    LAYOUT: ClassVar[str] = "32s32s32s32sI"
 
-    sender: bytes
     setup: bytes
     history: bytes
     consent: bytes
@@ -192,9 +202,9 @@ class Masked(Head):
 class Sum(Head):
     """M5, coordinator to nodes: the sum of the step, starting signal of the next one.
 
-    The frame's data is the sum (words with guard words), ``total`` its digest; the frame's heads
-    are all M4 heads with signatures, by sender, ``heads`` their digest. ``history`` is the hash
-    *before* this step. ``then`` is a value of ``Next``.
+    The frame's data is the last piece of the sum (words with guard words), ``total`` the digest of
+    the whole; the frame's heads are all M4 heads with signatures, by sender, ``heads`` their
+    digest. ``history`` is the hash *before* this step. ``then`` is a value of ``Next``.
     """
 
     KIND: ClassVar[Kind] = Kind.SUM
@@ -225,7 +235,7 @@ class Abort(Head):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Close(Head):
+class Close(FromMember):
     """M6, node to coordinator: what I hold at the end; a release needs everyone's.
 
     ``history`` is the running hash after ``steps`` sums, ``model`` the SHA-256 of the released
@@ -233,9 +243,8 @@ class Close(Head):
     """
 
     KIND: ClassVar[Kind] = Kind.CLOSE
-    LAYOUT: ClassVar[str] = "32s32s32s32sII"
+    LAYOUT: ClassVar[str] = "32s32s32sII"
 
-    sender: bytes
     setup: bytes
     history: bytes
     model: bytes

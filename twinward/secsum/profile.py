@@ -10,6 +10,9 @@ from twinward.errors import TrainingError
 
 MIN_MEMBERS = 3
 MAX_MEMBERS = 64
+KEPT_DIMENSION = 65_536
+"""Up to this many coordinates the coordinator keeps every masked vector, so that anyone can add
+them again; above, the record holds their signed digests and the sums."""
 
 
 def colluders(members: int) -> int:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from twinward.canonical import tagged_hash
+from twinward.canonical import Hash, tagged_hash, tagged_hasher
+from twinward.secsum.words import Integers
 
 
 def roster_digest(members: Iterable[bytes]) -> bytes:
@@ -26,14 +26,14 @@ def setup_digest(offer: bytes, adverts: Sequence[bytes]) -> bytes:
     return tagged_hash("secsum-a/setup/v1", offer, *adverts)
 
 
-def vector_digest(data: bytes | memoryview) -> bytes:
-    """H(y): digest of a masked vector as it travels."""
-    return tagged_hash("secsum-a/vector/v1", bytes(data))
+def vector_hash(size: int) -> Hash:
+    """H(y) under way: of a masked vector of ``size`` bytes, piece by piece as it travels."""
+    return tagged_hasher("secsum-a/vector/v1", size=size)
 
 
-def total_digest(data: bytes) -> bytes:
-    """Digest of a sum as it travels, guard words included."""
-    return tagged_hash("secsum-a/total/v1", data)
+def total_hash(size: int) -> Hash:
+    """The hash under way of a sum as it travels, guard words included."""
+    return tagged_hasher("secsum-a/total/v1", size=size)
 
 
 def heads_digest(blobs: Sequence[bytes]) -> bytes:
@@ -47,14 +47,17 @@ def history_start(run: bytes, plan: bytes) -> bytes:
 
 
 def history_next(
-    history: bytes, *, epoch: int, step: int, members: Iterable[bytes], total: NDArray[np.int64]
+    history: bytes, *, epoch: int, step: int, members: Iterable[bytes], total: Integers
 ) -> bytes:
     """h_s from h_{s-1}: epoch, step, the members and the integer sum (int64, without guards)."""
-    return tagged_hash(
+    words = np.ascontiguousarray(total, dtype="<i8")
+    state = tagged_hasher(
         "secsum-a/step/v1",
         history,
         epoch.to_bytes(4, "little"),
         step.to_bytes(4, "little"),
         b"".join(sorted(members)),
-        np.asarray(total, dtype="<i8").tobytes(),
+        size=words.nbytes,
     )
+    state.update(words.data)
+    return state.digest()

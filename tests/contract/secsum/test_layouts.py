@@ -16,7 +16,7 @@ from twinward.secsum import messages, transcript
 from twinward.secsum.messages import Head, Kind, Masked, Signed, Sum
 from twinward.signing import Identity
 
-HEADS = {kind: getattr(messages, kind.name.capitalize()) for kind in Kind}
+HEADS = {kind: getattr(messages, kind.name.capitalize()) for kind in Kind if kind is not Kind.DATA}
 SIZES = {
     Kind.HELLO: 144,
     Kind.OFFER: 164,
@@ -38,7 +38,7 @@ def example(kind, fill=1):
     return HEADS[kind](**values)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", HEADS)
 def test_every_head_has_its_fixed_length_and_begins_with_magic_and_kind(kind):
     data = example(kind).encode()
     assert len(data) == SIZES[kind]
@@ -87,7 +87,7 @@ def test_the_running_history_is_these_bytes():
     assert one == tagged("step", start, *parts)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", HEADS)
 @given(data=st.data())
 def test_bytes_of_any_other_length_or_kind_are_refused(kind, data):
     good = example(kind).encode()

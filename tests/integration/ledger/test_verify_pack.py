@@ -297,7 +297,7 @@ def with_sum(case, name, words: bytes, **fields) -> bytes:
     """The attempt's record with another sum, signed by the coordinator."""
     record = case.json(name)
     head = Sum.decode(bytes.fromhex(record["sum"]["signed"])[:-64])
-    head = replace(head, total=transcript.total_digest(words), **fields)
+    head = replace(head, total=canonical.tagged_hash("secsum-a/total/v1", words), **fields)
     signed = Signed.by(case.run.coordinator, head)
     record["sum"] = {"signed": signed.blob.hex(), "words": words.hex()}
     return canonical.encode(record)
@@ -370,7 +370,8 @@ def test_a_wrong_sum_under_masks_that_did_not_cancel_is_found_out(tmp_path):
     record = case.json(FIRST)
     entry = record["masked"][0]
     vector = os.urandom(len(entry["vector"]) // 2)
-    data = canonical.decode(with_masked(case, FIRST, 0, vector=transcript.vector_digest(vector)))
+    digest = canonical.tagged_hash("secsum-a/vector/v1", vector)
+    data = canonical.decode(with_masked(case, FIRST, 0, vector=digest))
     data["masked"][0]["vector"] = vector.hex()
     vectors = [bytes.fromhex(one["vector"]) for one in data["masked"]]
     words = verify.sum_of_vectors(vectors, 64)

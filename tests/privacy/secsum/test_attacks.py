@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.simulators.secsum.liar import Liar
 from tests.simulators.secsum.wire import Site
+from twinward.canonical import tagged_hash
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import masks, transcript
@@ -56,17 +57,29 @@ def resigned(liar, frame, kind, *, data=None, heads=None, **changed):
     data = frame.data if data is None else data
     heads = list(frame.heads) if heads is None else heads
     if kind is Sum:
-        head = dataclasses.replace(
-            head, total=transcript.total_digest(data), heads=transcript.heads_digest(heads)
-        )
+        total = tagged_hash("secsum-a/total/v1", data)
+        head = dataclasses.replace(head, total=total, heads=transcript.heads_digest(heads))
     return sign_frame(liar.identity, head, data=data, heads=heads)
 
 
 async def honest_sum(liar):
-    epoch = await liar.epoch()
-    vectors = await liar.vectors(epoch)
-    _, frame, integers, _ = liar.state.add_up(epoch, vectors, newcomers=False)
-    return epoch, vectors, frame, integers
+    """One step as far as its sum: the attempt, M5, and what takes it into the history."""
+    attempt = await liar.vectors(await liar.epoch())
+    return attempt, *liar.sum(attempt)
+
+
+def words_of(liar, attempt, member):
+    """A member's masked vector as the coordinator holds it."""
+    return liar.terms.words.from_bytes(masked_of(attempt)[member].vector)
+
+
+def masked_of(attempt):
+    return {one.sender: one for one in attempt.masked}
+
+
+def added(vectors):
+    """Masked vectors added as anyone can."""
+    return np.sum(list(vectors), axis=0, dtype=np.uint64)
 
 
 def plus(liar, frame, where, by):
@@ -78,12 +91,12 @@ def plus(liar, frame, where, by):
 @attack
 async def test_the_honest_protocol_is_accepted(liar):
     """Without a lie the same building blocks bring every node to the end."""
-    epoch, _, frame, integers = await honest_sum(liar)
+    attempt, frame, take = await honest_sum(liar)
     for step in (1, 2, 3):
         if step > 1:
-            vectors = await liar.vectors(epoch)
-            _, frame, integers, _ = liar.state.add_up(epoch, vectors, newcomers=False)
-        liar.state.take_sum(epoch, frame, integers)
+            attempt = await liar.vectors(attempt.epoch)
+            frame, take = liar.sum(attempt)
+        take()
         liar.give(frame)
     for site in liar.sites:
         await liar.take(site, Kind.CLOSE)
@@ -93,7 +106,7 @@ async def test_the_honest_protocol_is_accepted(liar):
 
 @attack
 async def test_a_second_sum_for_one_step_is_refused(liar):
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     liar.give(frame)
     await liar.take(liar.sites[0], Kind.MASKED)
     liar.give(frame)
@@ -105,7 +118,7 @@ async def test_a_second_sum_for_one_step_is_refused(liar):
 
 @attack
 async def test_a_sum_out_of_range_is_refused(liar):
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     liar.give(resigned(liar, frame, Sum, data=plus(liar, frame, 1, 1 << 45)), liar.sites[:1])
     liar.give(resigned(liar, frame, Sum, data=plus(liar, frame, 1, -(1 << 63))), liar.sites[1:])
     for site in liar.sites:
@@ -115,7 +128,7 @@ async def test_a_sum_out_of_range_is_refused(liar):
 
 @attack
 async def test_tampered_guard_words_are_refused(liar):
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     for site, guard in zip(liar.sites, (-1, -2, -1, -2), strict=True):
         liar.give(resigned(liar, frame, Sum, data=plus(liar, frame, guard, 1)), [site])
         assert await liar.refusal(site) == "TW6105"
@@ -125,13 +138,13 @@ async def test_tampered_guard_words_are_refused(liar):
 @attack
 async def test_two_models_make_masks_that_do_not_cancel(liar):
     """Different sums to different nodes: their histories part, their vectors are noise."""
-    epoch, _, frame, integers = await honest_sum(liar)
+    _, frame, take = await honest_sum(liar)
     other = resigned(liar, frame, Sum, data=plus(liar, frame, 0, 7))
     liar.give(frame, liar.sites[:2])
     liar.give(other, liar.sites[2:])
-    liar.state.take_sum(epoch, frame, integers)
+    take()
     frames = {site: await liar.take(site, Kind.MASKED) for site in liar.sites}
-    total = masks.add_up([liar.terms.words.from_bytes(one.data) for one in frames.values()])
+    total = added(liar.terms.words.from_bytes(one.data) for one in frames.values())
     with pytest.raises(TrainingError) as garbage:
         liar.terms.words.to_integers(total, limit=liar.terms.max_abs_sum)
     assert garbage.value.code == "TW6105"
@@ -149,7 +162,7 @@ async def test_the_same_noisy_vector_is_never_sent_under_two_sets(liar):
     epoch = await liar.epoch()
     before = await liar.vectors(epoch)
     full = liar.terms.words.to_integers(
-        masks.add_up([liar.terms.words.from_bytes(one.vector) for one in before.values()]),
+        before.total,
         limit=1 << 40,
     )
     rest, dropped = liar.sites[:3], liar.sites[3]
@@ -157,7 +170,7 @@ async def test_the_same_noisy_vector_is_never_sent_under_two_sets(liar):
     epoch = await liar.epoch(rest)
     after = await liar.vectors(epoch, rest)
     partial = liar.terms.words.to_integers(
-        masks.add_up([liar.terms.words.from_bytes(one.vector) for one in after.values()]),
+        after.total,
         limit=1 << 40,
     )
     assert not np.array_equal(full - partial, dropped.contributed[1, 1][0])
@@ -191,7 +204,7 @@ async def test_asking_again_inside_an_epoch_gives_no_second_vector(liar):
     liar.give(offer)
     for site in liar.sites:
         advert = await liar.take(site, Kind.ADVERTISE)
-        liar.state.take_advert(opened, advert, raw(site.name), site.identity.public)
+        liar.state.take_advert(opened, advert, site.identity.public)
     _, roster = liar.state.roster(opened)
     site = liar.sites[0]
     liar.give(roster, [site])
@@ -208,10 +221,10 @@ async def test_a_dropped_member_and_then_a_partial_sum_is_refused(liar):
     """Three of four vectors: the fourth's masks stay in it, and its head is missing."""
     epoch = await liar.epoch()
     vectors = await liar.vectors(epoch)
-    kept = [vectors[member] for member in epoch.members[:3]]
-    words = masks.add_up([liar.terms.words.from_bytes(one.vector) for one in kept])
+    kept = [masked_of(vectors)[member] for member in epoch.members[:3]]
+    words = added(words_of(liar, vectors, one.sender) for one in kept)
     assert np.any(words[-2:])
-    _, frame, _, _ = liar.state.add_up(epoch, vectors, newcomers=False)
+    frame, _ = liar.sum(vectors)
     data, heads = words.tobytes(), [one.signed.blob for one in kept]
     liar.give(resigned(liar, frame, Sum, data=data, heads=heads), liar.sites[:2])
     liar.give(resigned(liar, frame, Sum, data=data), liar.sites[2:])
@@ -226,10 +239,10 @@ async def test_own_vector_replaced_is_noticed(liar):
     liar.give(liar.state.abort(Reason.BROKEN, ()))
     epoch = await liar.epoch()
     vectors = await liar.vectors(epoch)
-    _, frame, _, _ = liar.state.add_up(epoch, vectors, newcomers=False)
+    frame, _ = liar.sum(vectors)
     victim = liar.sites[0]
     heads = [
-        (first if member == raw(victim.name) else vectors)[member].signed.blob
+        masked_of(first if member == raw(victim.name) else vectors)[member].signed.blob
         for member in epoch.members
     ]
     liar.give(resigned(liar, frame, Sum, heads=heads), [victim])
@@ -420,7 +433,7 @@ def test_a_message_by_anyone_but_the_coordinator_is_refused(kind):
         elif kind is Kind.ROSTER:
             _, frame = liar.state.roster(await liar.offer())
         elif kind is Kind.SUM:
-            _, _, frame, _ = await honest_sum(liar)
+            _, frame, _ = await honest_sum(liar)
         else:
             frame = liar.state.abort(Reason.FAILED, ())
         forged = Signed(frame.head, Identity.generate().sign(kind.signed_as, frame.head))
@@ -442,7 +455,7 @@ async def test_a_signature_for_one_kind_cannot_serve_as_another(liar):
 
 @attack
 async def test_a_sum_of_another_run_or_step_is_refused(liar):
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     for site, changed in zip(
         liar.sites,
         ({"run": b"x" * 32}, {"step": 2}, {"history": b"x" * 32}, {"setup": b"x" * 32}),
@@ -454,7 +467,7 @@ async def test_a_sum_of_another_run_or_step_is_refused(liar):
 
 @attack
 async def test_a_sum_whose_data_was_changed_on_the_way_is_refused(liar):
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     altered = Frame.FromString(frame.SerializeToString())
     altered.data = plus(liar, frame, 0, 1)
     liar.give(altered, liar.sites[:1])
@@ -467,15 +480,15 @@ async def test_a_vector_under_a_foreign_consent_head_stays_visible_to_the_audito
     epoch = await liar.epoch()
     vectors = await liar.vectors(epoch)
     for site in liar.sites:
-        head = vectors[raw(site.name)].signed.opened(Masked, site.identity.public)
+        head = masked_of(vectors)[raw(site.name)].signed.opened(Masked, site.identity.public)
         assert head.consent == b"C" * 32
 
 
 @attack
 async def test_an_epoch_that_ends_without_need_gives_nothing_away(liar):
     """``Next.OFFER`` (a member came back): keys are erased, nothing is sent until an offer."""
-    epoch, _, frame, integers = await honest_sum(liar)
-    liar.state.take_sum(epoch, frame, integers)
+    _, frame, take = await honest_sum(liar)
+    take()
     liar.give(resigned(liar, frame, Sum, then=int(Next.OFFER)))
     assert await liar.quiet(liar.sites[0])
     again = await liar.epoch()
@@ -486,7 +499,7 @@ async def test_an_epoch_that_ends_without_need_gives_nothing_away(liar):
 @attack
 async def test_after_an_abort_a_sum_of_the_dead_epoch_changes_only_public_weights(liar):
     """Keys are gone, so nothing can be unmasked; the sum is checked like any missed one."""
-    _, _, frame, _ = await honest_sum(liar)
+    _, frame, _ = await honest_sum(liar)
     victim = liar.sites[0]
     liar.give(liar.state.abort(Reason.BROKEN, ()), [victim])
     liar.give(frame, [victim])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ledger import verify
 from tests.simulators.finished_run import found, make_plan
 from twinward import descent, gdp
-from twinward.secsum import masks, messages, profile, transcript
+from twinward.secsum import messages, profile, transcript
+from twinward.secsum.words import WordFormat
 from twinward.signing import Identity
 
 HEADS = {
@@ -52,18 +53,20 @@ def test_every_head_is_read_as_it_was_written(name, data):
 
 @given(SIZES, st.integers(3, 8), st.integers(0, 2**32))
 def test_vectors_add_up_as_at_the_coordinator(size, members, seed):
-    words = masks.WordFormat(*size)
+    words = WordFormat(*size)
     rng = np.random.default_rng(seed)
     vectors = [rng.bytes(words.data_bytes) for _ in range(members)]
-    total = masks.add_up([words.from_bytes(vector) for vector in vectors]).tobytes()
+    added = np.sum([words.from_bytes(vector) for vector in vectors], axis=0, dtype=words.dtype)
+    total = added.tobytes()
     assert verify.sum_of_vectors(vectors, size[0]) == total
 
 
 @given(SIZES, st.integers(0, 2**32))
 def test_sums_are_read_and_hashed_as_at_the_hospitals(size, seed):
-    words, rng = masks.WordFormat(*size), np.random.default_rng(seed)
+    words, rng = WordFormat(*size), np.random.default_rng(seed)
     integers = rng.integers(-(2**31), 2**31, size[1], dtype=np.int64)
-    data = words.from_integers(integers).tobytes()
+    (sent,) = words.pieces_of(integers)
+    data = sent.tobytes()
     assert verify.signed_words(data, size[0]) == (integers.tolist(), True)
     assert not verify.signed_words(data[:-1] + b"\1", size[0])[1]
     members = [rng.bytes(32) for _ in range(3)]
@@ -113,6 +116,17 @@ def test_the_public_range_of_a_sum_is_the_plans(plan):
     assert plan.max_abs_sum <= run.largest_sum <= plan.max_abs_sum * (1 + 1e-5) + 2
 
 
+def digest_of(hash_of_size, data):
+    state = hash_of_size(len(data))
+    for at in range(len(data)):  # piece by piece, as it travels
+        state.update(data[at : at + 1])
+    return state.digest()
+
+
+def test_which_vectors_a_pack_must_hold_is_the_coordinators_rule():
+    assert verify._KEPT_DIMENSION == profile.KEPT_DIMENSION
+
+
 def test_every_hash_is_that_of_the_transcript(plan):
     assert verify.tagged_hash("secsum-a/roster/v1", b"a" * 64) == transcript.roster_digest(
         [b"a" * 32, b"a" * 32]
@@ -122,8 +136,8 @@ def test_every_hash_is_that_of_the_transcript(plan):
     )
     start = verify.tagged_hash("secsum-a/start/v1", bytes(32), plan.digest)
     assert start == transcript.history_start(bytes(32), plan.digest)
-    assert verify.tagged_hash("secsum-a/vector/v1", b"y") == transcript.vector_digest(b"y")
-    assert verify.tagged_hash("secsum-a/total/v1", b"S") == transcript.total_digest(b"S")
+    assert verify.tagged_hash("secsum-a/vector/v1", b"y") == digest_of(transcript.vector_hash, b"y")
+    assert verify.tagged_hash("secsum-a/total/v1", b"S") == digest_of(transcript.total_hash, b"S")
     assert verify.tagged_hash("secsum-a/heads/v1", b"1", b"2") == transcript.heads_digest(
         [b"1", b"2"]
     )

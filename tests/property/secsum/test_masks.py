@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from twinward.errors import TrainingError, UsageError
 from twinward.secsum import masks
-from twinward.secsum.masks import WordFormat
+from twinward.secsum.words import WordFormat
 
 SETUP, HISTORY = b"S" * 32, b"H" * 32
 
@@ -33,11 +33,16 @@ GROUPS = {count: members(count) for count in (3, 4, 7)}
 
 
 def masked(form, own, keys, vector, *, epoch=1, step=1, history=HISTORY):
-    streams = {
-        peer: masks.mask_stream(key, form.data_bytes, epoch=epoch, step=step, history=history)
-        for peer, key in keys.items()
-    }
-    return masks.add_masks(form.from_integers(vector), streams, own=own)
+    streams = masks.Masks(keys, own=own, epoch=epoch, step=step, history=history)
+    pieces = []
+    for words in form.pieces_of(vector):
+        streams.add_to(words)
+        pieces.append(words)
+    return np.concatenate(pieces)
+
+
+def added(vectors):
+    return np.sum(vectors, axis=0, dtype=vectors[0].dtype)
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,7 +61,7 @@ def test_the_sum_of_masked_vectors_is_exactly_the_sum_of_vectors(count, bits, di
         masked(form, own, keys, vector)
         for (own, keys), vector in zip(group.items(), vectors, strict=True)
     ]
-    total = form.from_bytes(masks.add_up(sent).tobytes())
+    total = form.from_bytes(added(sent).tobytes())
     expected = np.sum(vectors, axis=0)
     assert np.array_equal(form.to_integers(total, limit=limit * count), expected)
 
@@ -77,7 +82,7 @@ def test_any_other_set_step_or_history_leaves_guard_words_that_are_not_zero(bits
     if wrong == "single":
         sent = sent[:1]
     with pytest.raises(TrainingError) as refused:
-        form.to_integers(masks.add_up(sent), limit=1 << (bits - 2))
+        form.to_integers(added(sent), limit=1 << (bits - 2))
     assert refused.value.code == "TW6105"
 
 
@@ -101,7 +106,7 @@ def test_the_key_of_a_pair_hangs_on_the_set_up():
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_words_of_64_bits_carry_every_integer_of_64_bits(value):
     form = WordFormat(64, 1)
-    words = form.from_integers(np.array([value], dtype=np.int64))
+    (words,) = form.pieces_of(np.array([value], dtype=np.int64))
     if value != -(2**63):
         assert form.to_integers(words, limit=2**63 - 1)[0] == value
 
@@ -109,7 +114,7 @@ def test_words_of_64_bits_carry_every_integer_of_64_bits(value):
 @given(st.integers(2**31, 2**62), st.sampled_from([1, -1]))
 def test_integers_that_do_not_fit_are_refused_before_they_wrap(value, sign):
     with pytest.raises(TrainingError) as refused:
-        WordFormat(32, 1).from_integers(np.array([sign * value - (sign < 0)], dtype=np.int64))
+        list(WordFormat(32, 1).pieces_of(np.array([sign * value - (sign < 0)], dtype=np.int64)))
     assert refused.value.code == "TW6103"
 
 
@@ -118,7 +123,7 @@ def test_integers_that_do_not_fit_are_refused_before_they_wrap(value, sign):
 )
 def test_a_contribution_of_another_shape_or_type_is_refused(vector):
     with pytest.raises(TrainingError) as refused:
-        WordFormat(64, 3).from_integers(vector)
+        list(WordFormat(64, 3).pieces_of(vector))
     assert refused.value.code == "TW6103"
 
 
@@ -129,8 +134,8 @@ def test_bytes_of_another_length_are_refused(size):
     assert refused.value.code == "TW6104"
 
 
-@pytest.mark.parametrize(("bits", "dimension"), [(16, 3), (64, 0), (64, -1), (64, 65_535)])
-def test_sizes_that_do_not_fit_into_a_message_are_refused(bits, dimension):
+@pytest.mark.parametrize(("bits", "dimension"), [(16, 3), (64, 0), (64, -1), (64, 2**27 + 1)])
+def test_sizes_that_cannot_be_carried_are_refused(bits, dimension):
     with pytest.raises(UsageError) as refused:
         WordFormat(bits, dimension)
     assert refused.value.code == "TW6102"

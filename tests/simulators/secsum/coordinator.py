@@ -26,7 +26,7 @@ class Service(NetworkServicer):
     def __init__(self, runs):
         self.runs = runs
 
-    async def Session(self, request_iterator, context):  # noqa: N802 - gRPC's name
+    async def Session(self, request_iterator, context):
         async for frame in serve_session(
             request_iterator, context, runs=self.runs, identify=common_name
         ):

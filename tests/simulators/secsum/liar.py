@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 
-from server.secure_sum_state import RunState, RunTerms
+from server.secure_sum_attempt import RunTerms
+from server.secure_sum_state import RunState
 from tests.simulators.secsum.wire import LIMIT, PLAN, Pipe, Site, through
 from twinward.errors import TwinwardError
-from twinward.secsum.masks import WordFormat
 from twinward.secsum.messages import Hello, Kind, raw
+from twinward.secsum.words import WordFormat
 from twinward.signing import Identity
 
 
@@ -72,7 +73,7 @@ class Liar:
         self.give(frame, sites)
         for site in sites:
             advert = await self.take(site, Kind.ADVERTISE)
-            assert self.state.take_advert(opened, advert, raw(site.name), site.identity.public)
+            assert self.state.take_advert(opened, advert, site.identity.public)
         return opened
 
     async def epoch(self, sites=None):
@@ -83,12 +84,30 @@ class Liar:
         return record
 
     async def vectors(self, epoch, sites=None):
-        """M4 of these sites."""
-        kept = {}
+        """M4 of these sites: the attempt that they make."""
+        attempt = self.state.attempt(epoch)
         for site in self.sites if sites is None else sites:
-            frame = await self.take(site, Kind.MASKED)
-            assert self.state.take_vector(epoch, kept, frame, raw(site.name), site.identity.public)
-        return kept
+            while not attempt.take(await self.vector_frame(site), site.identity.public):
+                pass
+        return attempt
+
+    async def vector_frame(self, site):
+        """The next frame of this site's vector."""
+        async with asyncio.timeout(5):
+            frame = await self.pipes[site].from_node.get()
+        if frame is None:
+            await self.tasks[site]
+        assert frame.kind in {Kind.DATA, Kind.MASKED}, Kind(frame.kind)
+        return frame
+
+    def sum(self, attempt, *, newcomers=False):
+        """M5 of a complete attempt as one frame, and what makes it part of the history."""
+        integers = self.state.require_sum(attempt)
+        total = attempt.total.tobytes()
+        _, summed, _ = self.state.sign_sum(attempt, total, newcomers=newcomers)
+        history = self.state.history_after(attempt, integers)
+        *_, frame = summed.frames()
+        return frame, lambda: self.state.take_sum(summed, history)
 
     async def refusal(self, site):
         """The code with which this node's session ends."""

@@ -146,6 +146,7 @@ async def main(config):
             max_abs_sum=hospital.plan.max_abs_sum,
             steps=hospital.plan.steps,
             slot_seconds=hospital.plan.slot_seconds,
+            deadline_seconds=hospital.plan.deadline_seconds,
             patience_seconds=config["patience"],
         )
     return {

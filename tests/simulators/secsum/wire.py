@@ -100,6 +100,7 @@ class Site:
             "max_abs_sum": LIMIT if self.word_bits == 64 else 1 << 30,
             "steps": steps,
             "slot_seconds": 0.0,
+            "deadline_seconds": 2.0,
             "patience_seconds": 5.0,
         }
         return await run_session(open_stream, **{**given, **changed})

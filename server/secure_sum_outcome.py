@@ -1,0 +1,59 @@
+"""What a run tells whoever started it: events on the way, an outcome at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from twinward.errors import TrainingError
+from twinward.ids import Fingerprint
+from twinward.secsum.messages import Signed, fingerprint
+from twinward.secsum.words import Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One event of a run: ``epoch`` opened, ``step`` summed, attempt ``lost``, run ``closed``.
+
+    ``milliseconds`` since the previous starting signal; ``missing``: for whom an attempt was lost.
+    """
+
+    kind: str
+    epoch: int
+    step: int
+    members: tuple[Fingerprint, ...]
+    milliseconds: float = 0.0
+    missing: tuple[Fingerprint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run: its last epoch, h_T, the sums in order, everyone's signed closing.
+
+    ``attempts`` counts starting signals given; each is a release that is charged. ``model`` is the
+    digest that every member of the last epoch signed. A large sum is read from its file when it is
+    looked at.
+    """
+
+    epoch: int
+    members: tuple[Fingerprint, ...]
+    history: bytes
+    model: bytes
+    attempts: int
+    sums: Sequence[Integers]
+    closings: dict[Fingerprint, Signed]
+
+
+def names(members: Iterable[bytes]) -> tuple[Fingerprint, ...]:
+    """Members as everyone else writes them."""
+    return tuple(fingerprint(member) for member in members)
+
+
+def unsigned(missing: Iterable[bytes]) -> TrainingError:
+    """The refusal to end a run while members of its last epoch have not signed what they hold."""
+    return TrainingError(
+        f"the closing of {', '.join(member.hex()[:16] for member in missing)} did not come",
+        code="TW6134",
+        note="a release needs the signature of every member of the last epoch",
+        help="start that node again before the deadline, or start a new run",
+    )
