@@ -7,10 +7,10 @@ commands. Every process ends with the test session, also when that is killed.
 import json
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -169,6 +169,14 @@ class Network:
         role = "server" if name == COORDINATOR else "node"
         self._begun_at[name] = len(self.log(name))
         self.stage.up(name, role, "up", name)
+
+    def up_and_refused(self, name):
+        """Start a process that has to refuse; its exit status and what it said."""
+        program = [sys.executable, "-m", "twinward", "node", "up", name]
+        done = subprocess.run(
+            program, cwd=self.folder, capture_output=True, text=True, timeout=SLACK
+        )
+        return done.returncode, done.stdout + done.stderr
 
     def wait_healthy(self, name):
         eventually(lambda: self.is_healthy(name), seconds=90, note=lambda: self.log(name)[-800:])
@@ -407,8 +415,11 @@ def running_network(folder):
 
 def twinward(folder, *words):
     """Run a command in a folder; its exit status and the JSON object it printed."""
-    program = shutil.which("twinward") or "twinward"
     done = subprocess.run(
-        [program, *words, "--json"], cwd=folder, capture_output=True, text=True, timeout=SLACK
+        [sys.executable, "-m", "twinward", *words, "--json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=SLACK,
     )
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
