@@ -15,7 +15,7 @@ from tests.unit.docs.commands import ROOT
 from twinward.demo.stage import free_ports
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SECONDS = 150
+SECONDS = 240
 
 
 def blocks(title):
