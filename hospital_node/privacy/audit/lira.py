@@ -128,7 +128,8 @@ def leak(method: str, shown: Floats, include: NDArray[np.bool_]) -> Leak:
     for model in range(include.shape[1]):
         member = include[:, model]
         areas.append(auroc(scores[:, model], member.astype(np.float64)))
-        threshold = np.quantile(scores[~member, model], 1 - _FALSE_POSITIVES)
+        # This position among the others is passed by one more of them once in a hundred, exactly.
+        threshold = np.quantile(scores[~member, model], 1 - _FALSE_POSITIVES, method="weibull")
         hits.append(float((scores[member, model] > threshold).mean()))
     return Leak(method, Figure.of(areas), Figure.of(hits))
 

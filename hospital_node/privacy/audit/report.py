@@ -161,7 +161,7 @@ def _game(plan: Plan, subject: Subject, canary: Canary, *, trainings: int, attem
     members = min(len(plan.sites), _MOST_MEMBERS)
     claim = Claim.of(plan, members=members)
     draws = 2 * attempts * plan.dimension * (members - claim.colluders)
-    fewer = max(_FEWEST_TRAININGS, min(trainings, int(_MOST_DRAWS / draws)))
+    fewer = min(trainings, max(_FEWEST_TRAININGS, int(_MOST_DRAWS / draws)))
     scores = canaries.play(
         subject, plan, canary, trainings=fewer, attempts=attempts, members=members
     )

@@ -121,3 +121,15 @@ def test_real_hospitals_lose_little_to_privacy():
     assert pooled["together"] > 0.895
     assert pooled["without privacy"] - pooled["together"] < 0.012
     assert table.rows[1].within["switzerland"] is None
+
+
+def test_going_on_alone_moves_the_model_to_the_own_patients_and_a_little(hospitals):
+    """The fit is the most likely one under the stated prior: its slope there is zero."""
+    plan = plan_for(hospitals)
+    own = next(iter(experiment.encode(hospitals, plan=plan).values()))
+    fitted = experiment.personalise(plan.start, own, plan=plan)
+    pull = np.full(plan.dimension, experiment.OWN_PULL)
+    pull[-1] = experiment.OWN_CONSTANT
+    residual = 1 / (1 + np.exp(-(own.x @ fitted))) - own.y
+    assert np.abs(own.x.T @ residual + pull * (fitted - plan.start)).max() < 1e-6
+    assert 0 < np.abs(fitted - plan.start).max() < 2
