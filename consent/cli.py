@@ -12,7 +12,7 @@ import click
 from consent.record import DAY
 from twinward.clock import SystemClock, iso
 from twinward.console import emit, is_interactive, json_option, reports_errors, say, table
-from twinward.errors import EXIT_FAILED, TwinwardError, UsageError
+from twinward.errors import EXIT_FAILED, ConsentError, TwinwardError, UsageError
 
 if TYPE_CHECKING:
     from consent.letters import Letter
@@ -92,7 +92,7 @@ def grant(
         clock=clock,
         says_yes=_chooser(everyone=everyone, refuse_every=refuse_every),
         again=again,
-        show_terms=answering.unread if everyone else _show_terms,
+        show_terms=answering.unread if everyone else _same_as_shown,
         progress=_Progress(len(letters)),
     )
     _report(outcomes, schema="consent.grant", as_json=as_json)
@@ -177,12 +177,13 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
 
 
 class _AskEach:
-    """Asks on the terminal; the terms were shown before."""
+    """Shows a letter's text on the terminal and asks; sends nothing and asks nobody for it."""
 
     def __call__(self, _number: int, letter: Letter) -> bool:
-        return click.confirm(
-            f"{letter.hospital} asks about “{letter.study.title}”. Do you say yes?", err=True
-        )
+        from consent.terms import terms
+
+        say(f"\n{terms(letter.study, hospital=letter.hospital).text}")
+        return click.confirm("Do you say yes, and sign this?", err=True)
 
 
 def _chooser(*, everyone: bool, refuse_every: int | None) -> Any:
@@ -191,9 +192,20 @@ def _chooser(*, everyone: bool, refuse_every: int | None) -> Any:
     return lambda number, _letter: not refuse_every or (number + 1) % refuse_every != 0
 
 
-def _show_terms(_letter: Letter, terms: Terms) -> None:
-    say(terms.text)
-    click.confirm("Have you read this, and do you sign it?", err=True, abort=True)
+def _same_as_shown(letter: Letter, offered: Terms) -> None:
+    """Sign only the text that the patient has read, whatever the desk says now.
+
+    Raises:
+        ConsentError: TW3037.
+    """
+    from consent.terms import terms
+
+    if offered.digest != terms(letter.study, hospital=letter.hospital).digest:
+        raise ConsentError(
+            "the hospital's desk wants another text signed than the one that you read",
+            code="TW3037",
+            help="sign nothing; use the same version of Twinward as the hospital, and read again",
+        )
 
 
 class _Progress:
