@@ -28,24 +28,24 @@ def until(condition, *, seconds):
 def test_a_killed_supernode_is_not_waited_for_and_is_back_for_the_next_run(network, sites):
     for site in sites[:3]:
         site.daemon.expect(seconds=1.0)
-    sites[3].daemon.expect(seconds=60)
+    sites[3].daemon.expect(seconds=600)
     run, begun = network.run(wanted=3)
-    assert sites[3].daemon.called.wait(20)
+    assert sites[3].daemon.called.wait(60)
     dead = sites[3].node.pid
     os.kill(dead, signal.SIGKILL)
-    assert network.stand_in.finished.wait(20)
-    network.wait_finished(run, seconds=10)
-    assert time.monotonic() - begun < 15  # Flower itself gives a dead node 50 s and more
+    assert network.stand_in.finished.wait(60)
+    network.wait_finished(run, seconds=45)
+    assert time.monotonic() - begun < 40  # Flower itself gives a dead node 50 s and more
     assert network.stand_in.closed == ["aa", "bb", "cc"]
-    assert sites[3].daemon.cancelled.wait(5)  # its app ended with it
+    assert sites[3].daemon.cancelled.wait(30)  # its app ended with it
 
-    until(lambda: sites[3].node.is_online and sites[3].node.pid != dead, seconds=20)
+    until(lambda: sites[3].node.is_online and sites[3].node.pid != dead, seconds=60)
     for site in sites:
         site.daemon.expect()
     run, _ = network.run(wanted=4)
-    assert network.stand_in.finished.wait(20)
+    assert network.stand_in.finished.wait(60)
     assert network.stand_in.closed == ["aa", "bb", "cc", "dd"]
-    network.wait_finished(run, seconds=10)
+    network.wait_finished(run, seconds=45)
 
 
 def test_a_restart_that_the_superlink_refuses_is_tried_again(network, sites):
@@ -59,34 +59,34 @@ def test_a_restart_that_the_superlink_refuses_is_tried_again(network, sites):
     def refusals():
         return log.read_text()[said:].count("Failed to initialize the connection")
 
-    until(lambda: refusals() >= 1, seconds=20)
+    until(lambda: refusals() >= 1, seconds=60)
     (folder / NODE_ID).write_text(session)  # found again: the next start releases that session
     until(lambda: node.is_online, seconds=60)
     assert node.restarts >= restarts + 2
     run, _ = network.run(wanted=4)
-    assert network.stand_in.finished.wait(20)
-    network.wait_finished(run, seconds=10)
+    assert network.stand_in.finished.wait(60)
+    network.wait_finished(run, seconds=45)
 
 
 def test_a_killed_app_process_costs_one_reply_and_the_next_run_has_all(network, sites):
     """Flower alone sits a minute over the lost answer, deaf to the next message."""
-    sites[1].daemon.expect(seconds=30)
+    sites[1].daemon.expect(seconds=600)
     run, _ = network.run(wanted=3)
-    assert sites[1].daemon.called.wait(20)
+    assert sites[1].daemon.called.wait(60)
     launcher = sites[1].node.pid
     executor = children(launcher)[0]
     for app in children(executor):
         os.kill(app, signal.SIGKILL)
-    assert network.stand_in.finished.wait(20)
-    network.wait_finished(run, seconds=10)
-    assert sites[1].daemon.cancelled.wait(5)
+    assert network.stand_in.finished.wait(60)
+    network.wait_finished(run, seconds=45)
+    assert sites[1].daemon.cancelled.wait(30)
 
-    until(lambda: sites[1].node.is_online and sites[1].node.pid != launcher, seconds=20)
+    until(lambda: sites[1].node.is_online and sites[1].node.pid != launcher, seconds=60)
     sites[1].daemon.expect()
     run, _ = network.run(wanted=4)
-    assert network.stand_in.finished.wait(20)
+    assert network.stand_in.finished.wait(60)
     assert network.stand_in.closed == ["aa", "bb", "cc", "dd"]
-    network.wait_finished(run, seconds=10)
+    network.wait_finished(run, seconds=45)
 
 
 def children(pid):
@@ -125,7 +125,7 @@ time.sleep(60)
     daemon.kill()
     daemon.wait()
     daemon.stdout.close()
-    until(lambda: not alive(launcher) and not alive(executor), seconds=15)
+    until(lambda: not alive(launcher) and not alive(executor), seconds=60)
     assert "orphan" not in network.superlink.online()  # it said goodbye
     network.superlink.enrol({site.org: site.public_key for site in sites})
 
