@@ -8,6 +8,7 @@ hospital decides that alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,12 +58,13 @@ async def run_study(
             help="wait until it ends; `twinward server status` shows it",
         )
     run = coordinator.run = Run(coordinator, study, clock=clock, tell=tell)
+    carried: int | None = None
     try:
         # 2. Study and plan stand on the ledger before anyone is asked.
         await asyncio.to_thread(run.record_plan)
         await tell(run.opened())
         # 3. Flower carries plan and first weights to every hospital that is online.
-        await asyncio.to_thread(coordinator.superlink.start_run)
+        carried = await asyncio.to_thread(coordinator.superlink.start_run)
         # 4. T steps, each a sum of masked, noised vectors.
         outcome = await run.secure_sum.drive(
             gather_seconds=coordinator.settings.join_window_seconds,
@@ -77,6 +79,10 @@ async def run_study(
     finally:
         coordinator.run = None
         run.finish()
+        if carried is not None:
+            # Flower would go on waiting for the reply of a hospital that died.
+            with contextlib.suppress(TrainingError):
+                await asyncio.to_thread(coordinator.superlink.stop_run, carried)
 
 
 class Run:
