@@ -1,4 +1,4 @@
-"""``twinward verify``: the offline verifier as a command; it needs nothing that is not in its file."""
+"""``twinward verify``: the offline verifier as a command; it needs nothing beyond its file."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ class Mirror:
         self._rpc = rpc
         self._contract = contract
         self._genesis = genesis
-        self._lock = threading.RLock()
+        self._following = threading.RLock()  # held while the ledger is asked, by one at a time
+        self._lock = threading.RLock()  # held while the file is used: no reader waits for a ledger
         self._confirmed = 0
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -148,18 +149,21 @@ class Mirror:
 
     # Following
 
-    def sync(self, to: int | None = None) -> int:
+    def sync(self, to: int | None = None, *, proven: bytes | None = None) -> int:
         """Fetch what is new; returns the number of the last block in the copy.
 
         `check` does this by itself, up to the block that was confirmed and no further. Each page
-        of blocks is one transaction: a process that dies resumes after the last page.
+        of blocks is one transaction: a process that dies resumes after the last page. With
+        ``proven``, the running hash that block ``to`` has, the last page is kept only if it leads
+        there: what the ledger made up is never read.
 
         Raises:
             LedgerUnreachable: TW5001.
+            ConsentError: TW3102, the last page does not lead to ``proven``.
             LedgerError: TW5044 the ledger's history changed under the copy, TW5045 an event is
                 malformed or one is missing.
         """
-        with self._lock:
+        with self._following:
             tip = self._rpc.call("eth_getBlockByNumber", "latest", False)
             self._require_same_history()
             newest = int(tip["number"], 16)
@@ -173,16 +177,18 @@ class Mirror:
                         raise
                     page = max(1, page // 8)
                     continue
-                self._store(logs, last, bytes.fromhex(self._hash_of(last)[2:]))
+                block_hash = bytes.fromhex(self._hash_of(last)[2:])
+                self._store(logs, last, block_hash, proven=proven if last == to else None)
             return self.block
 
     def rebuild(self) -> int:
         """Forget everything and fetch it again, after a ledger node that lied was replaced."""
-        with self._transaction():
-            self._db.execute("delete from events")
-            self._db.execute("delete from slots")
-            self._db.execute("update cursor set block = 0, hash = ?", (self._genesis,))
-        return self.sync()
+        with self._following:
+            with self._transaction():
+                self._db.execute("delete from events")
+                self._db.execute("delete from slots")
+                self._db.execute("update cursor set block = 0, hash = ?", (self._genesis,))
+            return self.sync()
 
     def _require_same_history(self) -> None:
         number, known = self._row("select block, hash from cursor")
@@ -209,7 +215,9 @@ class Mirror:
         found: list[dict[str, Any]] = self._rpc.call("eth_getLogs", wanted)
         return found
 
-    def _store(self, logs: list[dict[str, Any]], last: int, block_hash: bytes) -> None:
+    def _store(
+        self, logs: list[dict[str, Any]], last: int, block_hash: bytes, *, proven: bytes | None
+    ) -> None:
         with self._transaction():
             head = self.head
             row = self._db.execute("select max(sequence) from events").fetchone()
@@ -224,6 +232,8 @@ class Mirror:
                 events.append((sequence, block, study, subject, slot, digest, head))
                 slots.append((study, subject, sequence))
                 expected += 1
+            if proven is not None and head != proven:
+                raise _mismatch("what the ledger node tells is not what the ledger holds")
             self._db.executemany("insert into events values (?, ?, ?, ?, ?, ?, ?)", events)
             self._db.executemany("insert or replace into slots values (?, ?, ?)", slots)
             self._db.execute("update cursor set block = ?, hash = ?", (last, block_hash))
@@ -259,10 +269,11 @@ class Mirror:
             )
         if statement.genesis != self._genesis:
             raise _mismatch("the confirmation is about another ledger")
-        with self._lock:
-            if self.sync(to=statement.number) < statement.number:
+        with self._following:
+            proven = self._proven_head(statement)
+            if self.sync(to=statement.number, proven=proven) < statement.number:
                 raise _mismatch(f"the ledger node does not have block {statement.number} yet")
-            if self.head_at(statement.number) != self._proven_head(statement):
+            if self.head_at(statement.number) != proven:
                 raise _mismatch("the copy of the consents is not what the ledger holds")
             self._confirmed = max(self._confirmed, statement.number)
             if self.block > self._confirmed and self.head != self.head_at(self._confirmed):
