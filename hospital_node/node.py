@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import SystemRandom
@@ -64,6 +65,7 @@ class Node:
     relay: Relay
     follower: Follower
     desk: ConsentDesk
+    _connections: ExitStack
     run: RunId | None = field(default=None)
     """The one run that this node takes part in, from its opening on."""
     active: ActiveRun | None = field(default=None)
@@ -83,7 +85,9 @@ class Node:
         founding = membership.load_founding(folder)
         organisation, paths = Organisation(folder), NodePaths(folder)
         identity = organisation.identity()
+        closing = ExitStack()
         chain = _connect(founding, organisation.ledger_key())
+        closing.callback(chain.close)
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
         book = BudgetBook(
@@ -93,29 +97,32 @@ class Node:
         egress = Egress(paths.egress_log, clock=clock)
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
+        courier, rpc = _connect(founding, new_key()), Rpc(founding.endpoints["ledger"])
+        closing.callback(courier.close)
+        closing.callback(rpc.close)
         mirror = Mirror(
             paths.mirror,
-            rpc=Rpc(founding.endpoints["ledger"]),
+            rpc=rpc,
             genesis=domain.genesis,
             contract=domain.contract,
         )
         follower: Follower
         ledger = _gated_ledger(
             chain,
-            _connect(founding, new_key()),
+            courier,
             mirror,
             egress,
             chain_time=lambda: follower.chain_time(),  # noqa: PLW0108 - bound below
         )
         relay = Relay(vault, ledger, shuffle=SystemRandom())
+        channel = grpc.secure_channel(
+            founding.endpoints["network"], organisation.tls.channel_credentials(), options=PROMPT
+        )
+        closing.callback(channel.close)
         follower = Follower(
             mirror,
             relay,
-            channel=grpc.secure_channel(
-                founding.endpoints["network"],
-                organisation.tls.channel_credentials(),
-                options=PROMPT,
-            ),
+            channel=channel,
             coordinator=founding.coordinator.identity,
             clock=clock,
             max_age_seconds=settings.mirror_max_age_seconds,
@@ -147,6 +154,7 @@ class Node:
             relay=relay,
             follower=follower,
             desk=ConsentDesk(vault, desk),
+            _connections=closing,
         )
         return node
 
@@ -182,9 +190,11 @@ class Node:
         return gdp.epsilon_of(math.sqrt(self.book.spent_mu2()), LIFETIME_DELTA)
 
     def close(self) -> None:
-        """Stop following and close every file; all of it is durable already."""
+        """Stop following and close everything; all of it is durable already."""
         self.follower.stop()
+        self._connections.close()
         self.mirror.close()
+        self.vault.store.close()
         self.book.close()
         self.egress.close()
 
