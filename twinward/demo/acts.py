@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from twinward.demo.intruder import knock, stock_supernode
+from twinward.demo.intruder import knock, self_signed, stock_supernode
 from twinward.demo.live import LiveRun
 from twinward.demo.network import STUDY, LocalNetwork
 from twinward.demo.stage import Json, Stage
@@ -88,17 +88,17 @@ def _stranger(stage: Stage, network: LocalNetwork) -> Json:
     stage.say(f"its own node: [{refusal['code']}] {refusal['message']}")
     founding = json.loads((stage.folder / "coordinator/founding.json").read_bytes())
     endpoints = founding["payload"]["endpoints"]
-    answer = knock(
-        endpoints["network"],
-        key_file=stage.folder / name / "secrets" / "tls.key",
-        certificate_file=stage.folder / name / "self-signed.pem",
-    )
+    own_key = stage.folder / name / "secrets" / "tls.key"
+    own_certificate = stage.folder / name / "self-signed.pem"
+    self_signed(own_key, own_certificate)
+    answer = knock(endpoints["network"], key_file=own_key, certificate_file=own_certificate)
     if not answer:
         raise InternalError(
             "the coordinator let a stranger in",
             code="TW9016",
             help="this is a serious fault: report it and do not use this version",
         )
+    _member_is_let_in(stage.folder / network.hospitals[0], endpoints["network"])
     stage.say(f"its own certificate at the coordinator's port: refused ({answer})")
     key = f"{name}/secrets/flower.key"
     stage.say(
@@ -112,6 +112,19 @@ def _stranger(stage: Stage, network: LocalNetwork) -> Json:
         folder=stage.folder / name,
     )
     return {"code": refusal["code"], "tls": answer, "process": process}
+
+
+def _member_is_let_in(folder: Path, address: str) -> None:
+    """The same knock with a member's certificate: a closed port would refuse strangers too."""
+    answer = knock(
+        address, key_file=folder / "secrets" / "tls.key", certificate_file=folder / "tls.pem"
+    )
+    if answer:
+        raise InternalError(
+            f"the coordinator refused a member's certificate ({answer})",
+            code="TW9017",
+            help="keep the folder with --keep and read coordinator.log",
+        )
 
 
 def _stranger_refused(stage: Stage, stranger: Json) -> Json:

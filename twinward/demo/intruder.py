@@ -17,15 +17,14 @@ from cryptography.x509.oid import NameOID
 
 
 def knock(address: str, *, key_file: Path, certificate_file: Path) -> str:
-    """Try the coordinator's port with a certificate of the stranger's own; how it was refused.
+    """Try the coordinator's port with this certificate; how it was refused.
 
-    Returns an empty string if it was let in, which must never happen.
+    Returns an empty string if it was let in, as members are and a stranger must never be.
     """
-    _self_signed(key_file, certificate_file)
     host, _, port = address.partition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the stranger does not care whom it talks to
+    context.verify_mode = ssl.CERT_NONE  # whoever knocks does not care whom it talks to
     context.set_alpn_protocols(["h2"])
     context.load_cert_chain(certificate_file, key_file)
     try:
@@ -62,7 +61,8 @@ def stock_supernode(
     )
 
 
-def _self_signed(key_file: Path, certificate_file: Path) -> None:
+def self_signed(key_file: Path, certificate_file: Path) -> None:
+    """Write a certificate of the stranger's own making, in the name of a hospital."""
     key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
     assert isinstance(key, EllipticCurvePrivateKey)  # noqa: S101 - `node init` made it
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cleveland")])
