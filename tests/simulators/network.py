@@ -20,7 +20,7 @@ from pathlib import Path
 import grpc
 
 from consent import wallet as answering
-from consent.patient_keys import Answer, Wallet
+from consent.patient_keys import Answer, Choice, Wallet
 from hospital_node import watch
 from server import run as coordinator_run
 from twinward import descent
@@ -160,6 +160,19 @@ class Network:
             raise outcome.error
         return outcome.receipt
 
+    def grant_again(self, reference):
+        """A patient who withdrew says yes anew."""
+        with self.wallet() as wallet:
+            entry = wallet.entry(reference)
+            (outcome,) = answering.grant(
+                wallet,
+                [entry.letter],
+                choice=Choice((), time.time() + 400 * 86_400),
+                clock=SystemClock(),
+                again=True,
+            )
+        assert outcome.error is None, outcome.error
+
     def up(self, name):
         """Start a process of the network that does not run; returns once it is healthy."""
         self.begin(name)
@@ -245,9 +258,23 @@ class Network:
                 for table in ("grants", "withdrawals")
             )
 
-    def children(self, name):
-        """Process ids of the session leaders that a daemon started, and of what they started."""
-        return descendants(self.pid(name))
+    @staticmethod
+    def children_of(pid):
+        """Process ids of everything that runs under a process."""
+        return descendants(pid)
+
+    @staticmethod
+    def sockets_of(pid):
+        """Inodes of the sockets that a process holds open."""
+        found = set()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+        return found
 
     # Running a study
 

@@ -1,0 +1,146 @@
+"""Flow *consent*: a withdrawal holds from its receipt on, whatever happens to whom."""
+
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from hospital_node.node import Node
+from hospital_node.train import ActiveRun, read_opening
+from tests.simulators.network import eventually
+from twinward.clock import SystemClock
+
+pytestmark = pytest.mark.slow
+
+
+def test_during_a_run_the_cohort_shrinks_at_once_and_the_receipt_names_a_coming_step(network):
+    name = network.hospitals[0]
+    reference = network.granted(name)[0]
+    before = network.cohort(name)
+    run = network.run()
+    at = run.until("step", step=8)["step"]
+    receipt = network.withdraw(reference)
+    assert network.cohort(name) == before - 1
+    run.end()
+    assert run.release, run.last
+    last = run.release["attempts"]
+    # The step under way when the withdrawal came, or one soon after: never one before.
+    assert at < receipt["excluded_from_step"] <= last + 1
+    eventually(lambda: network.waiting(name) == 0)
+    network.wait_for_consents()
+    again = network.withdraw(reference)
+    assert again == receipt  # asked again: the same receipt, nothing withdrawn twice
+
+
+def test_the_patient_is_out_of_exactly_the_steps_that_the_receipt_says(network, monkeypatch):
+    """The daemon's own objects in this process, over the live ledger, step by step."""
+    name = network.hospitals[1]
+    reference, later = network.granted(name)[:2]
+    opening = network.opening()
+    with opened(network, name) as node:
+        order = read_opening(node, opening)
+        work = ActiveRun(node, order, node.cohort(order.approved))
+        used = []
+        summed = work._sum
+        monkeypatch.setattr(
+            work,
+            "_sum",
+            lambda weights, mask: used.append(int(mask.sum())) or summed(weights, mask),
+        )
+        node.active = work
+        with serving_desk(node):
+            receipts = {}
+            for step in range(1, 10):
+                if step == 4:
+                    receipts[4] = network.withdraw(reference)
+                work.contribute(step, 1, 4)
+                if step == 6:
+                    receipts[7] = network.withdraw(later)
+    for expected, receipt in receipts.items():
+        assert receipt["excluded_from_step"] == expected
+    everyone = used[0]
+    assert used == [everyone] * 3 + [everyone - 1] * 3 + [everyone - 2] * 3
+    network.up(name)
+    network.wait_for_consents()
+
+
+def test_with_the_ledger_silent_a_withdrawal_works_at_once_and_survives_a_kill(network):
+    name, other = network.hospitals[:2]
+    reference = network.granted(name)[0]
+    before = network.cohort(name)
+    with network.paused(network.ledger_process()):
+        began = time.monotonic()
+        receipt = network.withdraw(reference)
+        took = time.monotonic() - began
+        assert network.cohort(name) == before - 1
+        assert network.waiting(name) >= 1
+        network.kill(name)
+    assert took < 5
+    assert receipt["on_chain_by"] > receipt["received_at"]
+    network.up(name)
+    assert network.cohort(name) == before - 1
+    eventually(lambda: network.waiting(name) == 0)
+    # Every other hospital's copy of the ledger ends with the same hash: it is there for all.
+    eventually(
+        lambda: network.status(name)["ledger"]["head"] == network.status(other)["ledger"]["head"]
+    )
+    assert network.withdraw(reference) == receipt
+    run = network.complete_run()
+    assert len(run.release["members"]) == 4
+
+
+def test_a_patient_who_withdrew_may_come_back_with_a_new_signature(network):
+    name = network.hospitals[2]
+    reference = network.granted(name)[0]
+    before = network.cohort(name)
+    network.withdraw(reference)
+    assert network.cohort(name) == before - 1
+    eventually(lambda: network.waiting(name) == 0)
+    network.grant_again(reference)
+    eventually(lambda: network.cohort(name) == before)
+
+
+@contextmanager
+def opened(network, name):
+    """The node of a hospital whose daemon is stopped, open in this process."""
+    network.stop(name)
+    node = Node.open(network.folder / name, clock=SystemClock())
+    node.follower.start()
+    try:
+        eventually(lambda: node.follower.standing.confirmed)
+        yield node
+    finally:
+        node.close()
+
+
+@contextmanager
+def serving_desk(node):
+    """Its consent desk at its own port."""
+    import asyncio
+    import threading
+
+    from hospital_node import desk
+    from twinward.organisation import Organisation
+
+    ready, ended = threading.Event(), threading.Event()
+
+    async def serve():
+        service = desk.DeskService(node.desk, node.egress, changed=node.follower.changed)
+        server = desk.desk_server(
+            service,
+            tls=Organisation(node.folder).tls,
+            address=f"{node.settings.host}:{node.settings.desk_port}",
+        )
+        await server.start()
+        ready.set()
+        await asyncio.to_thread(ended.wait)
+        await server.stop(0.1)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(10)
