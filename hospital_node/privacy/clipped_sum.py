@@ -75,7 +75,8 @@ class LogisticClippedSum:
         # A faulty patient becomes an empty one here, before any arithmetic: 0 times NaN is NaN.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             norms = np.sqrt(np.einsum("nd,nd->n", x, x))
-            empty = members.emptied(~np.isfinite(norms) | ~LOGISTIC.usable(y))
+            sound = members.sound(~np.isfinite(norms) | ~LOGISTIC.usable(y))
+            empty = ~sound[members.owners]
             self._limits = self._bound / np.where(empty, 0.0, norms)
         self._x = np.where(empty[:, None], 0.0, x)
         self._y = np.where(empty, 0.0, y)

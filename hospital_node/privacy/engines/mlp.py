@@ -96,7 +96,9 @@ class MlpClippedSum:
         x, y = self._members.sort(x), self._members.sort(y)
         with np.errstate(over="ignore", invalid="ignore"):
             faulty = ~np.isfinite(np.einsum("nd,nd->n", x, x)) | ~loss.usable(y).all(axis=1)
-        empty = self._members.emptied(faulty)[:, None]
+        self._sound = self._members.sound(faulty)
+        # Their numbers are emptied too, before any arithmetic: zero times NaN is NaN.
+        empty = ~self._sound[self._members.owners][:, None]
         self._blocks = list(self._cut(np.where(empty, 0.0, x), np.where(empty, 0.0, y)))
 
     def __call__(self, weights: Floats, include: Mask) -> Floats:
@@ -106,6 +108,7 @@ class MlpClippedSum:
             BudgetError: TW4010, mask or weights do not fit; TW4012, the weights are not finite.
         """
         require_call(weights, include, dimension=self.dimension, patients=self.patients)
+        include = include & self._sound
         with np.errstate(over="ignore", invalid="ignore"):
             if not self._members.one_each:
                 return self._of_many_records(weights, include)

@@ -90,11 +90,11 @@ class Patients:
                 yield slice(first, last)
             first = last
 
-    def emptied(self, faulty: Mask) -> Mask:
-        """Sorted records of everyone who has a faulty one: the whole patient counts as empty."""
-        bad = np.zeros(self.count, dtype=bool)
-        bad[self.owners[faulty]] = True
-        return bad[self.owners]
+    def sound(self, faulty: Mask) -> Mask:
+        """Patients none of whose (sorted) records is faulty; the others count as zero."""
+        sound = np.ones(self.count, dtype=bool)
+        sound[self.owners[faulty]] = False
+        return sound
 
 
 def aim(max_grad_norm: float) -> float:

@@ -95,14 +95,17 @@ class TorchRecords:
         targets = self.members.sort(y if y.ndim == 2 else y[:, None])
         inputs = torch.from_numpy(np.ascontiguousarray(self.members.sort(x))).to(dtype)
         finite = inputs.isfinite().flatten(1).all(dim=1).numpy()
-        empty = self.members.emptied(~(finite & loss.usable(targets).all(axis=1)))
+        self.sound = self.members.sound(~(finite & loss.usable(targets).all(axis=1)))
+        # Their numbers are emptied too, before any arithmetic: zero times NaN is NaN.
+        empty = ~self.sound[self.members.owners]
         self._x = inputs.masked_fill(_column(empty, inputs.ndim), 0.0)
         self._y = torch.from_numpy(np.where(empty[:, None], 0.0, targets)).to(dtype)
         self._share = torch.from_numpy(self.members.share()).to(dtype)
         self._keeps_places = dtype != torch.float64
 
     def batches(self, include: Mask) -> Iterator[tuple[Batch, Mask]]:
-        """Batches that together hold every included patient, with who of them is included."""
+        """Batches that together hold every included patient, with who of them is to count."""
+        include = include & self.sound
         for block in self.members.blocks(RECORDS_AT_ONCE):
             included = include[block]
             if self._keeps_places and included.any():
