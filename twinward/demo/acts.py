@@ -111,6 +111,7 @@ def _stranger(stage: Stage, network: LocalNetwork) -> Json:
         key=stage.folder / key,
         folder=stage.folder / name,
     )
+    stage.brief.append(process)
     return {"code": refusal["code"], "tls": answer, "process": process}
 
 
@@ -129,11 +130,7 @@ def _member_is_let_in(folder: Path, address: str) -> None:
 
 def _stranger_refused(stage: Stage, stranger: Json) -> Json:
     process = stranger.pop("process")
-    try:
-        said = process.communicate(timeout=20)[0].decode(errors="replace")
-    except Exception:
-        process.kill()
-        raise
+    said = process.communicate(timeout=60)[0].decode(errors="replace")
     refused = process.returncode != 0
     stage.say(
         f"the stranger's SuperNode, meanwhile: {'refused by the SuperLink' if refused else said}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -54,6 +55,7 @@ def demo(*, keep: Path | None, slot: float, as_json: bool) -> None:
     from twinward.demo.stage import Stage
 
     show(f"$ cd {folder}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything is stopped
     try:
         with Stage(folder, show=show, started=started) as stage:
             data_folder, data = _data(stage, source)

@@ -30,6 +30,8 @@ class Stage:
     show: Callable[[str], None] = click.echo
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    brief: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Commands that were begun and end by themselves, unless this one is interrupted."""
 
     def __enter__(self) -> Self:
         """The folder exists; processes end with the ``with`` block."""
@@ -38,6 +40,10 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         """Stop everything that was started, nodes first."""
+        for process in self.brief:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         for name in reversed(list(self.running)):
             self._signal(name, signal.SIGTERM)
         for process in self.running.values():
@@ -70,7 +76,9 @@ class Stage:
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """Start ``twinward WORDS --json`` and go on."""
-        return self._spawn([*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = self._spawn([*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.brief.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[bytes], words: Sequence[str]) -> Json:
         """What a begun command printed.
