@@ -19,7 +19,7 @@ from twinward.secsum.frames import signed_of
 from twinward.secsum.messages import Masked, Signed, Sum
 from twinward.secsum.profile import noise_shares
 from twinward.secsum.vectors import Arrival
-from twinward.secsum.words import Integers, WordFormat
+from twinward.secsum.words import Integers, WordFormat, Words
 from twinward.signing import PublicIdentity
 
 PROMPT_MEMBERS = 16
@@ -71,11 +71,19 @@ class Claim:
 
 
 class IncomingSum:
-    """The words of a sum on their way in; nothing of them is believed before ``check_sum``."""
+    """The words of a sum on their way in; nothing of them is believed before ``check_sum``.
+
+    A large sum takes the place of the one before: fresh memory would cost more than hashing.
+    """
 
     def __init__(self, words: WordFormat) -> None:
-        self.words = np.empty(words.count, dtype=words.dtype)
-        self._arrival = Arrival(words, transcript.total_hash(words.data_bytes))
+        self.words: Words = np.empty(0, dtype=words.dtype)
+        self._format = words
+        self._arrival: Arrival | None = None
+
+    def forget(self) -> None:
+        """Let go of the pieces that came; the next one is the first of another sum."""
+        self._arrival = None
 
     def take(self, frame: Frame) -> None:
         """Take the next piece.
@@ -83,12 +91,17 @@ class IncomingSum:
         Raises:
             TrainingError: TW6104.
         """
+        form = self._format
+        if self._arrival is None:
+            self._arrival = Arrival(form, transcript.total_hash(form.data_bytes))
+            if form.pieces == 1 or not self.words.size:
+                self.words = np.empty(form.count, dtype=form.dtype)
         start, piece = self._arrival.take(frame)
         self.words[start : start + piece.size] = piece
 
     def digest(self) -> bytes:
-        """Digest of what came."""
-        return self._arrival.digest()
+        """Digest of what came; of nothing, it is nobody's."""
+        return self._arrival.digest() if self._arrival else b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from twinward.secsum.frames import pack, signed_of
 from twinward.secsum.messages import Advertise, Kind, Masked, Offer, Roster, Signed, raw
 from twinward.secsum.profile import noise_shares
 from twinward.secsum.vectors import data_frame
-from twinward.secsum.words import Integers, Words
+from twinward.secsum.words import Contribution, Words
 from twinward.signing import Identity
 
 
@@ -153,7 +153,7 @@ class Epoch:
 
     def mask(
         self,
-        vector: Integers | Iterator[Integers],
+        vector: Contribution | Iterator[Contribution],
         *,
         identity: Identity,
         terms: Terms,

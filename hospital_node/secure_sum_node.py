@@ -82,7 +82,7 @@ class RunningNode:
         self._timing = timing
         self._attempts = attempts
         self._epoch: Epoch | None = None
-        self._incoming: IncomingSum | None = None
+        self._incoming = IncomingSum(terms.words)
         self._last: Total | None = None
         self._beside = Beside()
         self._writing = asyncio.Lock()
@@ -92,7 +92,8 @@ class RunningNode:
         """End the epoch: its keys are gone, and what was still to be sent is not sent."""
         if self._epoch is not None:
             self._epoch.erase()
-        self._epoch = self._incoming = None
+        self._epoch = None
+        self._incoming.forget()
 
     async def serve(self, stream: FrameStream) -> Result:
         """Follow one stream to the end of the run.
@@ -145,7 +146,9 @@ class RunningNode:
                 if epoch is not None and epoch.enter(frame, terms=self._terms, own=self._own):
                     await self._attempt(stream, epoch)
             case Kind.DATA:
-                await self._take_piece(frame)
+                if frame.index == 0:
+                    self._incoming.forget()
+                self._incoming.take(frame)
             case Kind.SUM:
                 await self._take_sum(stream, frame)
             case Kind.ABORT:
@@ -171,7 +174,7 @@ class RunningNode:
             standing=self._standing,
             consent=self._work.consent_head(),
         )
-        first = await self._aside(lambda: next(frames, None))
+        first = next(frames)
         self._work.mark(epoch.offer.epoch, step)
         self._attempts += 1
         slot, worked = self._timing.slot, asyncio.get_running_loop().time() - self.heard_at
@@ -183,27 +186,20 @@ class RunningNode:
             await leaving
 
     async def _leave(
-        self, stream: FrameStream, epoch: Epoch, frames: Iterator[Frame | None], *, due: float
+        self, stream: FrameStream, epoch: Epoch, frames: Iterator[Frame], *, due: float
     ) -> None:
         """Send a vector, not before it is due; stops when its epoch is over."""
         await asyncio.sleep(due - asyncio.get_running_loop().time())
-        while (frame := await self._aside(lambda: next(frames, None))) is not None:
+        for frame in frames:
             kind = "data" if frame.kind == Kind.DATA else "masked"
             await self._send(stream, kind, frame, only_in=epoch)
             if self._epoch is not epoch:
                 return
 
-    async def _take_piece(self, frame: Frame) -> None:
-        if frame.index == 0 or self._incoming is None:
-            self._incoming = IncomingSum(self._terms.words)
-        incoming = self._incoming
-        await self._aside(lambda: incoming.take(frame))
-
     async def _take_sum(self, stream: FrameStream, frame: Frame) -> None:
         """Apply a sum that passes every check; it is the starting signal of the next step."""
         standing, epoch = self._standing, self._epoch
-        incoming = self._incoming or IncomingSum(self._terms.words)
-        self._incoming = None
+        incoming = self._incoming
         part = None if epoch is None else epoch.part(standing.steps + 1)
 
         def check() -> tuple[Total, bytes]:
@@ -214,7 +210,7 @@ class RunningNode:
                 epoch=total.head.epoch,
                 step=total.head.step,
                 members=total.members,
-                total=total.integers,
+                total=total.head.total,
             )
             return total, history
 
@@ -222,6 +218,8 @@ class RunningNode:
             total, history = await self._aside(check)
         except Repeated:
             return
+        finally:
+            incoming.forget()
         await self._beside.settle()  # what was left to check of the step before
         head = total.head
         await self._aside(lambda: self._work.apply(head.step, total.integers))
@@ -274,7 +272,11 @@ class RunningNode:
                 await stream.send(frame)
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
-        """Work on a vector: a large one in a thread, so that the event loop still answers."""
+        """Work on a whole vector: a large one in a thread, so that the event loop still answers.
+
+        Single pieces are worked on in line, 1 to 2 ms each: a thread for each would cost half as
+        much again in fresh memory.
+        """
         if self._terms.words.pieces == 1:
             return work()
         return await asyncio.to_thread(work)

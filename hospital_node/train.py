@@ -33,6 +33,7 @@ from twinward.plan import KIND as PLAN_KIND
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
 from twinward.rpc.tls import PROMPT
+from twinward.secsum.words import Integers
 from twinward.signing import Document
 
 RUN_KIND = "twinward/run/v1"
@@ -161,7 +162,7 @@ class ActiveRun:
         """Charge the attempt durably, before its vector may leave."""
         self._node.book.mark(self._order.run, epoch=epoch, step=step)
 
-    def apply(self, step: int, total: NDArray[np.int64]) -> None:
+    def apply(self, step: int, total: Integers) -> None:
         """Update the weights with a sum that passed every check."""
         del step
         self._weights = descent.step(self._plan, self._weights, total)

@@ -733,16 +733,16 @@ def signed_words(total: bytes, bits: int) -> tuple[list[int], bool]:
 
 
 def history_next(
-    history: bytes, epoch: int, step: int, members: Sequence[bytes], words: Sequence[int]
+    history: bytes, epoch: int, step: int, members: Sequence[bytes], total: bytes
 ) -> bytes:
-    """The running hash of a run, over the integer sums."""
+    """The running hash of a run, over the digests of its sums."""
     return tagged_hash(
         "secsum-a/step/v1",
         history,
         epoch.to_bytes(4, "little"),
         step.to_bytes(4, "little"),
         b"".join(sorted(members)),
-        struct.pack(f"<{len(words)}q", *words),
+        total,
     )
 
 
@@ -1164,7 +1164,9 @@ class _Audit:
         words, guarded = signed_words(total, bits)
         if not guarded or max(map(abs, words)) > run.largest_sum:
             _broken("V054", name, "masks did not cancel: guard words not zero, or out of range")
-        state.history = history_next(state.history, place["epoch"], step, state.members, words)
+        state.history = history_next(
+            state.history, place["epoch"], step, state.members, head["total"]
+        )
         state.weights = take_step(run.plan, state.weights, words)
         state.iterates.append(state.weights)
         return True

@@ -18,7 +18,7 @@ from server.secure_sum_attempt import Attempt, RunTerms
 from server.secure_sum_hearing import Hearing, Lost, now
 from server.secure_sum_outcome import Outcome, Progress, names, unsigned
 from server.secure_sum_seats import Seat, Seats
-from server.secure_sum_state import RunState, contradiction
+from server.secure_sum_state import RunState, Summed, contradiction
 from server.transcript import AttemptRecord, EpochRecord, Transcript
 from twinward.errors import TrainingError
 from twinward.ids import Fingerprint
@@ -26,7 +26,7 @@ from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.frames import signed_of
 from twinward.secsum.messages import Kind, Next, Reason, Signed, fingerprint, raw
 from twinward.secsum.profile import MIN_MEMBERS, noise_shares
-from twinward.secsum.words import Integers, WordFormat
+from twinward.secsum.words import WordFormat
 from twinward.signing import Identity, PublicIdentity
 
 _T = TypeVar("_T")
@@ -172,7 +172,7 @@ class SecureSumRun:
         while then is Next.STEP:
             attempt = state.attempt(epoch)
             try:
-                integers = await self._hear_sum(attempt, seats)
+                await self._hear_sum(attempt, seats)
             except (Lost, TrainingError) as error:
                 lost = error.missing if isinstance(error, Lost) else []
                 missing = tuple(sorted(seat.peer for seat in lost))
@@ -180,31 +180,31 @@ class SecureSumRun:
                     AttemptRecord(epoch.epoch, state.step, attempt.masked, missing)
                 )
                 raise
-            then = await self._publish(attempt, integers, newcomers=self._newcomers(seats))
+            then = await self._publish(attempt, newcomers=self._newcomers(seats))
             await self._tell("step", epoch.members, step=attempt.step)
             self._signal_at = now()
 
-    async def _hear_sum(self, attempt: Attempt, seats: list[Seat]) -> Integers:
+    async def _hear_sum(self, attempt: Attempt, seats: list[Seat]) -> None:
         async def take(seat: Seat, frame: Frame) -> bool:
-            return await self._aside(lambda: attempt.take(frame, seat.identity))
+            return attempt.take(frame, seat.identity)
 
         await self._hearing.answers(seats, Kind.DATA, Kind.MASKED, take=take)
-        return await self._aside(lambda: self._state.require_sum(attempt))
+        await self._aside(lambda: self._state.require_sum(attempt))
 
-    async def _publish(self, attempt: Attempt, integers: Integers, *, newcomers: bool) -> Next:
+    async def _publish(self, attempt: Attempt, *, newcomers: bool) -> Next:
         """M5, durable before anyone can apply it."""
-        state, place = self._state, (attempt.epoch.epoch, attempt.step)
-        total = await self._aside(lambda: self._record.totals.keep(*place, attempt.total))
-        history = await self._aside(lambda: state.history_after(attempt, integers))
-        record, summed, then = await self._aside(
-            lambda: state.sign_sum(attempt, total, newcomers=newcomers)
+        state, epoch, step = self._state, attempt.epoch.epoch, attempt.step
+        signed, heads, history, then = await self._aside(
+            lambda: state.sign_sum(attempt, newcomers=newcomers)
         )
-        self._record.add_attempt(record)
+        total = await self._aside(lambda: self._record.totals.keep(epoch, step, attempt.total))
+        self._record.add_attempt(AttemptRecord(epoch, step, attempt.masked, (), signed, total))
+        summed = Summed(signed, heads, total)
         state.take_sum(summed, history)
         state.attempts += then is Next.STEP
-        frames = tuple(summed.frames())
+        frames = summed.frames()
         for seat in self._seats.ready():
-            seat.send(*frames)
+            seat.send_each(frames)
         return then
 
     def _newcomers(self, seats: list[Seat]) -> bool:

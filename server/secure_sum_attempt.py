@@ -19,7 +19,7 @@ from twinward.secsum.frames import signed_of
 from twinward.secsum.messages import FromMember, Kind, Masked
 from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.secsum.vectors import Arrival
-from twinward.secsum.words import WordFormat
+from twinward.secsum.words import WordFormat, Words
 from twinward.signing import PublicIdentity
 
 _M = TypeVar("_M", bound=FromMember)
@@ -57,12 +57,16 @@ class Attempt:
         terms: The run's.
         step: The step to be made.
         history: The running hash before it.
+        total: Where to add; what an earlier attempt left there is overwritten.
     """
 
-    def __init__(self, epoch: EpochRecord, *, terms: RunTerms, step: int, history: bytes) -> None:
+    def __init__(
+        self, epoch: EpochRecord, *, terms: RunTerms, step: int, history: bytes, total: Words
+    ) -> None:
         self.epoch = epoch
         self.step = step
-        self.total = np.zeros(terms.words.count, dtype=terms.words.dtype)
+        self.total = total
+        self.total.fill(0)
         self._terms = terms
         self._history = history
         self._arrivals: dict[bytes, Arrival] = {}
@@ -95,7 +99,7 @@ class Attempt:
         part = self.total[start : start + piece.size]
         np.add(part, piece, out=part)
         if words.dimension <= KEPT_DIMENSION:
-            self._pieces.setdefault(member.raw, []).append(frame.data)
+            self._pieces.setdefault(member.raw, []).append(piece.tobytes())
         if head is None:
             return False
         if (head.setup, head.history, head.vector) != (

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
+import numpy as np
+
 from server.secure_sum_attempt import Attempt, RunTerms, broke_protocol
 from server.secure_sum_totals import Total
-from server.transcript import AttemptRecord, EpochRecord
+from server.transcript import EpochRecord
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import transcript
@@ -26,8 +28,8 @@ from twinward.secsum.messages import (
     Signed,
     Sum,
 )
-from twinward.secsum.vectors import vector_frames
-from twinward.secsum.words import Integers, WordFormat
+from twinward.secsum.vectors import VectorFrames
+from twinward.secsum.words import Integers, WordFormat, Words
 from twinward.signing import Identity, PublicIdentity
 
 
@@ -39,9 +41,9 @@ class Summed:
     heads: tuple[bytes, ...]
     total: Total
 
-    def frames(self) -> Iterator[Frame]:
-        """M5 as it goes to one member."""
-        return vector_frames(Kind.SUM, self.signed, memoryview(self.total), heads=self.heads)
+    def frames(self) -> VectorFrames:
+        """M5 as it goes to the members."""
+        return VectorFrames(Kind.SUM, self.signed, memoryview(self.total), heads=self.heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class RunState:
         self.epoch = 0
         self.attempts = 0
         self._identity = identity
+        self._total: Words = np.empty(terms.words.count, dtype=terms.words.dtype)
 
     @property
     def step(self) -> int:
@@ -173,8 +176,14 @@ class RunState:
         return record, pack(Kind.ROSTER, signed, heads=[advert.blob for advert in adverts])
 
     def attempt(self, epoch: EpochRecord) -> Attempt:
-        """The attempt at the current step in this epoch, with nothing in it yet."""
-        return Attempt(epoch, terms=self.terms, step=self.step, history=self.histories[-1])
+        """The attempt at the current step in this epoch; it takes the place of the one before."""
+        return Attempt(
+            epoch,
+            terms=self.terms,
+            step=self.step,
+            history=self.histories[-1],
+            total=self._total,
+        )
 
     def require_sum(self, attempt: Attempt) -> Integers:
         """The integers of a complete attempt.
@@ -193,43 +202,35 @@ class RunState:
             ) from error
 
     def sign_sum(
-        self, attempt: Attempt, total: Total, *, newcomers: bool
-    ) -> tuple[AttemptRecord, Summed, Next]:
-        """M5 of the current step, not yet taken into the history (see ``take_sum``).
-
-        ``total`` is the words of the attempt as its record keeps them.
-        """
+        self, attempt: Attempt, *, newcomers: bool
+    ) -> tuple[Signed, tuple[bytes, ...], bytes, Next]:
+        """M5 of a complete attempt, the heads that go with it, h_s, and what follows."""
         terms, epoch = self.terms, attempt.epoch
         then = Next.OFFER if newcomers else Next.STEP
         if attempt.step == terms.steps:
             then = Next.CLOSE
         blobs = tuple(one.signed.blob for one in attempt.masked)
-        digest = transcript.total_hash(len(total))
-        digest.update(memoryview(total))
+        total = transcript.total_hash(terms.words.data_bytes)
+        total.update(attempt.total.data.cast("B"))
         head = Sum(
             run=terms.run,
             plan=terms.plan,
             epoch=epoch.epoch,
             setup=epoch.setup,
             history=self.histories[-1],
-            total=digest.digest(),
+            total=total.digest(),
             heads=transcript.heads_digest(blobs),
             step=attempt.step,
             then=then,
         )
-        signed = Signed.by(self._identity, head)
-        record = AttemptRecord(epoch.epoch, attempt.step, attempt.masked, (), signed, total)
-        return record, Summed(signed, blobs, total), then
-
-    def history_after(self, attempt: Attempt, integers: Integers) -> bytes:
-        """h_s, once this attempt's sum is made."""
-        return transcript.history_next(
+        history = transcript.history_next(
             self.histories[-1],
-            epoch=attempt.epoch.epoch,
+            epoch=epoch.epoch,
             step=attempt.step,
-            members=attempt.epoch.members,
-            total=integers,
+            members=epoch.members,
+            total=head.total,
         )
+        return Signed.by(self._identity, head), blobs, history, then
 
     def take_sum(self, summed: Summed, history: bytes) -> None:
         """Take a sum that is durable into the history."""

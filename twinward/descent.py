@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.plan import Plan
+from twinward.secsum.words import Integers
 
 Weights = NDArray[np.float64]
 
 
-def step(plan: Plan, weights: Weights, sum_words: NDArray[np.int64]) -> Weights:
+def step(plan: Plan, weights: Weights, sum_words: Integers) -> Weights:
     """One update: ``weights - (learning_rate / divisor) * (sum_words * grid)``.
 
     The divisor is a public constant of the plan, never the size of a cohort.

@@ -234,7 +234,7 @@ class Sums:
         signed = Signed.by(self.identities["coordinator"], head)
         self.transcript.add_attempt(AttemptRecord(self.epoch, step, masked, (), signed, data))
         self.history = transcript.history_next(
-            self.history, epoch=self.epoch, step=step, members=self.members, total=total
+            self.history, epoch=self.epoch, step=step, members=self.members, total=head.total
         )
         self.weights = descent.step(self.plan, self.weights, total)
         self.iterates.append(self.weights)

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from twinward.canonical import Hash, tagged_hash, tagged_hasher
-from twinward.secsum.words import Integers
 
 
 def roster_digest(members: Iterable[bytes]) -> bytes:
@@ -47,17 +44,14 @@ def history_start(run: bytes, plan: bytes) -> bytes:
 
 
 def history_next(
-    history: bytes, *, epoch: int, step: int, members: Iterable[bytes], total: Integers
+    history: bytes, *, epoch: int, step: int, members: Iterable[bytes], total: bytes
 ) -> bytes:
-    """h_s from h_{s-1}: epoch, step, the members and the integer sum (int64, without guards)."""
-    words = np.ascontiguousarray(total, dtype="<i8")
-    state = tagged_hasher(
+    """h_s from h_{s-1}: epoch, step, the members and the digest of the sum's words."""
+    return tagged_hash(
         "secsum-a/step/v1",
         history,
         epoch.to_bytes(4, "little"),
         step.to_bytes(4, "little"),
         b"".join(sorted(members)),
-        size=words.nbytes,
+        total,
     )
-    state.update(words.data)
-    return state.digest()

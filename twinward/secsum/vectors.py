@@ -6,7 +6,9 @@ then nothing that came may be used for anything but adding and hashing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import overload
 
 import numpy as np
 
@@ -16,23 +18,54 @@ from twinward.secsum.frames import pack
 from twinward.secsum.messages import Kind, Signed
 from twinward.secsum.words import PIECE_BYTES, WordFormat, Words, wrong_length
 
+_REMEMBERED = 8
+
 
 def data_frame(index: int, data: bytes) -> Frame:
     """A piece, but not the last one, of a vector."""
     return Frame(kind=Kind.DATA, index=index, data=data)
 
 
-def vector_frames(
-    kind: Kind, signed: Signed, data: memoryview, *, heads: Sequence[bytes] = ()
-) -> Iterator[Frame]:
-    """The frames of a finished vector under a head that is already signed."""
-    last = (len(data) - 1) // PIECE_BYTES
-    pieces = (bytes(data[i * PIECE_BYTES : (i + 1) * PIECE_BYTES]) for i in range(last + 1))
-    for index, piece in enumerate(pieces):
-        if index < last:
-            yield data_frame(index, piece)
-        else:
-            yield pack(kind, signed, data=piece, heads=heads)
+class VectorFrames(Sequence[Frame]):
+    """The frames of a finished vector, made when they are looked at.
+
+    The last few are remembered: readers who go along together share them.
+
+    Args:
+        kind: MASKED or SUM.
+        signed: The head of that kind, signed over the digest of the data.
+        data: The words.
+        heads: Others' heads that go with it.
+    """
+
+    def __init__(
+        self, kind: Kind, signed: Signed, data: memoryview, *, heads: Sequence[bytes] = ()
+    ) -> None:
+        self._kind = kind
+        self._signed = signed
+        self._data = data
+        self._heads = heads
+        self._frame = lru_cache(maxsize=_REMEMBERED)(self._make)
+
+    def __len__(self) -> int:
+        """In how many frames the vector travels."""
+        return (len(self._data) + PIECE_BYTES - 1) // PIECE_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        """One frame, or several."""
+        if isinstance(index, slice):
+            return [self._frame(i) for i in range(*index.indices(len(self)))]
+        return self._frame(range(len(self))[index])
+
+    def _make(self, index: int) -> Frame:
+        piece = bytes(self._data[index * PIECE_BYTES : (index + 1) * PIECE_BYTES])
+        if index < len(self) - 1:
+            return data_frame(index, piece)
+        return pack(self._kind, self._signed, data=piece, heads=self._heads)
 
 
 class Arrival:
@@ -61,11 +94,12 @@ class Arrival:
         expected = form.data_bytes - index * PIECE_BYTES if is_last else PIECE_BYTES
         if (frame.kind != Kind.DATA) != is_last or (not is_last and frame.index != index):
             raise wrong_length(f"came out of order at piece {index + 1} of {form.pieces}")
-        if len(frame.data) != expected:
-            raise wrong_length(f"has a piece of {len(frame.data)} bytes instead of {expected}")
-        self._hash.update(frame.data)
+        data = frame.data  # protobuf copies at every look
+        if len(data) != expected:
+            raise wrong_length(f"has a piece of {len(data)} bytes instead of {expected}")
+        self._hash.update(data)
         self._index += 1
-        return index * form.block, np.frombuffer(frame.data, dtype=form.dtype)
+        return index * form.block, np.frombuffer(data, dtype=form.dtype)
 
     def digest(self) -> bytes:
         """Digest of all pieces; of a vector that is not complete it is nobody's."""

@@ -21,7 +21,11 @@ PIECE_BYTES = 512 * 1024
 MAX_DIMENSION = 1 << 27
 
 Words = NDArray[np.unsignedinteger[Any]]
-Integers = NDArray[np.int64]
+Integers = NDArray[np.signedinteger[Any]]
+"""A sum: signed words, of 32 or 64 bits as they travelled."""
+
+Contribution = NDArray[np.int64]
+"""What a member puts in, or a block of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class WordFormat:
         """How many words a full piece holds."""
         return PIECE_BYTES * 8 // self.bits
 
-    def pieces_of(self, vector: Integers | Iterator[Integers]) -> Iterator[Words]:
+    def pieces_of(self, vector: Contribution | Iterator[Contribution]) -> Iterator[Words]:
         """The words of each piece, guard words zero.
 
         ``vector`` is whole, or comes as consecutive blocks of ``block`` integers, the last one
@@ -90,11 +94,12 @@ class WordFormat:
             else:
                 block = next(vector, _NOTHING) if expected else _NOTHING
             self._require(block, expected)
-            words = np.zeros(min(self.block, self.count - start), dtype=self.dtype)
-            words[:expected] = block.astype(self.dtype, copy=False)  # modulo 2^bits
+            words = np.empty(min(self.block, self.count - start), dtype=self.dtype)
+            np.copyto(words[:expected], block, casting="unsafe")  # modulo 2^bits
+            words[expected:] = 0
             yield words
 
-    def _require(self, block: Integers, size: int) -> None:
+    def _require(self, block: Contribution, size: int) -> None:
         limit = 1 << (self.bits - 1)
         if block.dtype != np.int64 or block.shape != (size,):
             raise TrainingError(
@@ -122,6 +127,8 @@ class WordFormat:
     def to_integers(self, words: Words, *, limit: int) -> Integers:
         """The integers of a sum whose masks have cancelled and which is within +-limit.
 
+        They are the words themselves, seen as signed: nothing is copied.
+
         Raises:
             TrainingError: TW6105, guard words are not zero; TW6106, out of range.
         """
@@ -140,10 +147,10 @@ class WordFormat:
                 note="with the members' vectors as evidence an auditor can add them again",
                 help="nothing was applied; ask the coordinator for the transcript of this step",
             )
-        return signed.astype(np.int64, copy=False)
+        return signed
 
 
-_NOTHING: Integers = np.zeros(0, dtype=np.int64)
+_NOTHING: Contribution = np.zeros(0, dtype=np.int64)
 
 
 def wrong_length(why: str) -> TrainingError:

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from server.secure_sum_attempt import RunTerms
-from server.secure_sum_state import RunState
+from server.secure_sum_state import RunState, Summed
 from tests.simulators.secsum.wire import LIMIT, PLAN, Pipe, Site, through
 from twinward.errors import TwinwardError
 from twinward.secsum.messages import Hello, Kind, raw
@@ -102,11 +102,10 @@ class Liar:
 
     def sum(self, attempt, *, newcomers=False):
         """M5 of a complete attempt as one frame, and what makes it part of the history."""
-        integers = self.state.require_sum(attempt)
-        total = attempt.total.tobytes()
-        _, summed, _ = self.state.sign_sum(attempt, total, newcomers=newcomers)
-        history = self.state.history_after(attempt, integers)
-        *_, frame = summed.frames()
+        self.state.require_sum(attempt)
+        signed, heads, history, _ = self.state.sign_sum(attempt, newcomers=newcomers)
+        summed = Summed(signed, heads, attempt.total.tobytes())
+        (frame,) = summed.frames()
         return frame, lambda: self.state.take_sum(summed, history)
 
     async def refusal(self, site):
