@@ -89,8 +89,8 @@ def main():
         print(f"{row['fault']:<30} {mark}  {row['seconds']:5.1f} s   {', '.join(row['by'][:2])}")
     print(
         f"all eight: {seconds:.1f} s, CPU {cpu:.1f} s (limit {LIMIT_SECONDS:g}); false alarms "
-        f"{alarms} of {options.correct}, bound {report.FALSE_ALARM:g}; a full audit {full_seconds:.1f} s, "
-        f"{'passed' if full.passed else 'FAILED'}"
+        f"{alarms} of {options.correct}, bound {report.FALSE_ALARM:g}; "
+        f"a full audit {full_seconds:.1f} s, {'passed' if full.passed else 'FAILED'}"
     )
     tight = result["tightness"]
     print(
