@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from twinward.console import emit, json_option, next_step, reports_errors, table
 from twinward.files import read_given
+
+if TYPE_CHECKING:
+    from twinward.plan import Plan
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
@@ -140,16 +144,27 @@ def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
             "plan": agreed.digest.hex(),
             "epsilon": agreed.epsilon,
             "delta": agreed.delta,
+            "holdout_share": agreed.holdout_share,
+            "evaluation_epsilon": agreed.evaluation and agreed.evaluation.epsilon,
         },
         schema="node.approve",
         as_json=as_json,
         text=lambda: (
             f"approved `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
             f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
-            f"{agreed.delta:g}\nplan {agreed.digest.hex()}"
+            f"{agreed.delta:g}{_held_out(agreed)}\nplan {agreed.digest.hex()}"
         ),
     )
     next_step(f"twinward node letters {folder} --study {agreed.study} --out LETTERS")
+
+
+def _held_out(plan: Plan) -> str:
+    if plan.evaluation is None:
+        return ""
+    return (
+        f"\n{plan.evaluation.holdout_share:.0%} of the patients are kept out of training to "
+        f"measure the model, at epsilon {plan.evaluation.epsilon:g} for each of them"
+    )
 
 
 @node.command()

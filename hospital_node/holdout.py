@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from twinward.ids import RecordNumber
 
 PURPOSE = "twinward/holdout/v1"
+NEVER = (0.5, 1.0)
+"""Places that no plan can keep out of training: a hold-out is at most half of the patients."""
+PERHAPS = (0.0, 0.5)
+"""Places that some plan may keep out."""
 
 
 def places(key: bytes, records: Sequence[RecordNumber]) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from consent.intake import Desk
 from consent.policy import Request
@@ -18,14 +20,14 @@ from consent.record import Grant, Withdrawal
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.vault import Vault
-from hospital_node import approvals, membership
+from hospital_node import approvals, holdout, membership
 from hospital_node.cohort import Cohort
 from hospital_node.data import uci
 from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
-from hospital_node.privacy.book import BudgetBook
+from hospital_node.privacy.book import EVERYONE, BudgetBook
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.chain import Addresses, Chain
@@ -57,6 +59,8 @@ class Node:
     identity: Identity
     clock: Clock
     patients: uci.Patients
+    places: NDArray[np.float64]
+    """Each patient's place, by which a plan's hold-out is chosen (``hospital_node.holdout``)."""
     vault: Vault
     mirror: Mirror
     chain: Chain
@@ -127,6 +131,7 @@ class Node:
             clock=clock,
             max_age_seconds=settings.mirror_max_age_seconds,
         )
+        patients = uci.read(settings.data, hospital=settings.org)
         node: Node
         desk = Desk(
             hospital=settings.org,
@@ -145,7 +150,8 @@ class Node:
             founding=founding,
             identity=identity,
             clock=clock,
-            patients=uci.read(settings.data, hospital=settings.org),
+            patients=patients,
+            places=holdout.places(identity.derive(holdout.PURPOSE), patients.records),
             vault=vault,
             mirror=mirror,
             chain=chain,
@@ -185,9 +191,12 @@ class Node:
             )
         return self._cohorts[key]
 
-    def epsilon_spent(self) -> float:
-        """All that was ever spent of one patient's privacy here, as epsilon at delta 1e-5."""
-        return gdp.epsilon_of(math.sqrt(self.book.spent_mu2()), LIFETIME_DELTA)
+    def epsilon_spent(self, places: tuple[float, float] = EVERYONE) -> float:
+        """All that was ever spent of one patient's privacy here, as epsilon at delta 1e-5.
+
+        The worst case of all patients, or of those with a place in ``places``.
+        """
+        return gdp.epsilon_of(math.sqrt(self.book.spent_mu2(places)), LIFETIME_DELTA)
 
     def close(self) -> None:
         """Stop following and close everything; all of it is durable already."""

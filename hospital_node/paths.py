@@ -40,6 +40,13 @@ class NodePaths:
         return self.state / "egress.jsonl"
 
     @property
+    def reports(self) -> Path:
+        """Exact figures on this hospital's own patients; they stay here."""
+        path = self.state / "reports"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    @property
     def supernode(self) -> Path:
         """Flower's own folder."""
         path = self.state / "supernode"

@@ -27,6 +27,8 @@ def require_approved(plan: Plan, settings: NodeSettings) -> StudyPolicy:
         "models": plan.model in policy.models,
         "purposes": plan.purpose in policy.purposes,
         "max_epsilon": plan.epsilon <= policy.max_epsilon,
+        "max_evaluation_epsilon": plan.evaluation is None
+        or plan.evaluation.epsilon <= policy.max_evaluation_epsilon,
         "max_steps": plan.attempts <= policy.max_steps,
         "grades": set(plan.grades) <= set(policy.grades),
         "org": settings.org in plan.sites,

@@ -21,6 +21,8 @@ class StudyPolicy(BaseModel):
     models: tuple[str, ...]
     purposes: tuple[str, ...]
     max_epsilon: float = Field(default=1.0, gt=0, le=20)
+    max_evaluation_epsilon: float = Field(default=3.0, ge=0, le=20)
+    """Most that measuring a finished model may cost a patient who was kept out of training."""
     max_steps: int = Field(default=100, ge=1)
     grades: tuple[str, ...] = ("signed-on-device",)
 
@@ -66,6 +68,7 @@ def write(path: Path, settings: NodeSettings) -> None:
             f"models = {_strings(study.models)}",
             f"purposes = {_strings(study.purposes)}",
             f"max_epsilon = {study.max_epsilon}",
+            f"max_evaluation_epsilon = {study.max_evaluation_epsilon}",
             f"max_steps = {study.max_steps}",
             f"grades = {_strings(study.grades)}",
         ]

@@ -10,35 +10,30 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import grpc
-import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
 from consent.study import Study
-from hospital_node import approvals, secure_sum
+from hospital_node import approvals, holdout, secure_sum, session
 from hospital_node.cohort import Cohort
+from hospital_node.evaluate import evaluate
 from hospital_node.node import Node, require_on_ledger
 from hospital_node.policy import require_approved
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.mechanism import Mechanism
-from hospital_node.secure_sum_stream import grpc_streams
 from models import registry
 from twinward import descent
 from twinward.errors import TrainingError
 from twinward.ids import RunId
 from twinward.logging import log
-from twinward.organisation import Organisation
 from twinward.plan import KIND as PLAN_KIND
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
-from twinward.rpc.tls import PROMPT
 from twinward.secsum.words import Integers
 from twinward.signing import Document
 
 RUN_KIND = "twinward/run/v1"
 CLOSING_KIND = "twinward/closing/v1"
-PATIENCE_SECONDS = 20.0
 
 
 async def train(node: Node, opening: Opening) -> Closing:
@@ -70,23 +65,30 @@ async def _take_part(node: Node, order: Order) -> Closing:
             help="the hospital sits this run out; invite more patients or lower the minimum",
         )
     # 3. The whole run is paid for: in the book (fsync), then in a block of the ledger.
-    micro = node.book.reserve(
-        order.run,
-        plan_digest=plan.digest,
-        attempts=plan.attempts,
-        mu2_per_attempt=plan.mu2_per_attempt,
-    )
-    await asyncio.to_thread(_reserve_on_ledger, node, order, micro)
+    places = holdout.trained(plan.holdout_share)
+    await session.reserve(node, plan, run=order.run, plan_digest=plan.digest, places=places)
     # 4. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
     work = ActiveRun(node, order, cohort)
     node.active = work
     try:
-        result = await _secure_sum(node, order, work)
+        result = await session.take_part(
+            node, plan, run=order.run, plan_digest=plan.digest, work=work.work()
+        )
+        # 5. Finished: attempts never made are given back.
+        node.book.close_run(order.run)
+        log().info("run finished", run=order.run, epoch=result.epoch, attempt=result.attempts)
+        # 6. How good is it? Asked of patients who were kept out, who pay for the answer.
+        await evaluate(
+            node,
+            approved,
+            run=order.run,
+            cohort=cohort,
+            weights=work.released(),
+            drawn=work.evaluation_drawn,
+        )
     finally:
         node.active = None
-    # 5. Finished: attempts never made are given back, the final weights are signed.
-    node.book.close_run(order.run)
-    log().info("run finished", run=order.run, epoch=result.epoch, attempt=result.attempts)
+    # 7. The final weights, signed.
     return work.closing(result)
 
 
@@ -145,6 +147,7 @@ class ActiveRun:
         self._plan = order.approved.plan
         self._cohort = cohort
         self._sum = clipped_sum(node, self._plan)
+        self._trained = holdout.within(node.places, holdout.trained(self._plan.holdout_share))
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
         self._iterates: list[descent.Weights] = []
@@ -155,8 +158,12 @@ class ActiveRun:
         del epoch
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
-        include = self._cohort.mask()
+        include = self._cohort.mask() & self._trained
         return self._mechanism.contribute(self._sum(self._weights, include), members).vector
+
+    def evaluation_drawn(self) -> None:
+        """The evaluation, which follows the last step, takes its patients now."""
+        self.next_step = self._plan.steps + 2
 
     def mark(self, epoch: int, step: int) -> None:
         """Charge the attempt durably, before its vector may leave."""
@@ -217,36 +224,3 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
         model.labels(columns),
         max_grad_norm=plan.max_grad_norm,
     )
-
-
-async def _secure_sum(node: Node, order: Order, work: ActiveRun) -> secure_sum.Result:
-    plan = order.approved.plan
-    peers = [node.founding.member(site) for site in plan.sites]
-    credentials = Organisation(node.folder).tls.channel_credentials()
-    address = node.founding.endpoints["network"]
-    async with grpc.aio.secure_channel(address, credentials, options=PROMPT) as channel:
-        return await secure_sum.run_session(
-            grpc_streams(channel),
-            work=work.work(),
-            identity=node.identity,
-            members={peer.fingerprint: peer.identity for peer in peers},
-            coordinator=node.founding.coordinator.identity,
-            run=bytes.fromhex(order.run),
-            plan_digest=plan.digest,
-            dimension=plan.dimension,
-            word_bits=plan.word_bits,
-            max_abs_sum=plan.max_abs_sum,
-            steps=plan.steps,
-            slot_seconds=plan.slot_seconds,
-            deadline_seconds=plan.deadline_seconds,
-            patience_seconds=PATIENCE_SECONDS,
-        )
-
-
-def _reserve_on_ledger(node: Node, order: Order, micro_mu2: int) -> None:
-    """Approval and worst-case spend stand in a block when this returns."""
-    digest = order.approved.plan.digest
-    node.egress.let_out("ledger", "approval", to="ledger", size=200)
-    node.chain.approve(digest)
-    node.egress.let_out("ledger", "reservation", to="ledger", size=200)
-    node.chain.reserve(bytes.fromhex(order.run), plan=digest, micro_mu2=micro_mu2)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
     """The node's state as JSON values; called in the daemon."""
-    from hospital_node import approvals  # noqa: PLC0415 - the daemon has it, the command does not
+    from hospital_node import approvals, holdout  # noqa: PLC0415 - the daemon has it, the command does not
 
     standing = node.follower.standing
     confirmed, trouble = standing.confirmed, standing.trouble
@@ -57,7 +57,8 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
         "studies": studies,
         "budget": {
             "unit": "one patient at this hospital, over the life of the data",
-            "epsilon_spent": round(node.epsilon_spent(), 4),
+            "epsilon_spent": round(node.epsilon_spent(holdout.NEVER), 4),
+            "epsilon_spent_if_held_out": round(node.epsilon_spent(holdout.PERHAPS), 4),
             "epsilon_limit": node.settings.lifetime_epsilon,
             "delta": 1e-5,
         },
@@ -127,7 +128,8 @@ def as_text(found: dict[str, Any]) -> str:
             "privacy spent",
             (
                 f"epsilon {budget['epsilon_spent']:g} of {budget['epsilon_limit']:g} "
-                f"at delta {budget['delta']:g}, worst case"
+                f"at delta {budget['delta']:g}, worst case; "
+                f"{budget['epsilon_spent_if_held_out']:g} of who is held out to measure models"
             ),
         ),
     ]

@@ -27,8 +27,9 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One thing to be proved of the ledger's state: ``reservation``, ``record``, ``consent_head``.
+    """One thing to be proved of the ledger's state.
 
+    ``name`` is ``reservation``, ``evaluation_reservation``, ``record`` or ``consent_head``;
     ``contract`` is the key under which the founding file has the address.
     """
 
@@ -46,19 +47,32 @@ def claims(*, run: bytes, release: bytes, hospitals: Mapping[str, str]) -> tuple
         release: Digest of the release document.
         hospitals: Ledger account (``0x`` and hex) of each hospital that sent a vector.
     """
-    reservations = (
+    return (
+        *_reservations("reservation", run=run, hospitals=hospitals),
+        Claim("record", "provenance", (verify.record_slot(release),)),
+        Claim("consent_head", "consent", (verify.CONSENT_HEAD_SLOT,)),
+    )
+
+
+def evaluation_claims(*, run: bytes, hospitals: Mapping[str, str]) -> tuple[Claim, ...]:
+    """What a pack proves of an evaluation: the reservation of each hospital that took part.
+
+    Args:
+        run: 32 bytes that name the evaluation.
+        hospitals: As for ``claims``.
+    """
+    return _reservations("evaluation_reservation", run=run, hospitals=hospitals)
+
+
+def _reservations(name: str, *, run: bytes, hospitals: Mapping[str, str]) -> tuple[Claim, ...]:
+    return tuple(
         Claim(
-            "reservation",
+            name,
             "provenance",
             verify.reservation_slots(bytes.fromhex(account.removeprefix("0x")), run),
             org,
         )
         for org, account in sorted(hospitals.items())
-    )
-    return (
-        *reservations,
-        Claim("record", "provenance", (verify.record_slot(release),)),
-        Claim("consent_head", "consent", (verify.CONSENT_HEAD_SLOT,)),
     )
 
 

@@ -671,6 +671,35 @@ def privacy_statement(
     }
 
 
+def auroc(ill: Sequence[float], well: Sequence[float], noise_sd: float) -> dict[str, float] | None:
+    """What noised counts per bin say of a ranking, with a 95 % interval; None if too few.
+
+    Ties count half; sampling variance after DeLong et al. 1988, noise by the delta method.
+    """
+    sick, fit = math.fsum(ill), math.fsum(well)
+    if min(sick, fit) < 10 + 2 * noise_sd * math.sqrt(len(ill)):
+        return None
+    below = [math.fsum(well[:i]) + well[i] / 2 for i in range(len(well))]
+    above = [math.fsum(ill[i + 1 :]) + ill[i] / 2 for i in range(len(ill))]
+    beaten, losing = [b / fit for b in below], [a / sick for a in above]
+    value = math.fsum(n * b for n, b in zip(ill, beaten, strict=True)) / sick
+    slopes = [(b - value) / sick for b in beaten] + [(a - value) / fit for a in losing]
+    noise = noise_sd * math.sqrt(math.fsum(s * s for s in slopes))
+
+    def spread(counts: Sequence[float], scores: Sequence[float], total: float) -> float:
+        around = math.fsum(n * (s - value) ** 2 for n, s in zip(counts, scores, strict=True))
+        return max(0.0, around) / (total * max(1.0, total - 1))
+
+    sampling = math.sqrt(spread(ill, beaten, sick) + spread(well, losing, fit))
+    half = 1.959964 * math.hypot(noise, sampling)
+    ties = math.fsum(a * b for a, b in zip(ill, well, strict=True))
+    low, middle, high = (min(1.0, max(0.0, v)) for v in (value - half, value, value + half))
+    return {
+        "value": middle, "low": low, "high": high, "noise_sd": noise, "sampling_sd": sampling,
+        "tied": max(0.0, ties) / (2 * sick * fit),
+    }  # fmt: skip
+
+
 def same_statement(stated: Json, recomputed: Json) -> bool:
     """Equal, with numbers to one part in a million: ``erfc`` differs between machines."""
     if isinstance(recomputed, dict):
@@ -678,6 +707,12 @@ def same_statement(stated: Json, recomputed: Json) -> bool:
             isinstance(stated, dict)
             and set(stated) == set(recomputed)
             and all(same_statement(stated[key], value) for key, value in recomputed.items())
+        )
+    if isinstance(recomputed, list):
+        return (
+            isinstance(stated, list)
+            and len(stated) == len(recomputed)
+            and all(map(same_statement, stated, recomputed))
         )
     if isinstance(recomputed, float) and isinstance(stated, int | float):
         return math.isclose(stated, recomputed, rel_tol=1e-6)
@@ -830,6 +865,20 @@ class _Run:
     id: bytes
     plan: Mapping[str, Any]
     plan_digest: bytes
+    folder: str = ""
+
+    def evaluation(self) -> _Run | None:
+        """Its evaluation as a run of one step over histograms; None if the plan has none."""
+        terms = self.plan.get("evaluation")
+        if terms is None:
+            return None
+        numbers = {
+            **self.plan, "steps": 1, "spare_attempts": terms["spare_attempts"],
+            "averaged_steps": 1, "epsilon": terms["epsilon"], "max_grad_norm": 1.0,
+            "grid": 1 / 65536, "start_weights": [0.0] * (2 * terms["bins"]),
+        }  # fmt: skip
+        run = tagged_hash("evaluation/v1", self.id)
+        return _Run(run, numbers, self.plan_digest, folder="evaluation/")
 
     @property
     def attempts(self) -> int:
@@ -852,6 +901,7 @@ class _Transcript:
     history: bytes
     weights: list[float]
     iterates: list[list[float]] = field(default_factory=list)
+    totals: list[list[int]] = field(default_factory=list)
     member_counts: list[int] = field(default_factory=list)
     sent: dict[bytes, int] = field(default_factory=dict)
     consent_heads: set[bytes] = field(default_factory=set)
@@ -939,10 +989,12 @@ class _Audit:
         run = self._plan(network, manifest)
         transcript = self._transcript(network, run)
         weights = released_weights(run.plan, transcript.iterates)
-        charged = self._closings(network, run, transcript, weights)
+        digest = _weights_digest(weights)
+        charged = self._closings(network, run, transcript, digest)
         release = self._release(network, run, transcript, weights)
         self._card(run, transcript, weights, charged)
-        self._ledger(network, run, transcript, release)
+        measured = self._evaluation(network, run, release, digest)
+        self._ledger(network, run, transcript, release, measured)
 
     def _passed(self, name: str, detail: str) -> None:
         self.checks.append(Check(name, detail))
@@ -1053,21 +1105,22 @@ class _Audit:
             history=tagged_hash("secsum-a/start/v1", run.id, run.plan_digest),
             weights=[float(weight) for weight in run.plan["start_weights"]],
         )
-        last = 0
-        attempts = {name: name[9:13] for name in self.pack.under("attempts/")}
-        epochs = self.pack.under("epochs/")
-        for name in epochs:
-            number = int(name[7:11])
-            if name != f"epochs/{number:04d}.json" or number <= last:
+        last, start = 0, len(run.folder)
+        attempts = {name: name[start:][9:13] for name in self.pack.under(f"{run.folder}attempts/")}
+        epochs = {name: name[start:][7:11] for name in self.pack.under(f"{run.folder}epochs/")}
+        for name, digits in epochs.items():
+            number = int(digits)
+            if name != f"{run.folder}epochs/{number:04d}.json" or number <= last:
                 _broken("V040", name, "not the name of an epoch")
             last = number
-            mine = [attempt for attempt, epoch in attempts.items() if epoch == name[7:11]]
-            self._epoch(network, run, transcript, name, mine)
-        stray = set(attempts.values()) - {name[7:11] for name in epochs}
+            mine = [attempt for attempt, epoch in attempts.items() if epoch == digits]
+            self._epoch(network, run, transcript, name, mine, number=number)
+        stray = set(attempts.values()) - set(epochs.values())
         if stray:
-            _broken("V040", f"epochs/{min(stray)}.json", "the epoch of an attempt is missing")
+            missing = f"{run.folder}epochs/{min(stray)}.json"
+            _broken("V040", missing, "the epoch of an attempt is missing")
         if transcript.step != run.plan["steps"]:
-            where = self.pack.under("attempts/")[-1:] or ["attempts"]
+            where = list(attempts)[-1:] or [f"{run.folder}attempts"]
             what = f"the run ends after {transcript.step} of {run.plan['steps']} steps"
             _broken("V056", where[0], what)
         vectors = sum(transcript.sent.values())
@@ -1078,16 +1131,22 @@ class _Audit:
                 f"only their {vectors} signed digests"
             )
         self._passed(
-            "sums",
+            "evaluation" if run.folder else "sums",
             f"{how} in {len(epochs)} epochs; {transcript.dead} attempts came to nothing",
         )
         return transcript
 
     def _epoch(
-        self, network: _Network, run: _Run, state: _Transcript, name: str, attempts: list[str]
+        self,
+        network: _Network,
+        run: _Run,
+        state: _Transcript,
+        name: str,
+        attempts: list[str],
+        *,
+        number: int,
     ) -> None:
         record = self.pack.fields(name, "members", "offer", "adverts", "roster")
-        number = int(name[7:11])
         members = tuple(_hex(member, 32) for member in record["members"])
         allowed = network.hospitals(run.plan["sites"])
         count = len(members)
@@ -1137,7 +1196,7 @@ class _Audit:
         """One attempt: every vector is as signed, and together they are the sum if there is one."""
         record = self.pack.fields(name, "masked", "sum")
         step = state.step + 1
-        if name != f"attempts/{place['epoch']:04d}-{step:05d}.json":
+        if name != f"{run.folder}attempts/{place['epoch']:04d}-{step:05d}.json":
             _broken("V056", name, f"step {step} was expected here")
         now = {**place, "setup": state.setup, "history": state.history, "step": step}
         vectors = [self._masked(network, state, entry, now) for entry in record["masked"]]
@@ -1169,6 +1228,8 @@ class _Audit:
         )
         state.weights = take_step(run.plan, state.weights, words)
         state.iterates.append(state.weights)
+        if run.folder:  # of a run of large vectors only the model is kept
+            state.totals.append(words)
         return True
 
     def _masked(
@@ -1193,28 +1254,29 @@ class _Audit:
     # What came out.
 
     def _closings(
-        self, network: _Network, run: _Run, state: _Transcript, weights: list[float]
+        self, network: _Network, run: _Run, state: _Transcript, model: bytes
     ) -> dict[str, int]:
         """Attempts charged to each hospital, as it signed them."""
-        closes = self.pack.fields("closings.json", "closes")["closes"]
+        record = f"{run.folder}closings.json"
+        closes = self.pack.fields(record, "closes")["closes"]
         closed: dict[str, int] = {}
         if [_hex(blob)[_SENDER] for blob in closes] != list(state.members):
-            _broken("V060", "closings.json", "not signed by every member of the last epoch")
+            _broken("V060", record, "not signed by every member of the last epoch")
         expected = {
             "run": run.id, "plan": run.plan_digest, "setup": state.setup, "steps": state.step,
-            "history": state.history, "model": _weights_digest(weights),
+            "history": state.history, "model": model,
         }  # fmt: skip
         for member, blob in zip(state.members, closes, strict=True):
             head = self._head("close", blob, network.members[member], "V060")
             who = network.members[member].org
             self._agrees(head, expected, "V061", f"the closing of {who}")
             if not state.sent.get(member, 0) <= head["attempts"] <= run.attempts:
-                _broken("V062", "closings.json", f"{who} was charged {head['attempts']} attempts")
+                _broken("V062", record, f"{who} was charged {head['attempts']} attempts")
             closed[who] = head["attempts"]
         lost = [network.members[f].org for f in state.everyone - set(state.members)]
         charged = charged_attempts(run.plan, closed=closed, lost=lost)
         self._passed(
-            "closings",
+            "evaluation closings" if run.folder else "closings",
             f"all {len(closes)} members of the last epoch signed this model; at most "
             f"{max(charged.values())} of {run.attempts} attempts charged",
         )
@@ -1235,7 +1297,8 @@ class _Audit:
             "history": state.history.hex(),
         }  # fmt: skip
         self._agrees(payload, expected, "V071", "the release")
-        if set(payload["records"]) != {"model.safetensors", "card.json", "card.md"}:
+        named = set(payload["records"])
+        if not _RELEASED <= named <= _RELEASED | {"report.html", "evaluation.json"}:
             _broken("V071", "release.json", "not a release of model and card")
         for name, digest in payload["records"].items():
             if hashlib.sha256(self.pack.raw(name)).hexdigest() != digest:
@@ -1266,20 +1329,82 @@ class _Audit:
             f"{statement['fewest_honest_shares']}",
         )
 
+    # How it was measured.
+
+    def _evaluation(
+        self, network: _Network, run: _Run, release: Document, model: bytes
+    ) -> tuple[_Run, _Transcript] | None:
+        """The histogram added again, and what follows from it; None if there is none."""
+        evaluation, name = run.evaluation(), "evaluation.json"
+        if (evaluation is not None) != (name in release.payload["records"]):
+            _broken("V100", name, "the plan wants an evaluation and there is none, or the reverse")
+        stray = self.pack.under("evaluation/")
+        if evaluation is None:
+            if stray:
+                _broken("V100", stray[0], "the plan wants no evaluation")
+            return None
+        record = self.pack.json(name)
+        expected = {
+            "schema": "twinward/evaluation/v1", "run": run.id.hex(), "weights": model.hex(),
+            "plan": run.plan_digest.hex(), "evaluation": evaluation.id.hex(),
+        }  # fmt: skip
+        self._agrees(record, expected, "V101", "the evaluation")
+        if record["missing"] is not None:
+            if stray or set(record) != {*expected, "missing"}:
+                _broken("V100", name, "figures of an evaluation that came to nothing")
+            self.notes.append(f"the model was released unmeasured: {str(record['missing'])[:200]}")
+            return None
+        state = self._transcript(network, evaluation)
+        charged = self._closings(network, evaluation, state, model)
+        self.pack.at = name
+        numbers, figures = evaluation.plan, record["figures"]
+        statement = privacy_statement(numbers, member_counts=state.member_counts, charged=charged)
+        counts, members = [n * numbers["grid"] for n in state.totals[0]], len(state.members)
+        noise_sd = statement["noise_multiplier"] * math.sqrt(
+            members / (members - colluders(members))
+        )
+        ill, well = counts[: len(counts) // 2], counts[len(counts) // 2 :]
+        recomputed = {
+            "ill": ill, "well": well, "noise_sd": noise_sd, "auroc": auroc(ill, well, noise_sd),
+        }  # fmt: skip
+        wrong = [key for key in recomputed if not same_statement(figures[key], recomputed[key])]
+        if wrong:
+            _broken("V101", name, f"`{wrong[0]}` is not what the sum gives")
+        if not same_statement(record["privacy"], statement):
+            _broken("V081", name, "the privacy statement is not what plan and transcript give")
+        self.notes.append(
+            "ROC points and calibration of the evaluation, and the report, are the coordinator's "
+            "drawing of the histogram that was verified"
+        )
+        found = recomputed["auroc"]
+        value = f"AUROC {found['value']:.3f}" if found else "too few patients for an AUROC"
+        self._passed("figures", f"{value}, recomputed from the histogram of held-out patients")
+        return evaluation, state
+
     # What stands on the ledger.
 
-    def _ledger(self, network: _Network, run: _Run, state: _Transcript, release: Document) -> None:
+    def _ledger(
+        self,
+        network: _Network,
+        run: _Run,
+        state: _Transcript,
+        release: Document,
+        measured: tuple[_Run, _Transcript] | None,
+    ) -> None:
         record = self.pack.fields("ledger.json", "blocks", "proofs")
         if record == {"blocks": [], "proofs": []}:
             self.notes.append("the pack holds no ledger proofs: reservations were not checked")
             return
         roots = dict(self._block(network, block) for block in record["blocks"])
         reserved: set[bytes] = set()
+        reserved_to_measure: set[bytes] = set()
         recorded = False
         for proof in record["proofs"]:
             root, claim = roots[proof["block"]], proof["claim"]
             if claim == "reservation":
                 reserved.add(self._reservation(network, run, root, proof))
+            elif claim == "evaluation_reservation" and measured is not None:
+                reserved_to_measure.add(self._reservation(network, measured[0], root, proof))
             elif claim == "record":
                 self._recorded(network, release, root, proof)
                 recorded = True
@@ -1287,15 +1412,18 @@ class _Audit:
                 self._consent_head(network, state, root, proof)
             else:
                 _broken("V091", "ledger.json", f"an unknown claim `{str(claim)[:40]}`")
-        lacking = [network.members[f].org for f in sorted(set(state.sent) - reserved)]
+        lacking = set(state.sent) - reserved
+        if measured is not None:
+            lacking |= set(measured[1].sent) - reserved_to_measure
         if lacking:
-            _broken("V092", "ledger.json", f"no reservation of {lacking[0]} is proved")
+            who = network.members[min(lacking)].org
+            _broken("V092", "ledger.json", f"no reservation of {who} is proved")
         if not recorded:
             _broken("V093", "ledger.json", "the release is not proved to be on the ledger")
         self._passed(
             "ledger",
-            f"{len(reserved)} reservations and the release proved under block {max(roots)}, "
-            "signed by the coordinator",
+            f"{len(reserved) + len(reserved_to_measure)} reservations and the release proved "
+            f"under block {max(roots)}, signed by the coordinator",
         )
 
     def _block(self, network: _Network, block: Json) -> tuple[int, bytes]:
@@ -1348,6 +1476,7 @@ class _Audit:
         )
 
 
+_RELEASED = {"model.safetensors", "card.json", "card.md"}
 _SENDER = slice(8 + 68, 8 + 68 + 32)
 """Where a node's head names its sender: after the magic and the run, plan and epoch."""
 

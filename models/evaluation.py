@@ -102,13 +102,15 @@ class RocPoint:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Scores from ``low`` to ``high``, and the share of patients there that was ill.
+    """Scores from ``low`` to ``high``, the middle one, and the share of patients that was ill.
 
-    ``observed`` is None where too few patients have such a score.
+    ``predicted`` is the middle of the bins that were joined, weighted by their patients;
+    ``observed`` is None where too few patients are in all bins together.
     """
 
     low: float
     high: float
+    predicted: float
     observed: Estimate | None
 
 
@@ -203,16 +205,33 @@ def roc(counts: Counts) -> tuple[RocPoint, ...]:
 
 
 def calibration(counts: Counts) -> tuple[CalibrationBin, ...]:
-    """For each bin the share that was ill, with its interval; None where fewer than ten are."""
+    """The share that was ill in each part of the scale, with its interval.
+
+    Neighbouring bins are joined until ten patients stand out of the noise of what was joined; what
+    is left over at the upper end joins the last part.
+    """
+    starts, first = [0], 0
+    for end in range(1, counts.bins):
+        enough = _patients(counts, first, end) >= _fewest_together(counts, end - first)
+        if enough and _patients(counts, end, counts.bins) >= _fewest_together(
+            counts, counts.bins - end
+        ):
+            starts.append(end)
+            first = end
     borders = edges(counts.bins)
-    return tuple(
-        CalibrationBin(
-            float(borders[i]),
-            float(borders[i + 1]),
-            _observed(float(counts.ill[i]), float(counts.well[i]), noise_sd=counts.noise_sd),
+    middles = (borders[:-1] + borders[1:]) / 2
+    parts = []
+    for start, end in zip(starts, [*starts[1:], counts.bins], strict=True):
+        weights = np.maximum(counts.ill[start:end] + counts.well[start:end], 0.0) + 1e-9
+        parts.append(
+            CalibrationBin(
+                float(borders[start]),
+                float(borders[end]),
+                float(weights @ middles[start:end] / weights.sum()),
+                _observed(counts, start, end),
+            )
         )
-        for i in range(counts.bins)
-    )
+    return tuple(parts)
 
 
 def as_json(counts: Counts) -> dict[str, Any]:
@@ -236,6 +255,7 @@ def as_json(counts: Counts) -> dict[str, Any]:
             {
                 "low": part.low,
                 "high": part.high,
+                "predicted": part.predicted,
                 "observed": None if part.observed is None else _plain(part.observed),
             }
             for part in calibration(counts)
@@ -259,13 +279,26 @@ def _share(row: Floats, first: int, *, noise_sd: float) -> Estimate:
     return _estimate(share, noise_sd=noise, sampling_sd=_binomial_sd(share, total))
 
 
-def _observed(ill: float, well: float, *, noise_sd: float) -> Estimate | None:
-    total = ill + well
-    if total < FEWEST_PER_CLASS + 2 * noise_sd * math.sqrt(2):
+def _patients(counts: Counts, start: int, end: int) -> float:
+    return float(counts.ill[start:end].sum() + counts.well[start:end].sum())
+
+
+def _fewest_together(counts: Counts, bins: int) -> float:
+    """What so many joined bins must hold: ten patients, and two deviations of their noise."""
+    return FEWEST_PER_CLASS + 2 * counts.noise_sd * math.sqrt(2 * bins)
+
+
+def _observed(counts: Counts, start: int, end: int) -> Estimate | None:
+    total = _patients(counts, start, end)
+    if total < _fewest_together(counts, end - start):
         return None
-    share = ill / total
-    noise = noise_sd / total * math.sqrt((1 - share) ** 2 + share**2)
-    return _estimate(share, noise_sd=noise, sampling_sd=_binomial_sd(share, total))
+    share = float(counts.ill[start:end].sum()) / total
+    sd = counts.noise_sd * math.sqrt(end - start)
+    return _estimate(
+        share,
+        noise_sd=sd / total * math.sqrt((1 - share) ** 2 + share**2),
+        sampling_sd=_binomial_sd(share, total),
+    )
 
 
 def _binomial_sd(share: float, total: float) -> float:

@@ -112,6 +112,12 @@ def found(
 )
 @click.option("--epsilon", default=1.0, show_default=True, help="What a run may say of a patient.")
 @click.option("--expected-patients", type=int, help="Public guess over all hospitals.")
+@click.option(
+    "--holdout-share",
+    type=float,
+    help="Part of the patients kept out of training, to measure the model; 0: do not measure it.",
+)
+@click.option("--evaluation-epsilon", type=float, help="What measuring may say of such a patient.")
 @json_option
 @reports_errors
 def plan(
@@ -121,6 +127,8 @@ def plan(
     slot: float,
     epsilon: float,
     expected_patients: int | None,
+    holdout_share: float | None,
+    evaluation_epsilon: float | None,
     as_json: bool,
 ) -> None:
     """Make and sign a STUDY and its plan, for hospitals to approve."""
@@ -136,6 +144,8 @@ def plan(
         epsilon=epsilon,
         slot_seconds=slot,
         expected_patients=expected_patients,
+        holdout_share=holdout_share,
+        evaluation_epsilon=evaluation_epsilon,
         now=SystemClock().now(),
     )
     paths = studies.publish(folder, described, planned, identity=Organisation(folder).identity())

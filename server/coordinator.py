@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from server.supervise import SuperLink
 
 _TIP_SECONDS = 0.2
+_SUMS_REMEMBERED = 8
 
 
 @dataclass(slots=True)
@@ -38,8 +39,14 @@ class Coordinator:
     ledger: LedgerProcess
     run: Run | None = None
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
-    """Runs by id; the last few that ended stay, to tell latecomers how it went."""
+    """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
     _tip: tuple[float, Document] | None = field(default=None)
+
+    def remember(self, name: bytes, session: SecureSumRun) -> None:
+        """Let hospitals in to this secure sum; the last few that ended are still answered for."""
+        self.secure_sums[name] = session
+        while len(self.secure_sums) > _SUMS_REMEMBERED:
+            del self.secure_sums[next(iter(self.secure_sums))]
 
     @property
     def genesis(self) -> bytes:

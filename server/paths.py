@@ -38,6 +38,10 @@ class ServerPaths:
         """The transcript of one run."""
         return self.transcripts / f"{run}.sqlite"
 
+    def evaluation(self, run: RunId) -> Path:
+        """The transcript of the evaluation of one run."""
+        return self._private("evaluations") / f"{run}.sqlite"
+
     @property
     def orders(self) -> Path:
         """The signed order of every run ever started."""

@@ -19,6 +19,7 @@ from server.model_card import CardTexts
 from server.paths import ServerPaths
 from server.transcript import FINISHED, Transcript
 from twinward.ids import RunId
+from twinward.plan import Plan
 from twinward.signing import Document
 
 ORDER_KIND = "twinward/run/v1"
@@ -40,10 +41,16 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
         genesis=coordinator.genesis,
         identity=identity,
     )
-    with contextlib.closing(link), contextlib.closing(Transcript.open(paths.transcript(run))) as t:
+    with contextlib.ExitStack() as open_files:
+        open_files.callback(link.close)
         return releases.release(
             _folder(paths, run),
-            transcript=t,
+            transcript=_opened(paths.transcript(run), open_files),
+            evaluation=(
+                _opened(paths.evaluation(run), open_files)
+                if paths.evaluation(run).exists()
+                else None
+            ),
             founding=coordinator.founding,
             plan=study.plan_document,
             order=order,
@@ -54,11 +61,18 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
                 intended_use=model.intended_use,
                 limits=model.limits,
                 hyper_parameters=study.hyper_parameters,
-                other_releases=tuple(_in_words(one) for one in order.payload["earlier"]),
+                other_releases=(
+                    *_of_this_run(study.plan),
+                    *(_in_words(one) for one in order.payload["earlier"]),
+                ),
             ),
             identity=identity,
             ledger=link,
         )
+
+
+def _opened(path: Path, files: contextlib.ExitStack) -> Transcript:
+    return files.enter_context(contextlib.closing(Transcript.open(path)))
 
 
 def unpublished(paths: ServerPaths) -> list[RunId]:
@@ -86,6 +100,7 @@ def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
                 "issued_at": order.payload["issued_at"],
                 "epsilon": order.payload["epsilon"],
                 "delta": order.payload["delta"],
+                "evaluation_epsilon": order.payload.get("evaluation_epsilon"),
                 "released": released,
             }
         )
@@ -96,9 +111,21 @@ def _folder(paths: ServerPaths, run: RunId) -> Path:
     return paths.releases / run[:16]
 
 
+def _of_this_run(plan: Plan) -> tuple[str, ...]:
+    if plan.evaluation is None:
+        return ()
+    said = (
+        "the evaluation of this model, on other patients of the same hospitals, who were kept out "
+        f"of training: epsilon {plan.evaluation.epsilon:g} at delta {plan.delta:g} at most"
+    )
+    return (said,)
+
+
 def _in_words(earlier: dict[str, Any]) -> str:
     outcome = "released" if earlier["released"] else "not released, its sums were seen"
+    evaluation = earlier.get("evaluation_epsilon")
+    measured = f"; its held-out patients {evaluation:g}" if evaluation else ""
     return (
         f"run {earlier['run'][:16]} of `{earlier['study']}` on {earlier['issued_at']}: epsilon "
-        f"{earlier['epsilon']:g} at delta {earlier['delta']:g} at most ({outcome})"
+        f"{earlier['epsilon']:g} at delta {earlier['delta']:g} at most{measured} ({outcome})"
     )

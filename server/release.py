@@ -1,8 +1,9 @@
-"""Releasing a finished run: model, card, ledger record, evidence pack; in this order.
+"""Releasing a finished run: model, card, report, ledger record, evidence pack; in this order.
 
 Files go to a folder of the run, each written whole (temporary file, fsync, rename):
 
-    model.safetensors, card.json, card.md, release.json     the release, signed
+    model.safetensors, card.json, card.md,
+    evaluation.json, report.html, release.json              the release, signed
     (ledger)                                                its digest, as a model
     evidence.zip                                            everything, verified; last
 
@@ -24,15 +25,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from ledger import evidence, verify
+from server import evaluate
+from server.finished import Finished, sums_of
 from server.model_card import CardTexts, card, markdown
-from server.transcript import FINISHED, Transcript
+from server.report import render
+from server.transcript import Transcript
 from twinward import canonical, descent
 from twinward.errors import EvidenceError
 from twinward.files import write_atomic
 from twinward.founding import Founding
 from twinward.plan import Plan
-from twinward.secsum.messages import Close
-from twinward.secsum.words import WordFormat
 from twinward.signing import Document, Identity
 
 KIND = "twinward/release/v1"
@@ -59,7 +61,13 @@ class Release:
     digest: bytes
     weights: descent.Weights
     privacy: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None
     report: verify.Report
+
+    @property
+    def report_page(self) -> Path:
+        """The report for people."""
+        return self.folder / "report.html"
 
     @property
     def model(self) -> Path:
@@ -93,6 +101,7 @@ def release(
     texts: CardTexts,
     identity: Identity,
     ledger: ReleaseLedger,
+    evaluation: Transcript | None = None,
 ) -> Release:
     """Release the model of a finished run; safe to repeat after a crash at any line.
 
@@ -106,6 +115,7 @@ def release(
         texts: The words of the model card.
         identity: The coordinator's.
         ledger: Where the release is recorded.
+        evaluation: The record of the evaluation's secure sum, finished or not.
 
     Raises:
         EvidenceError: TW8501 the run is not finished, TW8502 a member of the last epoch has not
@@ -113,8 +123,12 @@ def release(
             not verify. Nothing is made available.
         LedgerError: The ledger refused, or TW5001 did not answer; repeat the call.
     """
-    facts = _Facts.of(transcript, plan=Plan.from_document(plan), founding=founding)
-    files = _files(facts, plan=plan, names=tuple(names), texts=texts, identity=identity)
+    facts = _Facts.of(
+        transcript, plan=Plan.from_document(plan), founding=founding, evaluation=evaluation
+    )
+    files = _files(
+        facts, plan=plan, order=order, names=tuple(names), texts=texts, identity=identity
+    )
     digest = Document.decode(files["release.json"], kind=KIND).digest
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -131,27 +145,30 @@ def release(
                 help="move it away and release the run again; its transcript still holds all of it",
             )
     else:
-        ledger.record_model(digest, parents=[facts.plan_digest])
-        wanted = evidence.claims(run=facts.run, release=digest, hospitals=facts.accounts)
-        records = {
-            **files,
-            **transcript_records(transcript),
+        ledger.record_model(digest, parents=[facts.plan.digest])
+        wanted = evidence.claims(run=facts.sum.run, release=digest, hospitals=facts.sum.accounts)
+        records = {**files, **transcript_records(transcript)}
+        if evaluation is not None and facts.measured is not None:
+            measured = facts.measured
+            wanted += evidence.evaluation_claims(run=measured.run, hospitals=measured.accounts)
+            records |= transcript_records(evaluation, folder="evaluation/")
+        records |= {
             "founding.json": founding.document.encode(),
             "plan.json": plan.encode(),
             "run.json": order.encode(),
             "ledger.json": canonical.encode(dict(ledger.proofs(wanted))),
         }
         report = evidence.build_pack(
-            pack, records, identity=identity, run=facts.run, plan_digest=facts.plan_digest
+            pack, records, identity=identity, run=facts.sum.run, plan_digest=facts.plan.digest
         )
-    return Release(folder, digest, facts.weights, facts.privacy, report)
+    return Release(folder, digest, facts.weights, facts.sum.privacy, facts.evaluation, report)
 
 
-def transcript_records(transcript: Transcript) -> dict[str, bytes]:
-    """The records of a pack that hold the secure sum: epochs, attempts, closings."""
+def transcript_records(transcript: Transcript, *, folder: str = "") -> dict[str, bytes]:
+    """The records of a pack that hold a secure sum: epochs, attempts, closings."""
     records: dict[str, bytes] = {}
     for epoch in transcript.epochs():
-        records[f"epochs/{epoch.epoch:04d}.json"] = canonical.encode(
+        records[f"{folder}epochs/{epoch.epoch:04d}.json"] = canonical.encode(
             {
                 "members": [member.hex() for member in epoch.members],
                 "offer": epoch.offer.blob.hex(),
@@ -163,7 +180,7 @@ def transcript_records(transcript: Transcript) -> dict[str, bytes]:
         total = None
         if attempt.sum is not None and attempt.total is not None:
             total = {"signed": attempt.sum.blob.hex(), "words": memoryview(attempt.total).hex()}
-        records[f"attempts/{attempt.epoch:04d}-{attempt.step:05d}.json"] = canonical.encode(
+        records[f"{folder}attempts/{attempt.epoch:04d}-{attempt.step:05d}.json"] = canonical.encode(
             {
                 "masked": [
                     {
@@ -176,7 +193,7 @@ def transcript_records(transcript: Transcript) -> dict[str, bytes]:
             }
         )
     closings = transcript.closings()
-    records["closings.json"] = canonical.encode(
+    records[f"{folder}closings.json"] = canonical.encode(
         {"closes": [closings[sender].blob.hex() for sender in sorted(closings)]}
     )
     return records
@@ -184,93 +201,61 @@ def transcript_records(transcript: Transcript) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the transcript of a finished run says; all that the release's bytes depend on."""
+    """What the transcripts of a finished run say; all that the release's bytes depend on."""
 
-    run: bytes
-    plan_digest: bytes
-    history: bytes
+    plan: Plan
+    sum: Finished
+    iterates: tuple[descent.Weights, ...]
     weights: descent.Weights
-    privacy: Mapping[str, Any]
-    accounts: Mapping[str, str]
+    evaluation: Mapping[str, Any] | None
+    measured: Finished | None
 
     @classmethod
-    def of(cls, transcript: Transcript, *, plan: Plan, founding: Founding) -> _Facts:
+    def of(
+        cls,
+        transcript: Transcript,
+        *,
+        plan: Plan,
+        founding: Founding,
+        evaluation: Transcript | None,
+    ) -> _Facts:
         """Recompute the model from the recorded sums and compare it with what members signed."""
-        if transcript.outcome != FINISHED:
-            raise EvidenceError(
-                f"this run is {transcript.outcome}, not finished",
-                code="TW8501",
-                note=transcript.cause,
-                help="release a run only after every member of its last epoch has closed it",
-            )
-        weights = _recompute(transcript, plan)
-        epochs = transcript.epochs()
-        closes = {
-            sender: Close.decode(signed.head) for sender, signed in transcript.closings().items()
-        }
-        last = set(epochs[-1].members)
-        digest = descent.digest(weights)
-        if set(closes) != last or any(close.model != digest for close in closes.values()):
-            raise EvidenceError(
-                "not every member of the last epoch signed the model that the sums give",
-                code="TW8502",
-                help="keep the transcript; compare it with the hospitals' own logs",
-            )
-        org_of = {bytes.fromhex(m.fingerprint): m for m in founding.hospitals}
-        everyone = {member for epoch in epochs for member in epoch.members}
-        payload = plan.to_document().payload
-        charged = verify.charged_attempts(
-            payload,
-            closed={org_of[sender].org: close.attempts for sender, close in closes.items()},
-            lost=[org_of[member].org for member in everyone - last],
-        )
-        return cls(
-            run=transcript.run,
-            plan_digest=plan.digest,
-            history=next(iter(closes.values())).history,
-            weights=weights,
-            privacy=verify.privacy_statement(
-                payload, member_counts=[len(epoch.members) for epoch in epochs], charged=charged
-            ),
-            accounts={
-                org_of[one.sender].org: org_of[one.sender].ledger_account
-                for attempt in transcript.attempts()
-                for one in attempt.masked
-            },
-        )
-
-
-def _recompute(transcript: Transcript, plan: Plan) -> descent.Weights:
-    words = WordFormat(plan.word_bits, plan.dimension)
-    weights, iterates = plan.start, []
-    for attempt in transcript.attempts():
-        if attempt.total is not None:
-            total = words.to_integers(
-                words.from_bytes(memoryview(attempt.total)), limit=plan.max_abs_sum
-            )
+        finished = Finished.read(transcript, numbers=plan, founding=founding)
+        weights, iterates = plan.start, []
+        for total in sums_of(transcript, numbers=plan):
             weights = descent.step(plan, weights, total)
             iterates.append(weights)
-    return descent.release(plan, iterates)
+        released = descent.release(plan, iterates)
+        digest = descent.digest(released)
+        finished.require_signed(digest)
+        figures, measured = None, None
+        if plan.evaluation is not None:
+            figures, measured = evaluate.figures(
+                evaluation, plan=plan, founding=founding, run=finished.run, model=digest
+            )
+        return cls(plan, finished, tuple(iterates), released, figures, measured)
 
 
 def _files(
     facts: _Facts,
     *,
     plan: Document,
+    order: Document,
     names: tuple[str, ...],
     texts: CardTexts,
     identity: Identity,
 ) -> dict[str, bytes]:
     """The release's own files; the same bytes whenever they are made."""
     payload, digest = plan.payload, descent.digest(facts.weights)
+    run, plan_digest = facts.sum.run, facts.plan.digest
     about = card(
         texts=texts,
         plan=payload,
-        plan_digest=facts.plan_digest,
-        run=facts.run,
+        plan_digest=plan_digest,
+        run=run,
         weights_digest=digest,
         names=names,
-        privacy=facts.privacy,
+        privacy=facts.sum.privacy,
     )
     files = {
         "model.safetensors": _safetensors(
@@ -278,22 +263,31 @@ def _files(
             {
                 "model": payload["model"],
                 "names": list(names),
-                "plan": facts.plan_digest.hex(),
-                "run": facts.run.hex(),
+                "plan": plan_digest.hex(),
+                "run": run.hex(),
             },
         ),
         "card.json": canonical.encode(about),
         "card.md": markdown(about).encode(),
+        "report.html": render(
+            about,
+            plan=facts.plan,
+            evaluation=facts.evaluation,
+            course=evaluate.course(facts.plan, facts.iterates),
+            issued_at=str(order.payload.get("issued_at", "")),
+        ),
     }
+    if facts.evaluation is not None:
+        files["evaluation.json"] = canonical.encode(dict(facts.evaluation))
     document = Document(
         KIND,
         {
-            "run": facts.run.hex(),
-            "plan": facts.plan_digest.hex(),
+            "run": run.hex(),
+            "plan": plan_digest.hex(),
             "study": payload["study"],
             "model": payload["model"],
             "weights": digest.hex(),
-            "history": facts.history.hex(),
+            "history": facts.sum.history.hex(),
             "records": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         },
     )

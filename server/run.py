@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from ledger.chain import Kind
 from server import release as releases
 from server.coordinator import Coordinator
+from server.evaluate import evaluate
 from server.publish import ORDER_KIND, earlier_runs, publish
 from server.secure_sum import SecureSumRun
 from server.secure_sum_outcome import Outcome, Progress
@@ -28,13 +29,12 @@ from twinward.ids import Fingerprint, RunId
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
 from twinward.secsum.messages import fingerprint
+from twinward.secsum.profile import MIN_MEMBERS
 from twinward.signing import Document, random_hex32
 
 CLOSING_KIND = "twinward/closing/v1"
 PATIENCE_SECONDS = 20.0
 """How long a run waits for enough members, for signed closings, and for Flower's replies."""
-
-_RUNS_REMEMBERED = 4
 
 Event = dict[str, Any]
 Tell = Callable[[Event], Awaitable[None]]
@@ -70,9 +70,11 @@ async def run_study(
             gather_seconds=coordinator.settings.join_window_seconds,
             patience_seconds=PATIENCE_SECONDS,
         )
-        # 5. The weights that every hospital holds must be ours, bit for bit.
+        # 5. How good is it? One more sum, over patients who were kept out of training.
+        await run.evaluate(outcome)
+        # 6. The weights that every hospital holds must be ours, bit for bit.
         await run.compare_closings(outcome)
-        # 6. Model, card, ledger record, evidence pack.
+        # 7. Model, card, report, ledger record, evidence pack.
         released = await asyncio.to_thread(publish, coordinator, run.id)
         await tell(run.released(released, outcome))
         return released
@@ -102,6 +104,7 @@ class Run:
                 "issued_at": iso(clock.now()),
                 "epsilon": study.plan.epsilon,
                 "delta": study.plan.delta,
+                "evaluation_epsilon": study.plan.evaluation and study.plan.evaluation.epsilon,
                 "earlier": earlier_runs(coordinator.paths),
             },
         ).signed_by(coordinator.identity)
@@ -131,11 +134,7 @@ class Run:
             record=self.transcript,
             progress=self._progress,
         )
-
-        runs = coordinator.secure_sums
-        runs[bytes.fromhex(self.id)] = self.secure_sum
-        while len(runs) > _RUNS_REMEMBERED:
-            del runs[next(iter(runs))]
+        coordinator.remember(bytes.fromhex(self.id), self.secure_sum)
 
     def record_plan(self) -> None:
         """Put study and plan on the ledger; what is there already stays."""
@@ -166,6 +165,34 @@ class Run:
                     self._closings[name] = closing.weights
                     self._closing_came.set()
         return self.finished.is_set()
+
+    async def evaluate(self, outcome: Outcome) -> None:
+        """Measure the model on held-out patients, if the plan says so; it may come to nothing."""
+        if self.plan.evaluation is None:
+            return
+        await self._tell({"event": "evaluating", "epsilon": self.plan.evaluation.epsilon})
+        await evaluate(
+            self._coordinator,
+            self.plan,
+            run=self.id,
+            members=outcome.members,
+            too_few=self._too_few_left(outcome.members),
+            progress=self._evaluation_progress,
+        )
+
+    async def _too_few_left(self, members: Sequence[Fingerprint]) -> None:
+        """Return once so many members said their last word that too few can still be measured.
+
+        A hospital that takes part in the evaluation closes after it.
+        """
+        while sum(name not in self._closings for name in members) >= MIN_MEMBERS:
+            self._closing_came.clear()
+            await self._closing_came.wait()
+
+    async def _evaluation_progress(self, progress: Progress) -> None:
+        if progress.kind == "lost":
+            missing = [self._coordinator.name_of(name) for name in progress.missing]
+            await self._tell({"event": "evaluation-lost", "missing": missing})
 
     async def compare_closings(self, outcome: Outcome) -> None:
         """Wait for the weights of every member of the last epoch and compare them with ours.
@@ -238,6 +265,8 @@ class Run:
             "attempts": outcome.attempts,
             "attempts_reserved": self.plan.attempts,
             "members": [self._coordinator.name_of(name) for name in outcome.members],
+            "report": str(done.report_page),
+            "evaluation": None if done.evaluation is None else _in_short(done.evaluation),
             "ledger_block": chain.tip().number,
             "ledger_head": chain.consent_head().hex(),
             "verified": done.report.ok,
@@ -270,6 +299,19 @@ class Run:
             "received": [vector[place][::-1].hex() for place in places] if vector else [],
             "sum": [round(value * self.plan.grid, 2) for value in sums],
         }
+
+
+def _in_short(evaluation: Mapping[str, Any]) -> Event:
+    """What is said of an evaluation while the report is still closed."""
+    if evaluation["missing"] is not None:
+        return {"missing": evaluation["missing"]}
+    found = evaluation["figures"]["auroc"]
+    names = ("value", "low", "high", "noise_sd")
+    return {
+        "missing": None,
+        "epsilon": evaluation["privacy"]["epsilon"],
+        "auroc": None if found is None else {name: round(found[name], 4) for name in names},
+    }
 
 
 class _Watched(Transcript):

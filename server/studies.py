@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from consent.study import KIND as STUDY_KIND
@@ -14,7 +14,7 @@ from twinward.errors import UsageError
 from twinward.founding import Founding
 from twinward.ids import StudyId, study_id
 from twinward.plan import KIND as PLAN_KIND
-from twinward.plan import Plan
+from twinward.plan import Evaluation, Plan
 from twinward.signing import Document, Identity, PublicIdentity, random_hex32
 
 _YEAR_SECONDS = 365 * 86_400
@@ -32,6 +32,8 @@ class Template:
     categories: tuple[str, ...]
     expected_patients: int
     """Public guess over all hospitals; a summed gradient is divided by it, never by a count."""
+    evaluation: Evaluation
+    """How the finished model is measured unless the coordinator asks for something else."""
 
 
 HYPER_PARAMETERS = (
@@ -46,6 +48,7 @@ TEMPLATES = {
         purpose="heart-research",
         categories=("age and sex", "blood pressure and blood tests", "heart examinations"),
         expected_patients=900,
+        evaluation=recipe.EVALUATION,
     ),
 }
 
@@ -74,12 +77,15 @@ def make(
     epsilon: float,
     slot_seconds: float,
     expected_patients: int | None,
+    holdout_share: float | None = None,
+    evaluation_epsilon: float | None = None,
     now: float,
 ) -> tuple[Study, Plan]:
     """A study and its plan for all founding hospitals.
 
     ``slot_seconds`` is the fixed time after each sum at which every hospital sends, whatever its
-    size; longer hides more of how long it computed.
+    size; longer hides more of how long it computed. A ``holdout_share`` of 0 leaves the
+    evaluation out; None takes the template's.
     """
     genesis = str(founding.chain["genesis_hash"])
     study = Study(
@@ -91,18 +97,33 @@ def make(
         categories=template.categories,
         closes=int(now) + _YEAR_SECONDS,
     )
+    evaluation = _evaluation(template.evaluation, share=holdout_share, epsilon=evaluation_epsilon)
+    trained_on = 1.0 if evaluation is None else 1.0 - evaluation.holdout_share
     plan = template.recipe(
         network=genesis,
         study=name,
         sites=tuple(hospital.org for hospital in founding.hospitals),
-        divisor=expected_patients or template.expected_patients,
+        divisor=max(1, round(trained_on * (expected_patients or template.expected_patients))),
         purpose=template.purpose,
         grades=("signed-on-device",),
         epsilon=epsilon,
         slot_seconds=slot_seconds,
         deadline_seconds=slot_seconds + _SILENCE_SECONDS,
+        evaluation=evaluation,
     )
     return study, plan
+
+
+def _evaluation(
+    usual: Evaluation, *, share: float | None, epsilon: float | None
+) -> Evaluation | None:
+    if share == 0:
+        return None
+    return replace(
+        usual,
+        holdout_share=usual.holdout_share if share is None else share,
+        epsilon=usual.epsilon if epsilon is None else epsilon,
+    )
 
 
 def publish(folder: Path, study: Study, plan: Plan, *, identity: Identity) -> tuple[Path, Path]:

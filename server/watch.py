@@ -89,6 +89,10 @@ def show(event: Event) -> None:
         case "closed":
             _end_line()
             click.echo(f"all {len(event['members'])} members signed the same model")
+        case "evaluating":
+            click.echo(f"measuring on held-out patients, epsilon {event['epsilon']:g} for each")
+        case "evaluation-lost":
+            click.echo(f"{', '.join(event['missing'])} gone; measuring again, charged again")
         case "closing-missing":
             click.echo(f"no final weights by Flower from {', '.join(event['members'])}")
         case "released":
@@ -98,9 +102,25 @@ def show(event: Event) -> None:
                 f"{event['attempts']} attempts of {event['attempts_reserved']} reserved\n"
                 f"  ledger block {event['ledger_block']}, "
                 f"consent head {event['ledger_head'][:16]}\n"
-                f"  card {event['card']}\n  evidence {event['pack']}"
+                f"  {in_short(event['evaluation'])}\n"
+                f"  card {event['card']}\n  report {event['report']}\n  evidence {event['pack']}"
             )
             next_step(f"twinward verify {event['pack']}")
+
+
+def in_short(evaluation: Event | None) -> str:
+    """One line on how good the released model is."""
+    if evaluation is None:
+        return "not measured: the plan keeps nobody out of training"
+    if evaluation["missing"] is not None:
+        return f"not measured: {evaluation['missing']}"
+    if evaluation["auroc"] is None:
+        return "too few held-out patients to say how good it is"
+    found = evaluation["auroc"]
+    return (
+        f"AUROC {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) on held-out "
+        f"patients, epsilon {evaluation['epsilon']:g} for each of them"
+    )
 
 
 def _show_step(event: Event) -> None:

@@ -18,7 +18,7 @@ from twinward import canonical, descent
 from twinward.founding import KIND as FOUNDING_KIND
 from twinward.founding import Founding, keys_document, tls_key_digest
 from twinward.ids import OrgName, StudyId
-from twinward.plan import Plan
+from twinward.plan import Evaluation, Plan, evaluation_run
 from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
 from twinward.secsum.words import WordFormat
@@ -57,6 +57,7 @@ class FinishedRun:
     weights: np.ndarray
     history: bytes
     consent: bytes = field(default=b"\x07" * 32)
+    evaluation: Transcript | None = None
 
     @property
     def coordinator(self) -> Identity:
@@ -99,7 +100,7 @@ def found(identities, *, accounts=None, chain=None) -> Founding:
     return Founding.decode(document.encode())
 
 
-def make_plan(founding: Founding, *, steps=4, dimension=3, word_bits=64) -> Plan:
+def make_plan(founding: Founding, *, steps=4, dimension=3, word_bits=64, evaluation=None) -> Plan:
     """A small plan with the proportions of the real one."""
     return Plan(
         network=founding.chain["genesis_hash"],
@@ -123,18 +124,23 @@ def make_plan(founding: Founding, *, steps=4, dimension=3, word_bits=64) -> Plan
         grades=("signed-on-device",),
         model_spec={"name": "cardiac_risk/1"},
         start_weights=tuple(0.25 - 0.125 * i for i in range(dimension)),
+        evaluation=evaluation,
     )
 
 
 class Sums:
-    """Plays one run into a transcript: epochs, summed and lost attempts, closings."""
+    """Plays one run into a transcript: epochs, summed and lost attempts, closings.
 
-    def __init__(self, path: Path, *, identities, founding, plan, run) -> None:
+    ``plan`` has the numbers; ``digest`` names another plan where they are those of an evaluation.
+    """
+
+    def __init__(self, path: Path, *, identities, founding, plan, run, digest=None) -> None:
         self.identities, self.plan, self.run = identities, plan, run
+        self.digest = digest or plan.digest
         self.by = {raw(identity.public.fingerprint): identity for identity in identities.values()}
         self.words = WordFormat(plan.word_bits, plan.dimension)
-        self.transcript = Transcript.create(path, run=run, plan=plan.digest)
-        self.history = transcript.history_start(run, plan.digest)
+        self.transcript = Transcript.create(path, run=run, plan=self.digest)
+        self.history = transcript.history_start(run, self.digest)
         self.weights, self.iterates = plan.start, []
         self.epoch, self.attempts = 0, {}
         self.consent = b"\x07" * 32
@@ -144,7 +150,7 @@ class Sums:
         """M1 to M3."""
         self.epoch += 1
         self.members = tuple(sorted(raw(self.identities[o].public.fingerprint) for o in orgs))
-        place = {"run": self.run, "plan": self.plan.digest, "epoch": self.epoch}
+        place = {"run": self.run, "plan": self.digest, "epoch": self.epoch}
         roster = transcript.roster_digest(self.members)
         coordinator = self.identities["coordinator"]
         offer = Signed.by(
@@ -195,7 +201,7 @@ class Sums:
         data = words.tobytes()
         head = Masked(
             run=self.run,
-            plan=self.plan.digest,
+            plan=self.digest,
             epoch=self.epoch,
             sender=member,
             setup=self.setup,
@@ -207,10 +213,11 @@ class Sums:
         self.attempts[member] = self.attempts.get(member, 0) + 1
         return MaskedRecord(member, Signed.by(self.by[member], head), data)
 
-    def step(self, *, lost: str | None = None) -> None:
+    def step(self, *, lost: str | None = None, vectors=None) -> None:
         """M4 and M5; without a sum if a member is lost after the others have sent."""
         size = self.plan.dimension
-        vectors = {m: self.rng.integers(-(10**6), 10**6, size) for m in self.members}
+        if vectors is None:
+            vectors = {m: self.rng.integers(-(10**6), 10**6, size) for m in self.members}
         gone = raw(self.identities[lost].public.fingerprint) if lost else None
         masked = tuple(self._masked(m, vectors[m]) for m in self.members if m != gone)
         step = len(self.iterates) + 1
@@ -222,7 +229,7 @@ class Sums:
         total = self.words.to_integers(self.words.from_bytes(data), limit=self.plan.max_abs_sum)
         head = Sum(
             run=self.run,
-            plan=self.plan.digest,
+            plan=self.digest,
             epoch=self.epoch,
             setup=self.setup,
             history=self.history,
@@ -239,16 +246,16 @@ class Sums:
         self.weights = descent.step(self.plan, self.weights, total)
         self.iterates.append(self.weights)
 
-    def close(self) -> None:
+    def close(self, *, model: bytes | None = None) -> None:
         """M6."""
-        model = descent.digest(descent.release(self.plan, self.iterates))
+        model = model or descent.digest(descent.release(self.plan, self.iterates))
         self.transcript.finish(
             {
                 member: Signed.by(
                     self.by[member],
                     Close(
                         run=self.run,
-                        plan=self.plan.digest,
+                        plan=self.digest,
                         epoch=self.epoch,
                         sender=member,
                         setup=self.setup,
@@ -264,12 +271,24 @@ class Sums:
 
 
 def finished_run(
-    folder: Path, *, steps=4, dimension=3, word_bits=64, accounts=None, chain=None
+    folder: Path,
+    *,
+    steps=4,
+    dimension=3,
+    word_bits=64,
+    accounts=None,
+    chain=None,
+    evaluation: Evaluation | None = None,
 ) -> FinishedRun:
-    """A run of four hospitals in which one is lost after the second step."""
+    """A run of four hospitals in which one is lost after the second step.
+
+    With an ``evaluation`` in the plan another one is lost in it: the last is done by three.
+    """
     identities = {org: Identity.generate() for org in ("coordinator", *HOSPITALS)}
     founding = found(identities, accounts=accounts, chain=chain)
-    plan = make_plan(founding, steps=steps, dimension=dimension, word_bits=word_bits)
+    plan = make_plan(
+        founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation
+    )
     plan.require_consistent()
     run = os.urandom(32)
     sums = Sums(
@@ -283,10 +302,11 @@ def finished_run(
     for _ in range(steps // 2):
         sums.step()
     sums.step(lost="genf")
-    sums.begin(HOSPITALS[:3])
+    sums.begin(HOSPITALS[:3] if evaluation is None else HOSPITALS)
     for _ in range(steps - steps // 2):
         sums.step()
     sums.close()
+    weights = descent.release(plan, sums.iterates)
     coordinator = identities["coordinator"]
     order = Document("twinward/run/v1", {"run": run.hex(), "plan": plan.digest.hex()})
     return FinishedRun(
@@ -297,9 +317,37 @@ def finished_run(
         order=order.signed_by(coordinator),
         run=run,
         transcript=sums.transcript,
-        weights=descent.release(plan, sums.iterates),
+        weights=weights,
         history=sums.history,
+        evaluation=evaluation
+        and measured(folder / "evaluation.sqlite", sums, plan, model=descent.digest(weights)),
     )
+
+
+def measured(path: Path, training: Sums, plan: Plan, *, model: bytes) -> Transcript:
+    """The evaluation of that run: chur is lost at first, the other three are summed."""
+    numbers = plan.for_evaluation()
+    sums = Sums(
+        path,
+        identities=training.identities,
+        founding=None,
+        plan=numbers,
+        run=evaluation_run(training.run),
+        digest=plan.digest,
+    )
+    ill, well = [1, 2, 3, 4, 6, 9, 12, 20], [22, 14, 9, 6, 4, 3, 2, 1]
+    counts = np.array(ill + well, dtype=np.int64) * 65536
+
+    def vectors():
+        noise = {m: sums.rng.integers(-65536, 65536, numbers.dimension) for m in sums.members}
+        return {member: counts + noise[member] for member in sums.members}
+
+    sums.begin(HOSPITALS)
+    sums.step(lost="chur", vectors=vectors())
+    sums.begin([org for org in HOSPITALS if org != "chur"])
+    sums.step(vectors=vectors())
+    sums.close(model=model)
+    return sums.transcript
 
 
 class NoLedger:

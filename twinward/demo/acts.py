@@ -170,18 +170,33 @@ def _run(stage: Stage, network: LocalNetwork, consents: Json) -> tuple[Json, Jso
         f"released: {release['attempts']} attempts made, {release['attempts_reserved']} paid for; "
         f"ledger block {release['ledger_block']}, consent head {release['ledger_head'][:16]}"
     )
+    _measured(stage, release["evaluation"])
     return release, withdrawal, lost
 
 
+def _measured(stage: Stage, evaluation: Json | None) -> None:
+    if not evaluation or evaluation["missing"] is not None or evaluation["auroc"] is None:
+        stage.say(f"not measured: {(evaluation or {}).get('missing') or 'too few held out'}")
+        return
+    found = evaluation["auroc"]
+    stage.say(
+        f"AUROC on all hospitals' held-out patients: {found['value']:.3f}, 95 % interval "
+        f"{found['low']:.3f} to {found['high']:.3f}, privacy noise (sd {found['noise_sd']:.3f}) "
+        "included; the report has ROC and calibration"
+    )
+
+
 def _budgets(stage: Stage, network: LocalNetwork) -> Json:
-    spent = {}
+    spent, held_out = {}, 0.0
     for name in network.hospitals:
         if name in stage.running:
             budget = network.status(name)["budget"]
             spent[name] = budget["epsilon_spent"]
+            held_out = max(held_out, budget["epsilon_spent_if_held_out"])
     line = ", ".join(f"{name} {value:.2f}" for name, value in spent.items())
     stage.say(
-        f"epsilon spent of 3 for life, worst case: {line} (attempts never made are given back)"
+        f"epsilon spent of 3 for life, worst case: {line}; of patients held out to measure the "
+        f"model {held_out:.2f} (attempts never made are given back)"
     )
     return spent
 

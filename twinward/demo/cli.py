@@ -88,6 +88,7 @@ def _summary(seen: dict, release: Path, seconds: float, *, show) -> None:  # typ
         f"evidence: {'verified' if seen['evidence']['verified'] else 'FAULTY'}",
         f"model     {release / 'model.safetensors'}",
         f"card      {release / 'card.md'}",
+        f"report    {release / 'report.html'}",
         f"evidence  {release / 'evidence.zip'}",
     ):
         show(f"   {line}")

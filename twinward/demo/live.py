@@ -72,6 +72,11 @@ class LiveRun:
                 self.stage.say(
                     f"closed: {len(event['members'])} hospitals signed the same model, bit for bit"
                 )
+            case "evaluating":
+                self.stage.say(
+                    "measured on patients who were kept out of training, by one more secure sum of "
+                    f"score histograms: epsilon {event['epsilon']:g} for each of them"
+                )
 
     def _step(self, event: Json) -> None:
         step, steps = event["step"], event["of"]

@@ -59,7 +59,7 @@ def test_a_release_holds_model_card_and_a_pack_that_verifies(run, tmp_path):
     assert verify.verify(result.pack, founding=run.founding.document.encode()).ok
     assert ledger.recorded == [result.digest]
     assert set(files(tmp_path / "r")) == {
-        "model.safetensors", "card.json", "card.md", "release.json", "evidence.zip",
+        "model.safetensors", "card.json", "card.md", "report.html", "release.json", "evidence.zip",
     }  # fmt: skip
 
 
@@ -81,7 +81,9 @@ def test_the_digest_on_the_ledger_covers_model_and_card(run, tmp_path):
     document = Document.decode((folder / "release.json").read_bytes(), kind="twinward/release/v1")
     document.verify(run.coordinator.public)
     assert document.digest == result.digest
-    assert set(document.payload["records"]) == {"model.safetensors", "card.json", "card.md"}
+    assert set(document.payload["records"]) == {
+        "model.safetensors", "card.json", "card.md", "report.html",
+    }  # fmt: skip
     assert document.payload["weights"] == descent.digest(run.weights).hex()
 
 
@@ -120,7 +122,7 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("line", range(8))
+@pytest.mark.parametrize("line", range(9))
 def test_a_crash_between_any_two_writes_is_repaired_by_releasing_again(
     run, tmp_path, monkeypatch, line
 ):
@@ -153,9 +155,9 @@ def test_a_crash_between_any_two_writes_is_repaired_by_releasing_again(
         crashed = False
     except Crash:
         crashed = True
-    assert crashed == (line < 7)
-    # Four files, the ledger, its proofs, the pack: nothing is available before the last of them.
-    assert is_available(tmp_path / "r") == (line >= 7)
+    assert crashed == (line < 8)
+    # Five files, the ledger, its proofs, the pack: nothing is available before the last of them.
+    assert is_available(tmp_path / "r") == (line >= 8)
     if ledger.recorded:
         assert (tmp_path / "r" / "release.json").exists()
     monkeypatch.undo()

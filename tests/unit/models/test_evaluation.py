@@ -103,6 +103,7 @@ def test_roc_and_calibration_of_exact_counts_are_plain_shares():
     assert [p.false_alarms.value for p in points] == pytest.approx([1, 20 / 60, 8 / 60, 0])
     parts = evaluation.calibration(counts)
     assert [p.observed.value for p in parts] == pytest.approx([2 / 42, 8 / 20, 30 / 38])
+    assert [p.predicted for p in parts] == pytest.approx([1 / 6, 1 / 2, 5 / 6])
     assert all(p.observed.low < p.observed.value < p.observed.high for p in parts)
 
 
@@ -125,11 +126,37 @@ def test_a_class_of_fewer_than_ten_is_not_shown(ill, noise_sd, shown):
     assert (said["auroc"] is not None) == shown
 
 
-def test_a_bin_of_fewer_than_ten_has_no_calibration():
-    counts = Counts(np.array([3.0, 60.0]), np.array([6.0, 10.0]))
-    low, high = evaluation.calibration(counts)
-    assert low.observed is None
-    assert high.observed is not None
+def test_neighbouring_bins_are_joined_until_ten_patients_are_together():
+    counts = Counts(np.array([3.0, 1.0, 2.0, 60.0, 2.0]), np.array([5.0, 2.0, 4.0, 10.0, 1.0]))
+    parts = evaluation.calibration(counts)
+    assert [(round(p.low, 3), round(p.high, 3)) for p in parts] == [(0, 0.4), (0.4, 1.0)]
+    assert parts[0].observed.value == pytest.approx(4 / 11)
+    assert parts[0].predicted == pytest.approx((8 * 0.1 + 3 * 0.3) / 11)
+    assert parts[1].observed.value == pytest.approx(64 / 79)
+
+
+def test_with_noise_more_bins_are_joined_and_intervals_still_hold_the_truth():
+    """The truth of a joined part is what a hundred thousand patients show there."""
+    scores, labels = patients(100_000, seed=8)
+    rng, inside, shown = np.random.default_rng(3), 0, 0
+    for seed in range(200):
+        exact = evaluation.to_vector(evaluation.binned(*patients(200, seed=seed), bins=8))
+        noised = evaluation.from_vector(exact + rng.normal(0, 4.0, 16), noise_sd=4.0)
+        parts = evaluation.calibration(noised)
+        assert len(parts) >= 2
+        assert [p.low for p in parts[1:]] == [p.high for p in parts[:-1]]
+        for part in parts:
+            assert part.low <= part.predicted <= part.high
+            truth = labels[(scores >= part.low) & (scores < part.high)].mean()
+            inside += part.observed.low <= truth <= part.observed.high
+            shown += 1
+    assert shown / 200 < 7  # of eight bins without noise
+    assert inside / shown > 0.93
+
+
+def test_nothing_is_shown_of_too_few():
+    few = Counts(np.array([3.0, 2.0]), np.array([1.0, 2.0]))
+    assert [p.observed for p in evaluation.calibration(few)] == [None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""What every secure sum of a run asks of the node: a price that is set aside, and a stream.
+
+The numbers (steps, noise, grid, size) may be those of the plan or of its evaluation
+(``Plan.for_evaluation``); what is named to everyone is always the digest of the whole plan that
+this hospital approved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc.aio
+
+from hospital_node import secure_sum
+from hospital_node.node import Node
+from hospital_node.secure_sum_stream import grpc_streams
+from twinward.ids import RunId
+from twinward.organisation import Organisation
+from twinward.plan import Plan
+from twinward.rpc.tls import PROMPT
+
+PATIENCE_SECONDS = 20.0
+
+
+async def reserve(
+    node: Node, numbers: Plan, *, run: RunId, plan_digest: bytes, places: tuple[float, float]
+) -> None:
+    """The whole price stands in the book (fsync), then in a block of the ledger, on return.
+
+    Args:
+        node: This node.
+        numbers: What will be sent at most, and what it costs.
+        run: Under which name it is charged.
+        plan_digest: The approved plan.
+        places: Which patients it may be about (``hospital_node.holdout``).
+
+    Raises:
+        BudgetError, LedgerError: It is not paid for, so nothing may be computed.
+    """
+    micro_mu2 = node.book.reserve(
+        run,
+        plan_digest=plan_digest,
+        attempts=numbers.attempts,
+        mu2_per_attempt=numbers.mu2_per_attempt,
+        places=places,
+    )
+    await asyncio.to_thread(_on_ledger, node, run, plan_digest, micro_mu2)
+
+
+async def take_part(
+    node: Node, numbers: Plan, *, run: RunId, plan_digest: bytes, work: secure_sum.Work
+) -> secure_sum.Result:
+    """Take part in one secure sum with the hospitals of the plan, over mutual TLS.
+
+    Raises:
+        CoordinatorUnreachable, IdentityError, TrainingError: see ``secure_sum.run_session``.
+    """
+    peers = [node.founding.member(site) for site in numbers.sites]
+    credentials = Organisation(node.folder).tls.channel_credentials()
+    address = node.founding.endpoints["network"]
+    async with grpc.aio.secure_channel(address, credentials, options=PROMPT) as channel:
+        return await secure_sum.run_session(
+            grpc_streams(channel),
+            work=work,
+            identity=node.identity,
+            members={peer.fingerprint: peer.identity for peer in peers},
+            coordinator=node.founding.coordinator.identity,
+            run=bytes.fromhex(run),
+            plan_digest=plan_digest,
+            dimension=numbers.dimension,
+            word_bits=numbers.word_bits,
+            max_abs_sum=numbers.max_abs_sum,
+            steps=numbers.steps,
+            slot_seconds=numbers.slot_seconds,
+            deadline_seconds=numbers.deadline_seconds,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+
+
+def _on_ledger(node: Node, run: RunId, plan_digest: bytes, micro_mu2: int) -> None:
+    """Approval and worst-case spend stand in a block when this returns."""
+    node.egress.let_out("ledger", "approval", to="ledger", size=200)
+    node.chain.approve(plan_digest)
+    node.egress.let_out("ledger", "reservation", to="ledger", size=200)
+    node.chain.reserve(bytes.fromhex(run), plan=plan_digest, micro_mu2=micro_mu2)
