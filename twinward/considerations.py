@@ -14,12 +14,16 @@ SOURCE = "NIST SP 800-226, March 2025"
 
 
 def considerations(
-    plan: Mapping[str, Any], privacy: Mapping[str, Any], *, lifetime_mu2: float | None
+    plan: Mapping[str, Any],
+    privacy: Mapping[str, Any],
+    *,
+    lifetime_mu2: float | None,
+    held_out: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     """Plain JSON values; ``plan`` is the plan's payload, ``privacy`` the card's numbers."""
     return {
         "source": SOURCE,
-        "guarantee": _guarantee(privacy, lifetime_mu2),
+        "guarantee": _guarantee(privacy, lifetime_mu2, held_out),
         "algorithm": _algorithm(plan, privacy),
         "utility_and_bias": {
             "utility": "reported on the model card with its interval where evaluated; noise on the "
@@ -65,7 +69,9 @@ def considerations(
     }
 
 
-def _guarantee(privacy: Mapping[str, Any], lifetime_mu2: float | None) -> dict[str, Any]:
+def _guarantee(
+    privacy: Mapping[str, Any], lifetime_mu2: float | None, held_out: Mapping[str, float] | None
+) -> dict[str, Any]:
     return {
         "definition": "Gaussian differential privacy, shown as (epsilon, delta)",
         "epsilon": privacy["epsilon"],
@@ -75,6 +81,7 @@ def _guarantee(privacy: Mapping[str, Any], lifetime_mu2: float | None) -> dict[s
         "neighbours": f"{privacy['adjacency']} (bounded number of units: membership by consent is "
         "public as a count)",
         "patient_at_two_hospitals": dict(privacy["patient_at_hospitals"]["2"]),
+        "patient_held_out_for_evaluation": None if held_out is None else dict(held_out),
         "composition": "mu^2 adds up over attempts, runs and studies, fully adaptively; every "
         "attempt that may have left is charged",
         "lifetime_limit_mu2": lifetime_mu2,

@@ -16,13 +16,29 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from twinward import gdp
 from twinward.considerations import considerations
+from twinward.errors import BudgetError
 
 WHO = {
     "public": "the public and auditors",
     "one_other_hospital": "one other hospital",
     "coordinator_with_colluders": "the coordinator with colluding hospitals",
 }
+
+
+def require_secure_sum(aggregate: str) -> None:
+    """Speak and act only for the mode whose noise is known here.
+
+    Raises:
+        BudgetError: TW4403.
+    """
+    if aggregate != "secure_sum":
+        raise BudgetError(
+            f"statement and audit are for plans of mode `secure_sum`, not `{aggregate}`",
+            code="TW4403",
+            help="rely on no figure for this plan but those on its model card",
+        )
 
 
 def right_guesses(mu: float) -> float:
@@ -38,18 +54,42 @@ class PrivacyStatement:
         plan: Payload of the plan.
         privacy: Numbers of the privacy statement, as on the model card.
         lifetime_mu2: What a hospital lets all studies together cost a patient, in mu^2.
+
+    Raises:
+        BudgetError: TW4403, the plan is of another mode than ``secure_sum``.
     """
 
     plan: Mapping[str, Any]
     privacy: Mapping[str, Any]
     lifetime_mu2: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be stated."""
+        require_secure_sum(self.plan["aggregate"])
+
     @property
     def share_of_lifetime(self) -> float | None:
-        """What part of a patient's lifetime budget this run takes, reserved in full."""
+        """What part of a patient's lifetime budget this run takes at most, reserved in full."""
         if self.lifetime_mu2 is None:
             return None
-        return float(self.privacy["mu"]) ** 2 / self.lifetime_mu2
+        dearest = max(float(self.privacy["mu"]), self._held_out_mu(whom=1.0) or 0.0)
+        return dearest**2 / self.lifetime_mu2
+
+    @property
+    def held_out(self) -> Mapping[str, float] | None:
+        """For patients who test the model instead of training it: mu and epsilon, or None."""
+        worst = max(entry["mu"] for entry in self.privacy["adversaries"].values())
+        mu = self._held_out_mu(whom=worst / self.privacy["mu"])
+        if mu is None:
+            return None
+        return {"mu": mu, "epsilon": gdp.epsilon_of(mu, self.privacy["delta"])}
+
+    def _held_out_mu(self, *, whom: float) -> float | None:
+        """Their mu against someone who gets ``whom`` times the mu of the claim."""
+        evaluation = self.plan.get("evaluation")
+        if evaluation is None:
+            return None
+        return whom * gdp.mu_of(evaluation["epsilon"], self.privacy["delta"])
 
     def words(self) -> tuple[str, ...]:
         """Paragraphs for a patient or a board; no formulas."""
@@ -81,12 +121,19 @@ class PrivacyStatement:
                 f"hospitals in this study, it is {_ceil(right_guesses(twice))} in 100."
             ),
         ]
+        if self.held_out is not None:
+            part, mu = self.plan["evaluation"]["holdout_share"], self.held_out["mu"]
+            paragraphs.append(
+                f"{part:.0%} of the patients, drawn by lot, do not train the model but test it: "
+                "they are counted once it is finished, in numbers with noise of their own. For "
+                f"them it is at most {_ceil(right_guesses(mu))} in 100."
+            )
         share = self.share_of_lifetime
         if share is not None:
             paragraphs.append(
-                f"Every study adds up. This one takes {share:.0%} of what your hospital allows all "
-                "studies together in your lifetime; when that is used up, your records are not "
-                "used again."
+                f"Every study adds up. This one takes at most {share:.0%} of what your "
+                "hospital allows all studies together in your lifetime; when that is used up, "
+                "your records are not used again."
             )
         paragraphs.append(
             "Not hidden: how many consents and withdrawals there are and when, and which hospitals "
@@ -97,7 +144,9 @@ class PrivacyStatement:
 
     def nist(self) -> dict[str, Any]:
         """The considerations of NIST SP 800-226, each with this study's answer."""
-        return considerations(self.plan, self.privacy, lifetime_mu2=self.lifetime_mu2)
+        return considerations(
+            self.plan, self.privacy, lifetime_mu2=self.lifetime_mu2, held_out=self.held_out
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Words, numbers and considerations in one object."""
@@ -111,6 +160,7 @@ class PrivacyStatement:
                 who: round(right_guesses(entry["mu"]), 2)
                 for who, entry in self.privacy["adversaries"].items()
             },
+            "held_out": None if self.held_out is None else dict(self.held_out),
             "share_of_lifetime": self.share_of_lifetime,
             "words": list(self.words()),
             "nist_sp_800_226": self.nist(),
@@ -126,6 +176,9 @@ class PrivacyStatement:
             (text, adversaries[who], right_guesses(adversaries[who]["mu"]))
             for who, text in WHO.items()
         ]
+        if self.held_out is not None:
+            held_out = "worst case, for a patient who tests the model"
+            rows.append((held_out, self.held_out, right_guesses(self.held_out["mu"])))
         bars = "".join(
             _guess_bar(110 + 54 * place, text, entry, guesses)
             for place, (text, entry, guesses) in enumerate(rows)

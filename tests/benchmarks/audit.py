@@ -2,7 +2,7 @@
 it errs.
 
 Faults are those of ``tests/privacy/audit``; each is attacked by the whole quick audit. False alarms
-are bounded by construction (every p is exact or conservative, Bonferroni over 32); beside the bound
+are bounded by construction (every p is exact or conservative, Bonferroni over 40); beside the bound
 stand repeated audits of the correct code. The one-run audit is shown on a model of 14,000 numbers.
 
     python tests/benchmarks/audit.py [--json] [--correct 12]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hospital_node.privacy.audit import canaries, noise_test
@@ -22,11 +22,12 @@ from twinward.console import table
 from twinward.errors import BudgetError
 from twinward.plan import Plan
 from twinward.secsum.profile import MIN_MEMBERS
+from twinward.statement import require_secure_sum
 
 FALSE_ALARM = 0.9e-3
 """Of a whole audit of a correct node; the confidence of *refuted* is one minus this."""
 
-_MOST_CHECKS = 32
+_MOST_CHECKS = 40
 _MOST_MEMBERS = 5
 """The canary game has this many hospitals at most: more only add empty ones and time."""
 _MOST_DRAWS = 2e8
@@ -121,7 +122,11 @@ def audit(
         subject: The code path; by default the one that hospitals run.
         size: How many trainings.
         coins: Random bytes that decide which canaries take part; not the noise.
+
+    Raises:
+        BudgetError: TW4403, the plan is of another mode than ``secure_sum``.
     """
+    require_secure_sum(plan.aggregate)
     under = subject or Subject()
     checks = tuple(_checks(plan, under, size, coins))
     assert len(checks) <= _MOST_CHECKS  # noqa: S101 - the bound on false alarms rests on it
@@ -146,6 +151,10 @@ def _checks(plan: Plan, subject: Subject, size: Size, coins: Entropy) -> Iterato
         yield _game(under, subject, canary, trainings=trainings, attempts=attempts)
     for members in sorted({MIN_MEMBERS, len(plan.sites)}):
         yield from _noise(plan, subject, members=members, draws=size.draws)
+    if plan.evaluation is not None:
+        counts = plan.for_evaluation()
+        for check in _noise(counts, subject, members=len(plan.sites), draws=size.draws):
+            yield replace(check, name=f"evaluation: {check.name}")
     if not small:
         yield _one_run(magnified(plan, epsilon=2.0), subject, attempts=attempts, coins=coins)
 

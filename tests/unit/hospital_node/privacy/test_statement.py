@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from hospital_node.privacy import statement
+from hospital_node.privacy.audit.report import audit
 from hospital_node.privacy.statement import of_plan
 from models.cardiac_risk import recipe
 from twinward import canonical
 from twinward.errors import BudgetError
+from twinward.plan import Evaluation
 from twinward.statement import right_guesses
 
 
@@ -37,7 +39,7 @@ def test_words_name_the_worst_adversary_and_round_against_us():
     assert right_guesses(0.268051) == pytest.approx(55.331, abs=0.01)
     assert "right at most 56 times in 100" in words
     assert "have one hospital on their side" in words
-    assert "14% of what your hospital allows" in words
+    assert "at most 14% of what your hospital allows" in words
     assert "have 10 hospitals on their side" in " ".join(of_plan(plan_for(30)).words())
 
 
@@ -94,3 +96,25 @@ def test_nothing_is_stated_when_mechanism_and_verifier_disagree(monkeypatch):
 
 def test_a_smaller_network_says_what_it_loses():
     assert of_plan(plan_for(4), members=3).privacy["fewest_honest_shares"] == 2
+
+
+def test_patients_who_test_the_model_are_told_their_own_price():
+    """Evaluation at epsilon 3 costs them more than training costs the others; nothing hides it."""
+    plan = dataclasses.replace(plan_for(), evaluation=Evaluation(0.2, 3.0, 8, 1))
+    made = of_plan(plan)
+    assert made.held_out["epsilon"] == pytest.approx(3.0, rel=1e-6)
+    words = " ".join(made.words())
+    assert "20% of the patients, drawn by lot" in words
+    assert f"at most {int(right_guesses(made.held_out['mu'])) + 1} in 100" in words
+    assert made.share_of_lifetime == pytest.approx(1.0, rel=1e-6)
+    assert "who tests the model" in made.svg()
+    assert made.nist()["guarantee"]["patient_held_out_for_evaluation"] == made.held_out
+    assert of_plan(plan_for()).held_out is None
+
+
+def test_another_mode_is_neither_stated_nor_audited():
+    plan = dataclasses.replace(plan_for(), aggregate="fedavg")
+    for attempt in (of_plan, audit):
+        with pytest.raises(BudgetError) as refusal:
+            attempt(plan)
+        assert refusal.value.code == "TW4403"
