@@ -193,6 +193,7 @@ class RunningNode:
         for frame in frames:
             kind = "data" if frame.kind == Kind.DATA else "masked"
             await self._send(stream, kind, frame, only_in=epoch)
+            await asyncio.sleep(0)  # a write that need not wait does not let others run
             if self._epoch is not epoch:
                 return
 

@@ -5,7 +5,7 @@ together with their own code, so packs made from it are what a real run gives.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from twinward.ids import OrgName, StudyId
 from twinward.plan import Evaluation, Plan, evaluation_run
 from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
+from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.secsum.words import WordFormat
 from twinward.signing import Document, Identity
 
@@ -222,7 +223,8 @@ class Sums:
         masked = tuple(self._masked(m, vectors[m]) for m in self.members if m != gone)
         step = len(self.iterates) + 1
         if gone is not None:
-            self.transcript.add_attempt(AttemptRecord(self.epoch, step, masked, (gone,)))
+            kept = self._kept(masked)
+            self.transcript.add_attempt(AttemptRecord(self.epoch, step, kept, (gone,)))
             return
         words = [self.words.from_bytes(one.vector) for one in masked]
         data = np.sum(words, axis=0, dtype=self.words.dtype).tobytes()
@@ -239,12 +241,18 @@ class Sums:
             then=Next.STEP if step < self.plan.steps else Next.CLOSE,
         )
         signed = Signed.by(self.identities["coordinator"], head)
-        self.transcript.add_attempt(AttemptRecord(self.epoch, step, masked, (), signed, data))
+        kept = self._kept(masked)
+        self.transcript.add_attempt(AttemptRecord(self.epoch, step, kept, (), signed, data))
         self.history = transcript.history_next(
             self.history, epoch=self.epoch, step=step, members=self.members, total=head.total
         )
         self.weights = descent.step(self.plan, self.weights, total)
         self.iterates.append(self.weights)
+
+    def _kept(self, masked: tuple[MaskedRecord, ...]) -> tuple[MaskedRecord, ...]:
+        if self.words.dimension <= KEPT_DIMENSION:
+            return masked
+        return tuple(replace(one, vector=None) for one in masked)
 
     def close(self, *, model: bytes | None = None) -> None:
         """M6."""

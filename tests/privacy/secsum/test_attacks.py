@@ -14,13 +14,20 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.simulators.secsum.liar import Liar
+from tests.simulators.secsum.adversary import (
+    added,
+    attack,
+    honest_sum,
+    masked_of,
+    plus,
+    resigned,
+    words_of,
+)
 from tests.simulators.secsum.wire import Site
-from twinward.canonical import tagged_hash
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import masks, transcript
-from twinward.secsum.frames import pack, sign_frame, signed_of
+from twinward.secsum.frames import pack, signed_of
 from twinward.secsum.messages import (
     Advertise,
     Kind,
@@ -35,57 +42,6 @@ from twinward.secsum.messages import (
 )
 from twinward.secsum.profile import noise_shares
 from twinward.signing import Identity
-
-
-def attack(scenario):
-    """Run an async test; each gets a fresh liar with four honest nodes."""
-
-    def test():
-        async def inside():
-            async with Liar() as liar:
-                await scenario(liar)
-
-        asyncio.run(inside())
-
-    test.__name__, test.__doc__ = scenario.__name__, scenario.__doc__
-    return test
-
-
-def resigned(liar, frame, kind, *, data=None, heads=None, **changed):
-    """The frame with fields changed, signed by the coordinator, digests made right again."""
-    head = dataclasses.replace(kind.decode(frame.head), **changed)
-    data = frame.data if data is None else data
-    heads = list(frame.heads) if heads is None else heads
-    if kind is Sum:
-        total = tagged_hash("secsum-a/total/v1", data)
-        head = dataclasses.replace(head, total=total, heads=transcript.heads_digest(heads))
-    return sign_frame(liar.identity, head, data=data, heads=heads)
-
-
-async def honest_sum(liar):
-    """One step as far as its sum: the attempt, M5, and what takes it into the history."""
-    attempt = await liar.vectors(await liar.epoch())
-    return attempt, *liar.sum(attempt)
-
-
-def words_of(liar, attempt, member):
-    """A member's masked vector as the coordinator holds it."""
-    return liar.terms.words.from_bytes(masked_of(attempt)[member].vector)
-
-
-def masked_of(attempt):
-    return {one.sender: one for one in attempt.masked}
-
-
-def added(vectors):
-    """Masked vectors added as anyone can."""
-    return np.sum(list(vectors), axis=0, dtype=np.uint64)
-
-
-def plus(liar, frame, where, by):
-    words = liar.terms.words.from_bytes(frame.data).copy()
-    words[where] = (int(words[where]) + by) % 2**64
-    return words.tobytes()
 
 
 @attack

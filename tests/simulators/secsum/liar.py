@@ -7,7 +7,7 @@ import os
 
 from server.secure_sum_attempt import RunTerms
 from server.secure_sum_state import RunState, Summed
-from tests.simulators.secsum.wire import LIMIT, PLAN, Pipe, Site, through
+from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Pipe, Site, through
 from twinward.errors import TwinwardError
 from twinward.secsum.messages import Hello, Kind, raw
 from twinward.secsum.words import WordFormat
@@ -20,9 +20,11 @@ class Liar:
     ``RunState`` is the real coordinator's, so an attack differs from honesty only where it lies.
     """
 
-    def __init__(self, members=4, *, steps=3, word_bits=64):
+    def __init__(self, members=4, *, steps=3, word_bits=64, dimension=DIMENSION):
         self.identity = Identity.generate()
-        self.sites = sorted((Site(word_bits=word_bits) for _ in range(members)), key=_order)
+        self.sites = sorted(
+            (Site(word_bits=word_bits, dimension=dimension) for _ in range(members)), key=_order
+        )
         self.steps = steps
         self.run = os.urandom(32)
         words = WordFormat(word_bits, self.sites[0].dimension)
@@ -30,6 +32,7 @@ class Liar:
         self.state = RunState(self.identity, self.terms)
         self.pipes = {}
         self.tasks = {}
+        self.later = {}
 
     async def __aenter__(self):
         for site in self.sites:
@@ -41,11 +44,13 @@ class Liar:
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
-    async def connect(self, site, **changed):
-        pipe = self.pipes[site] = Pipe()
+    async def connect(self, site, *, pipes=1, **changed):
+        pipe, *later = [Pipe() for _ in range(pipes)]
+        self.pipes[site] = pipe
+        self.later[site] = later[0] if later else None
         self.tasks[site] = asyncio.create_task(
             site.join(
-                through([pipe]),
+                through([pipe, *later]),
                 sites=self.sites,
                 coordinator=self.identity,
                 run=self.run,
@@ -107,6 +112,11 @@ class Liar:
         summed = Summed(signed, heads, attempt.total.tobytes())
         (frame,) = summed.frames()
         return frame, lambda: self.state.take_sum(summed, history)
+
+    def frames(self, attempt):
+        """M5 of a complete attempt of any size."""
+        signed, heads, _, _ = self.state.sign_sum(attempt, newcomers=False)
+        return Summed(signed, heads, attempt.total.tobytes()).frames()
 
     async def refusal(self, site):
         """The code with which this node's session ends."""

@@ -148,6 +148,7 @@ async def main(config):
             slot_seconds=hospital.plan.slot_seconds,
             deadline_seconds=hospital.plan.deadline_seconds,
             patience_seconds=config["patience"],
+            silence_seconds=config.get("silence", 60.0),
         )
     return {
         "history": result.history.hex(),

@@ -68,8 +68,8 @@ class Site:
     def work(self):
         def contribute(step, epoch, members):
             self.on_contribute(step, epoch)
-            noise = [secrets.randbelow(2001) - 1000 for _ in range(self.dimension)]
-            vector = np.array(noise, dtype=np.int64) + self.signal
+            noise = np.random.default_rng(secrets.randbits(128))
+            vector = noise.integers(-1000, 1001, self.dimension) + self.signal
             self.contributed.setdefault((epoch, step), []).append(vector)
             return vector
 
@@ -81,9 +81,11 @@ class Site:
         return Work(
             contribute=contribute,
             mark=mark,
-            apply=lambda step, total: self.applied.append((step, total)),
+            apply=lambda step, total: self.applied.append((step, total.copy())),
             consent_head=lambda: b"C" * 32,
-            model_digest=lambda: np.sum([t for _, t in self.applied], axis=0).tobytes()[:32],
+            model_digest=lambda: np.sum(
+                [t for _, t in self.applied], axis=0, dtype=np.int64
+            ).tobytes()[:32],
             let_out=lambda kind, size: self.left.append((kind, size)),
         )
 

@@ -4,78 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
-from server.secure_sum import SecureSumRun
 from server.transcript import Transcript
-from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Site, attending
+from tests.simulators.secsum.driven import Net
+from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Site
 from twinward.errors import IdentityError, TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.frames import sign_frame
 from twinward.secsum.messages import Close, Kind, Masked, raw
-from twinward.signing import Identity
-
-
-class Net:
-    """A coordinator and its sites; ``go`` runs them all to the end."""
-
-    def __init__(self, path, *, members=4, steps=3, spare=3, word_bits=64, deadline=2.0):
-        self.coordinator, self.run = Identity.generate(), os.urandom(32)
-        self.sites = [Site(word_bits=word_bits) for _ in range(members)]
-        self.record = Transcript.create(path / "run.sqlite", run=self.run, plan=PLAN)
-        self.events, self.steps, self.pipes, self.tasks = [], steps, {}, {}
-        self.sum = SecureSumRun(
-            identity=self.coordinator,
-            run=self.run,
-            plan_digest=PLAN,
-            members={site.name: site.identity.public for site in self.sites},
-            dimension=DIMENSION,
-            word_bits=word_bits,
-            max_abs_sum=LIMIT if word_bits == 64 else 1 << 30,
-            steps=steps,
-            spare_attempts=spare,
-            deadline_seconds=deadline,
-            record=self.record,
-            progress=self._note,
-        )
-
-    async def _note(self, event):
-        self.events.append(event)
-
-    def start(self, site, **changed):
-        pipes = self.pipes.setdefault(site, [])
-        self.tasks[site] = asyncio.create_task(
-            site.join(
-                attending(self.sum, site.name, pipes),
-                sites=self.sites,
-                coordinator=self.coordinator,
-                run=self.run,
-                steps=self.steps,
-                **changed,
-            )
-        )
-        return self.tasks[site]
-
-    async def go(self, *, gather=2.0, patience=1.0, sites=None):
-        for site in self.sites if sites is None else sites:
-            self.start(site)
-        async with asyncio.timeout(20):
-            try:
-                outcome = await self.sum.drive(gather_seconds=gather, patience_seconds=patience)
-            except TrainingError:
-                await self.stop()
-                raise
-            results = await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-        return outcome, results
-
-    async def stop(self):
-        for task in self.tasks.values():
-            task.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
 
 def summed(net, attempt):
@@ -299,49 +238,8 @@ def test_a_member_whose_numbers_are_too_large_spoils_the_step_but_not_the_record
     assert all(site.applied == [] for site in net.sites)
 
 
-def tampering(net, site, change):
-    """``open_stream`` of a member that changes what its honest driver sends."""
-    honest = attending(net.sum, site.name, net.pipes.setdefault(site, []))
-
-    @asynccontextmanager
-    async def open_stream():
-        async with honest() as pipe:
-            plain = pipe.send
-
-            async def send(frame):
-                for each in change(frame):
-                    await plain(each)
-
-            pipe.send = send
-            yield pipe
-
-    return open_stream
-
-
-def join_tampering(net, site, change):
-    net.tasks[site] = asyncio.create_task(
-        site.join(
-            tampering(net, site, change),
-            sites=net.sites,
-            coordinator=net.coordinator,
-            run=net.run,
-            steps=net.steps,
-        )
-    )
-
-
 def run_with_one_tampering(net, change):
-    odd = net.sites[0]
-
-    async def scenario():
-        for site in net.sites[1:]:
-            net.start(site)
-        join_tampering(net, odd, change)
-        async with asyncio.timeout(10):
-            outcome = await net.sum.drive(gather_seconds=2, patience_seconds=1)
-            return outcome, await asyncio.gather(*net.tasks.values(), return_exceptions=True)
-
-    return asyncio.run(scenario())
+    return asyncio.run(net.go_with_one_tampering(net.sites[0], change))
 
 
 @pytest.mark.parametrize("field", ["data", "history", "setup", "sender", "signature"])
