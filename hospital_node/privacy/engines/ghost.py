@@ -42,7 +42,7 @@ class GhostClippedSum:
         owner: Indices | None = None,
     ) -> None:
         exact = copy.deepcopy(module).double().train()
-        self._records = TorchRecords(x, y, owner=owner, loss=loss, dtype=torch.float64)
+        self._records = TorchRecords(x, y, owner=owner, loss=loss, module=exact)
         if not self._records.members.one_each:
             raise BudgetError(
                 "ghost clipping cannot take the patient as the unit: someone has several records",

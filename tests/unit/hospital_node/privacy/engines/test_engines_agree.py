@@ -163,6 +163,7 @@ def test_the_module_given_is_left_as_it_is():
     module = convolutional()
     before, hooks = weights_of(module), len(module[0]._forward_hooks)
     x, y, include = records((3, 60), 2, None)
+    x.flags.writeable = y.flags.writeable = include.flags.writeable = False
     for engine in ("layerwise", "opacus", "ghost", "reference"):
         build(engine, module, x, y, max_grad_norm=1.0)(np.zeros(before.size), include)
     assert np.array_equal(before, weights_of(module))
