@@ -99,7 +99,8 @@ class LogisticClippedSum:
     def _of_single_records(self, residual: Floats, include: Mask) -> Floats:
         """One record is one factor: its gradient is (residual x), so the residual is clipped."""
         limits = np.where(include, self._limits, 0.0)
-        clipped = np.minimum(np.maximum(residual, -limits), limits)
+        clipped = np.minimum(residual, limits, out=residual)
+        np.maximum(clipped, np.negative(limits, out=limits), out=clipped)
         total: Floats = clipped @ self._x
         if not np.isfinite(total).all():
             total = np.where(np.isfinite(clipped), clipped, 0.0) @ self._x

@@ -4,7 +4,7 @@ Autograd computes only what flows back between layers; each layer's own gradient
 records at once from its input and that flow, as soon as it arrives. For a convolution this is one
 grouped convolution with a group per record (Rochette et al. 2019, arXiv 1912.06015), which is
 faster than vectorising the gradient function. Forming gradients costs less here than ghost norms:
-with 500 time steps a Gram matrix per record is 90 times larger than the gradient of a 12-lead kernel.
+with 500 time steps a Gram matrix per record is 90 times larger than a 12-lead kernel's gradient.
 """
 
 from __future__ import annotations

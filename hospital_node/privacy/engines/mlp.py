@@ -8,6 +8,7 @@ several records may have gradients that cancel; theirs are formed and measured, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,8 +31,8 @@ from hospital_node.privacy.engines.patients import (
 Activation = Literal["tanh", "relu"]
 _Layer = tuple[Floats, Floats]
 
-_NUMBERS_IN_CACHE = 12 * 2**10
-"""Numbers per layer and block: 96 KB stay in the processor's cache, and below what an allocator
+_NUMBERS_IN_CACHE = 15 * 2**10
+"""Numbers per layer and block: 120 KB stay in the processor's cache, and below what an allocator
 returns to the system at once, whose fresh pages then cost more than the work itself."""
 
 _NUMBERS_AT_ONCE = 2**20
@@ -189,7 +190,9 @@ class MlpClippedSum:
         """Fixed blocks of patients: as many as fit the cache, or memory if gradients are formed."""
         members = self._members
         if members.one_each:
-            records = max(64, _NUMBERS_IN_CACHE // max(self._widths))
+            most = max(64, _NUMBERS_IN_CACHE // max(self._widths))
+            blocks = max(1, math.ceil(members.count / most))
+            records = math.ceil(members.count / blocks)
         else:
             records = max(1, _NUMBERS_AT_ONCE // self.dimension)
         for patients in members.blocks(records):
