@@ -67,7 +67,7 @@ class Claim:
         Raises:
             IdentityError: TW2002, it is forged.
         """
-        self.signed.opened(Masked, self.member)
+        self.member.verify(Masked.KIND.signed_as, self.signed.head, self.signed.signature)
 
 
 class IncomingSum:

@@ -95,6 +95,20 @@ class Network:
         config = self.config(index, **extra)
         return self._start(program, f"node-{index}", config)
 
+    def write_config(self, index, **extra):
+        """Where a process finds what this node knows."""
+        return self._write(f"node-{index}.json", json.dumps(self.config(index, **extra)).encode())
+
+    def start_proxy(self, *, seconds):
+        """An address at which the coordinator is this far away, one way."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.simulators.secsum.proxy", self.address, str(seconds)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        self.processes.append(process)
+        return f"127.0.0.1:{int(process.stdout.readline())}"
+
     def start_coordinator(self):
         return self._start("tests.simulators.secsum.coordinator", "coordinator", self.server)
 
