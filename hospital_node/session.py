@@ -58,6 +58,9 @@ async def take_part(
     peers = [node.founding.member(site) for site in numbers.sites]
     credentials = Organisation(node.folder).tls.channel_credentials()
     address = node.founding.endpoints["network"]
+    # An earlier process of this node may have been in this run: its attempts count, and it enters
+    # no epoch a second time.
+    last_epoch, attempts_before = node.book.marked(run)
     async with grpc.aio.secure_channel(address, credentials, options=PROMPT) as channel:
         return await secure_sum.run_session(
             grpc_streams(channel),
@@ -74,6 +77,8 @@ async def take_part(
             slot_seconds=numbers.slot_seconds,
             deadline_seconds=numbers.deadline_seconds,
             patience_seconds=PATIENCE_SECONDS,
+            last_epoch=last_epoch,
+            attempts_before=attempts_before,
         )
 
 

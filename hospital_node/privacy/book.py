@@ -189,6 +189,14 @@ class BudgetBook:
             ).fetchone()
         return None if row is None else int(row[0])
 
+    def marked(self, run: RunId) -> tuple[int, int]:
+        """The highest epoch in which this run was charged here, and how often; zeros if never."""
+        with self._refusing():
+            row = self._db.execute(
+                "SELECT coalesce(max(epoch), 0), count(*) FROM marks WHERE run = ?", (run,)
+            ).fetchone()
+        return int(row[0]), int(row[1])
+
     def spent_mu2(self, places: tuple[float, float] = EVERYONE) -> float:
         """Worst-case mu^2 spent: marked attempts of closed runs, all reserved ones of others.
 

@@ -2,7 +2,10 @@
 
 import pytest
 
+from hospital_node.train import CLOSING_KIND
 from tests.simulators.network import eventually
+from twinward.errors import TwinwardError
+from twinward.signing import Document
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +61,38 @@ def test_with_three_hospitals_a_run_goes_on_and_with_two_it_fails_and_says_why(n
         eventually(lambda name=name: network.status(name)["running"] is None)
     network.heal()
     assert len(network.complete_run().release["members"]) == 4
+
+
+def test_a_hospital_that_comes_back_into_the_same_run_counts_what_it_sent_before(network):
+    """Two of four are killed; one is back within the coordinator's patience, with its old book."""
+    gone, back, *rest = network.hospitals
+    run = network.run()
+    run.until("step", step=6)
+    network.kill(gone)
+    run.until("step", step=12)
+    network.kill(back)
+    before = network.book(back)[run.id]
+    network.begin(back)
+    closing = eventually(lambda: bring(network, back, run.id), seconds=40)
+    run.end()
+    assert run.release, run.last
+    assert sorted(run.release["members"]) == sorted([back, *rest])
+    after = network.book(back)[run.id]
+    assert after.marked - before.marked == 30 - run.of("lost")[-1]["step"] + 1
+    assert after.marked <= after.reserved == 33
+    assert after.closed
+    document = Document.decode(closing.closing, kind=CLOSING_KIND)
+    assert document.payload["attempts"] == after.marked  # nothing forgotten by the restart
+
+
+def bring(network, name, run):
+    """The opening once more, as soon as the node is up again; what Flower itself would not do."""
+    try:
+        return network.open_run(name, network.opening(run=run))
+    except (TwinwardError, RuntimeError) as error:
+        if getattr(error, "code", "") not in {"", "TW1040", "TW3103", "TW2020"}:
+            raise
+        return None
 
 
 def test_the_same_order_brought_again_is_not_run_again(network):

@@ -97,6 +97,7 @@ def test_a_study_that_was_not_approved_is_not_there(world):
     ("limits", "named"),
     [
         ({"max_epsilon": 0.9}, "max_epsilon"),
+        ({"max_evaluation_epsilon": 0.5}, "max_evaluation_epsilon"),
         ({"max_steps": 32}, "max_steps"),
         ({"models": ("other/1",)}, "models"),
         ({"purposes": ("care",)}, "purposes"),
