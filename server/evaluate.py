@@ -45,6 +45,7 @@ async def evaluate(
     members: Sequence[Fingerprint],
     too_few: Awaitable[None],
     progress: Callable[[Progress], Awaitable[None]],
+    gather_seconds: float = GATHER_SECONDS,
 ) -> None:
     """Sum the histograms of these members; what came of it stands in the evaluation's transcript.
 
@@ -55,6 +56,7 @@ async def evaluate(
         members: The members of its last epoch: they hold the model.
         too_few: Returns once fewer than three of them can still come.
         progress: Told of every event of the sum.
+        gather_seconds: How long to wait for a member that does not come.
     """
     numbers = plan.for_evaluation()
     own_run = evaluation_run(bytes.fromhex(run))
@@ -81,7 +83,7 @@ async def evaluate(
         )
         coordinator.remember(own_run, session)
         driving = asyncio.ensure_future(
-            session.drive(gather_seconds=GATHER_SECONDS, patience_seconds=GATHER_SECONDS)
+            session.drive(gather_seconds=gather_seconds, patience_seconds=gather_seconds)
         )
         hopeless = asyncio.ensure_future(too_few)
         try:

@@ -124,7 +124,7 @@ def _of_this_run(plan: Plan) -> tuple[str, ...]:
 def _in_words(earlier: dict[str, Any]) -> str:
     outcome = "released" if earlier["released"] else "not released, its sums were seen"
     evaluation = earlier.get("evaluation_epsilon")
-    measured = f"; its held-out patients {evaluation:g}" if evaluation else ""
+    measured = f"; epsilon {evaluation:g} for who was held out" if evaluation else ""
     return (
         f"run {earlier['run'][:16]} of `{earlier['study']}` on {earlier['issued_at']}: epsilon "
         f"{earlier['epsilon']:g} at delta {earlier['delta']:g} at most{measured} ({outcome})"

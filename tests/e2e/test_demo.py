@@ -97,6 +97,7 @@ def test_it_goes_from_keys_to_a_verified_model_and_keeps_only_the_release(tmp_pa
     assert {row["method"] for row in seen["comparison"]["rows"]} == {
         "alone", "together", "without privacy",
     }  # fmt: skip
+    assert release["evaluation"]["missing"] is None
     assert seen["evidence"]["verified"] is True
     assert seen["evidence"]["forged_fault"]["code"].startswith("V")
     # Every key and every patient of the throw-away network is gone; the release stays.
