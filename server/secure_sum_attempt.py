@@ -119,5 +119,5 @@ def broke_protocol(member: PublicIdentity) -> TrainingError:
     return TrainingError(
         f"{member.fingerprint[:16]} sent a message that does not belong to this run",
         code="TW6133",
-        help="the member is out of this run; ask its operator for the node's log",
+        help="the member is out of this run; compare its version of Twinward with the others'",
     )

@@ -198,7 +198,7 @@ class RunState:
                 f"step {attempt.step} has no usable sum: a member's vector is wrong",
                 code="TW6131",
                 note="which one cannot be told from masked vectors; all members were charged",
-                help="ask every member for its node's log, then start a new run",
+                help="compare the versions of Twinward at all members, then start a new run",
             ) from error
 
     def sign_sum(

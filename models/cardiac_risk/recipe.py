@@ -39,7 +39,7 @@ def plan(
     epsilon: float = 1.0,
     delta: float = DELTA,
     max_patients_per_hospital: int = 4096,
-    slot_seconds: float = 0.01,
+    slot_seconds: float = 0.005,
     deadline_seconds: float = 1.0,
     evaluation: Evaluation | None = None,
 ) -> Plan:

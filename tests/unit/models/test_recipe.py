@@ -21,9 +21,17 @@ def test_the_plan_of_the_design():
     assert (plan.max_grad_norm, plan.learning_rate, plan.epsilon) == (2.0, 0.45, 1.0)
     assert plan.noise_multiplier == pytest.approx(21.43, abs=0.01)
     assert plan.dimension == 27
+    assert (plan.slot_seconds, plan.deadline_seconds) == (0.005, 1.0)
     assert Plan.from_document(plan.to_document()) == plan
     model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
     assert np.array_equal(plan.start, model.start(plan.model_spec))
+
+
+def test_a_deadline_that_vectors_cannot_keep_makes_no_plan():
+    assert recipe.plan(sites=SITES, slot_seconds=0.5, **STUDY).deadline_seconds == 1.0
+    with pytest.raises(UsageError, match="deadline_seconds") as refusal:
+        recipe.plan(sites=SITES, slot_seconds=0.6, **STUDY)
+    assert refusal.value.code == "TW1020"
 
 
 def test_half_the_epsilon_takes_half_the_step():
