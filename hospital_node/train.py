@@ -159,7 +159,7 @@ class ActiveRun:
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
         include = self._cohort.mask() & self._trained
-        return self._mechanism.contribute(self._sum(self._weights, include), members).vector
+        return self._mechanism.release(self._sum, self._weights, include, members).vector
 
     def evaluation_drawn(self) -> None:
         """The evaluation, which follows the last step, takes its patients now."""

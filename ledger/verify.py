@@ -624,6 +624,19 @@ def charged_attempts(
     return {org: closed.get(org, reserved if org in lost else 0) for org in plan["sites"]}
 
 
+def price(plan: Mapping[str, Any]) -> tuple[float, float]:
+    """What a whole run costs, as mu, and how much noise buys it, in units of the norm.
+
+    A plan that samples patients states both: they come from numerical composition, which every
+    hospital repeats before it takes part, and which needs more than the standard library.
+    """
+    sampling = plan["sampling"]
+    if sampling is not None:
+        return float(sampling["charged_mu"]), float(sampling["noise_multiplier"])
+    mu = mu_of(float(plan["epsilon"]), float(plan["delta"]))
+    return mu, math.sqrt(plan["steps"] + plan["spare_attempts"]) / mu
+
+
 def privacy_statement(
     plan: Mapping[str, Any], *, member_counts: Sequence[int], charged: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -634,13 +647,15 @@ def privacy_statement(
         member_counts: |U| of every epoch of the run.
         charged: Attempts charged to each hospital.
     """
-    attempts = plan["steps"] + plan["spare_attempts"]
     epsilon, delta = float(plan["epsilon"]), float(plan["delta"])
-    mu = mu_of(epsilon, delta)
+    mu, noise_multiplier = price(plan)
+    sampling = plan["sampling"]
 
     def seen_by(knows: Callable[[int], int]) -> dict[str, float]:
-        # The summed noise is spread over |U| - c; who knows k shares of it faces |U| - k.
+        # The summed noise is spread over |U| - c; who knows k shares of it faces |U| - k. What a
+        # sampled run gains by that is not a matter of proportion, so nothing is claimed for it.
         worst = max((n - colluders(n)) / (n - knows(n)) for n in member_counts)
+        worst = worst if sampling is None else 1.0
         return {"mu": mu * math.sqrt(worst), "epsilon": epsilon_of(mu * math.sqrt(worst), delta)}
 
     return {
@@ -649,7 +664,8 @@ def privacy_statement(
         "epsilon": epsilon,
         "delta": delta,
         "mu": mu,
-        "noise_multiplier": math.sqrt(attempts) / mu,
+        "noise_multiplier": noise_multiplier,
+        "sample_rate": 1.0 if sampling is None else float(sampling["rate"]),
         "max_grad_norm": plan["max_grad_norm"],
         "grid": plan["grid"],
         "word_bits": plan["word_bits"],
@@ -875,6 +891,7 @@ class _Run:
         numbers = {
             **self.plan, "steps": 1, "spare_attempts": terms["spare_attempts"],
             "averaged_steps": 1, "epsilon": terms["epsilon"], "max_grad_norm": 1.0,
+            "sampling": None,
             "grid": 1 / 65536, "start_weights": [0.0] * (2 * terms["bins"]),
         }  # fmt: skip
         run = tagged_hash("evaluation/v1", self.id)
@@ -889,7 +906,7 @@ class _Run:
         """Public range of a coordinate of a sum, in grid steps; as in ``twinward.plan``."""
         plan = self.plan
         norm = float(plan["max_grad_norm"])
-        sigma = math.sqrt(self.attempts) / mu_of(plan["epsilon"], plan["delta"])
+        _, sigma = price(plan)
         patients = len(plan["sites"]) * plan["max_patients_per_hospital"] * norm
         return float((patients + 24 * sigma * norm) / plan["grid"] * (1 + 1e-6) + 1)
 
@@ -1322,6 +1339,11 @@ class _Audit:
         if wrong or set(card["privacy"]) != set(statement):
             what = f"`{wrong[0]}` is not what plan and transcript give" if wrong else "has more"
             _broken("V081", "card.json", f"the privacy statement: {what}")
+        if run.plan["sampling"] is not None:
+            self.notes.append(
+                "patients were sampled: that the plan's epsilon, noise and charged mu belong "
+                "together was checked by every hospital that took part, not here"
+            )
         self._passed(
             "card",
             f"privacy statement recomputed: mu {statement['mu']:.4f}, noise multiplier "
@@ -1452,7 +1474,7 @@ class _Audit:
             self._word(network, "provenance", root, slot, proof)
             for slot in reservation_slots(hospital.account, run.id)
         )
-        needed = mu_of(run.plan["epsilon"], run.plan["delta"]) ** 2 * 1e6
+        needed = price(run.plan)[0] ** 2 * 1e6
         if plan != int.from_bytes(run.plan_digest) or micro < needed * (1 - 1e-6):
             what = f"{hospital.org} did not reserve the whole price of this run"
             _broken("V092", "ledger.json", what)

@@ -65,6 +65,19 @@ def card(
     }
 
 
+_EXACT = (
+    "Gaussian differential privacy, mu^2 added over attempts (exact, also when each is "
+    "chosen in view of the last); epsilon by the closed form, and again by the verifier's "
+    "own code."
+)
+_SAMPLED = (
+    "Privacy loss of Poisson-sampled Gaussian releases, composed numerically with an upper bound "
+    "at every step, by two programs of which the larger counts; every hospital computes it before "
+    "it takes part. The lifetime is charged at the smallest mu that covers the whole run at every "
+    "delta from 1e-12 up; the run adds at most 1e-12 to delta. Part of a run is charged whole."
+)
+
+
 def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "unit": (
@@ -80,11 +93,7 @@ def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
             "which hospitals took part in which step",
             f"when vectors arrived, up to the sending slot of {plan['slot_seconds']} s",
         ],
-        "accountant": (
-            "Gaussian differential privacy, mu^2 added over attempts (exact, also when each is "
-            "chosen in view of the last); epsilon by the closed form, and again by the verifier's "
-            "own code."
-        ),
+        "accountant": _SAMPLED if plan["sampling"] else _EXACT,
         "noise": (
             "Gaussian, added at each hospital before the one rounding to the grid, from AES-256 in "
             "counter mode keyed by the operating system for every attempt. Rounding adds less than "
@@ -158,6 +167,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
         f"- mu: {privacy['mu']:.6f}",
         f"- Noise multiplier: {privacy['noise_multiplier']:.3f}",
+        f"- Sample rate: {privacy['sample_rate']:g} of the patients in each attempt",
         f"- Clipping norm: {privacy['max_grad_norm']:g}",
         f"- Grid: {privacy['grid']:.6g}, in words of {privacy['word_bits']} bits",
         f"- Steps: {privacy['steps']}, spare attempts: {privacy['spare_attempts']}; all reserved",

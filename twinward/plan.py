@@ -41,6 +41,14 @@ class _EvaluationForm(BaseModel):
     spare_attempts: Annotated[int, Field(ge=0, le=10)]
 
 
+class _SamplingForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate: Annotated[float, Field(ge=1e-4, lt=1, allow_inf_nan=False)]
+    noise_multiplier: Annotated[float, Field(ge=0.2, le=1e5, allow_inf_nan=False)]
+    charged_mu: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+
+
 class _PlanForm(BaseModel):
     """The edge: what a plan document must look like before anything trusts it."""
 
@@ -69,6 +77,7 @@ class _PlanForm(BaseModel):
     model_spec: dict[str, Any]
     start_weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=10_000_000)]
     evaluation: _EvaluationForm | None
+    sampling: _SamplingForm | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,22 @@ class Evaluation:
     epsilon: float
     bins: int
     spare_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How patients are drawn for each attempt, and what a whole run then costs.
+
+    Each hospital draws each of its patients with chance ``rate``, independently and in secret,
+    afresh for every attempt (Poisson). ``noise_multiplier`` is the standard deviation of the summed
+    noise in units of the norm, ``charged_mu`` what the book charges for the whole run. Both follow
+    from the rate by numerical composition (``twinward.accounting``); every hospital computes them
+    again before it takes part.
+    """
+
+    rate: float
+    noise_multiplier: float
+    charged_mu: float
 
 
 @dataclass(frozen=True)
@@ -119,6 +144,7 @@ class Plan:
     start_weights: tuple[float, ...]
     aggregate: str = "secure_sum"
     evaluation: Evaluation | None = None
+    sampling: Sampling | None = None
 
     @cached_property
     def start(self) -> NDArray[np.float64]:
@@ -135,9 +161,16 @@ class Plan:
         """Vectors that may leave a hospital in one run, each charged: T + R."""
         return self.steps + self.spare_attempts
 
+    @property
+    def sample_rate(self) -> float:
+        """Chance of a patient to be in one attempt; 1 is everyone who permits it."""
+        return 1.0 if self.sampling is None else self.sampling.rate
+
     @cached_property
     def mu(self) -> float:
-        """Gaussian-DP parameter of a whole run (Dong, Roth, Su 2022)."""
+        """Gaussian-DP parameter that a whole run is charged at (Dong, Roth, Su 2022)."""
+        if self.sampling is not None:
+            return self.sampling.charged_mu
         return gdp.mu_of(self.epsilon, self.delta)
 
     @property
@@ -146,8 +179,15 @@ class Plan:
         return self.mu**2 / self.attempts
 
     @property
+    def divisible(self) -> bool:
+        """Whether a part of a run costs its share: not when patients are sampled."""
+        return self.sampling is None
+
+    @property
     def noise_multiplier(self) -> float:
         """Standard deviation of the summed noise of one attempt, in units of the norm."""
+        if self.sampling is not None:
+            return self.sampling.noise_multiplier
         return math.sqrt(self.attempts) / self.mu
 
     @property
@@ -185,6 +225,7 @@ class Plan:
             grid=1.0 / GRID_STEPS_PER_NORM,
             start_weights=(0.0,) * (2 * self.evaluation.bins),
             evaluation=None,
+            sampling=None,
         )
 
     def to_document(self) -> Document:
@@ -216,6 +257,8 @@ class Plan:
         fields["sites"] = tuple(OrgName(site) for site in form.sites)
         if form.evaluation is not None:
             fields["evaluation"] = Evaluation(**form.evaluation.model_dump())
+        if form.sampling is not None:
+            fields["sampling"] = Sampling(**form.sampling.model_dump())
         plan = cls(**fields)
         plan.require_consistent()
         if plan.digest != document.digest:

@@ -1,4 +1,7 @@
-"""From a clipped sum to a vector that may leave: noise first, then the one rounding.
+"""From patients to a vector that may leave: sample, clip, sum, noise, then the one rounding.
+
+Sampler, clipping norm, noise and price are built together from one frozen plan, so that none of
+them can be of another plan than the rest; what is promised travels with the vector.
 
 Each of the |U| members adds N(0, (sigma C)^2 / (|U| - c)), so that the sum still carries N(0,
 (sigma C)^2) when c colluders subtract their own parts. A sum of rounded Gaussians is the rounding
@@ -16,7 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.privacy.accountant import Account, account
+from hospital_node.privacy.clipped_sum import ClippedSum
 from hospital_node.privacy.noise import ERROR_ULPS, Entropy, gaussian
+from hospital_node.privacy.sampler import draw
 from twinward import gdp
 from twinward.errors import BudgetError
 from twinward.plan import Plan
@@ -35,7 +41,8 @@ class Guarantee:
 
     ``epsilon`` and ``delta`` hold for all ``attempts`` of the run together, against whoever sees
     all sums and knows the noise of ``colluders`` members. A patient at m hospitals of the study
-    has m times ``mu``.
+    has m times ``mu``. With a ``sample_rate`` below 1 the price is that of the whole run only, and
+    rests on nobody learning who was drawn.
     """
 
     epsilon: float
@@ -49,6 +56,7 @@ class Guarantee:
     colluders: int
     share_sd: float
     epsilon_noise: float
+    sample_rate: float = 1.0
     unit: str = "patient at one hospital"
     adjacency: str = "zero-out"
 
@@ -62,18 +70,20 @@ class NoisedSum:
 
 
 class Mechanism:
-    """The Gaussian mechanism of one plan: it knows the noise, the grid and the public bounds.
+    """The Gaussian mechanism of one plan: it knows sampler, noise, grid, bounds and price.
 
     ``entropy_for_tests_only``: see ``noise.gaussian``.
 
     Raises:
-        BudgetError: TW4020, the grid is too coarse or too fine for a provable claim.
+        BudgetError: TW4020, the grid is too coarse or too fine for a provable claim; TW4300,
+            TW4301, a sampled plan does not cost what it says. Some seconds for a sampled plan.
     """
 
     def __init__(self, plan: Plan, *, entropy_for_tests_only: Entropy | None = None) -> None:
         self._plan = plan
         self._entropy = entropy_for_tests_only
         self._largest = plan.max_patients_per_hospital * plan.max_grad_norm
+        self._account = account(plan)
         self._guarantees: dict[int, Guarantee] = {}
         self.guarantee(len(plan.sites))
 
@@ -85,18 +95,54 @@ class Mechanism:
             BudgetError: TW4020, the grid is too coarse or too fine for a provable claim.
         """
         if members not in self._guarantees:
-            self._guarantees[members] = _guarantee(self._plan, members)
+            self._guarantees[members] = _guarantee(self._plan, self._account, members)
         return self._guarantees[members]
 
-    def contribute(self, clipped: NDArray[np.float64], members: int) -> NoisedSum:
-        """Noise the clipped sum and round it once, with fresh randomness in every call.
+    def release(
+        self,
+        clipped_sum: ClippedSum,
+        weights: NDArray[np.float64],
+        permitted: NDArray[np.bool_],
+        members: int,
+    ) -> NoisedSum:
+        """One attempt over whoever permits it: draw, clip, sum, noise, round.
 
         Call it once per attempt and never send one result to two sets of members.
 
         Raises:
             TrainingError: TW6100, too few members.
-            BudgetError: TW4021, the sum is not one of at most the plan's number of patients.
+            BudgetError: TW4303, the sum is clipped to another norm than the plan's; TW4021.
         """
+        self.guarantee(members)
+        if clipped_sum.sensitivity != self._plan.max_grad_norm:
+            raise BudgetError(
+                "the engine clips to another norm than the plan's noise is made for",
+                code="TW4303",
+                help="this is a fault of the caller, nothing was computed; report it",
+            )
+        rate = self._plan.sample_rate
+        drawn = draw(permitted, rate=rate, entropy_for_tests_only=self._entropy)
+        return self._noised(clipped_sum(weights, drawn), members)
+
+    def contribute(self, clipped: NDArray[np.float64], members: int) -> NoisedSum:
+        """Noise a clipped sum over everyone and round it once, with fresh randomness every time.
+
+        Call it once per attempt and never send one result to two sets of members.
+
+        Raises:
+            TrainingError: TW6100, too few members.
+            BudgetError: TW4021, the sum is not one of at most the plan's number of patients;
+                TW4304, the plan samples, so its noise is too little for a sum over everyone.
+        """
+        if self._plan.sampling is not None:
+            raise BudgetError(
+                "the noise of this plan is made for a secret sample, not for everyone",
+                code="TW4304",
+                help="let the mechanism draw the sample; nothing was sent",
+            )
+        return self._noised(clipped, members)
+
+    def _noised(self, clipped: NDArray[np.float64], members: int) -> NoisedSum:
         guarantee = self.guarantee(members)
         if clipped.shape != (self._plan.dimension,) or not (
             np.linalg.norm(clipped) <= self._largest  # NaN is not
@@ -118,7 +164,7 @@ class Mechanism:
         return math.ceil((self._largest + noise) / self._plan.grid)
 
 
-def _guarantee(plan: Plan, members: int) -> Guarantee:
+def _guarantee(plan: Plan, price: Account, members: int) -> Guarantee:
     shares = noise_shares(members)
     plain = plan.noise_multiplier * plan.max_grad_norm / math.sqrt(shares)
     epsilon_noise = _epsilon_of_arithmetic(plan, members, plain)
@@ -130,7 +176,10 @@ def _guarantee(plan: Plan, members: int) -> Guarantee:
             f"arithmetic may add {epsilon_noise:.2g} to epsilon {plan.epsilon:g}",
             help="choose a grid that is 1,000 to 10,000,000 times finer than the noise is wide",
         )
-    wider = plan.mu / gdp.mu_of(plan.epsilon - epsilon_noise, plan.delta)
+    price.require(plan, epsilon_noise=epsilon_noise)
+    wider = 1.0
+    if plan.sampling is None:
+        wider = plan.mu / gdp.mu_of(plan.epsilon - epsilon_noise, plan.delta)
     return Guarantee(
         epsilon=plan.epsilon,
         delta=plan.delta,
@@ -143,6 +192,7 @@ def _guarantee(plan: Plan, members: int) -> Guarantee:
         colluders=colluders(members),
         share_sd=plain * wider,
         epsilon_noise=epsilon_noise,
+        sample_rate=plan.sample_rate,
     )
 
 

@@ -18,7 +18,7 @@ from twinward import canonical, descent
 from twinward.founding import KIND as FOUNDING_KIND
 from twinward.founding import Founding, keys_document, tls_key_digest
 from twinward.ids import OrgName, StudyId
-from twinward.plan import Evaluation, Plan, evaluation_run
+from twinward.plan import Evaluation, Plan, Sampling, evaluation_run
 from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
 from twinward.secsum.profile import KEPT_DIMENSION
@@ -101,7 +101,9 @@ def found(identities, *, accounts=None, chain=None) -> Founding:
     return Founding.decode(document.encode())
 
 
-def make_plan(founding: Founding, *, steps=4, dimension=3, word_bits=64, evaluation=None) -> Plan:
+def make_plan(
+    founding: Founding, *, steps=4, dimension=3, word_bits=64, evaluation=None, sampling=None
+) -> Plan:
     """A small plan with the proportions of the real one."""
     return Plan(
         network=founding.chain["genesis_hash"],
@@ -126,6 +128,7 @@ def make_plan(founding: Founding, *, steps=4, dimension=3, word_bits=64, evaluat
         model_spec={"name": "cardiac_risk/1"},
         start_weights=tuple(0.25 - 0.125 * i for i in range(dimension)),
         evaluation=evaluation,
+        sampling=sampling,
     )
 
 
@@ -287,6 +290,7 @@ def finished_run(
     accounts=None,
     chain=None,
     evaluation: Evaluation | None = None,
+    sampling: Sampling | None = None,
 ) -> FinishedRun:
     """A run of four hospitals in which one is lost after the second step.
 
@@ -295,8 +299,9 @@ def finished_run(
     identities = {org: Identity.generate() for org in ("coordinator", *HOSPITALS)}
     founding = found(identities, accounts=accounts, chain=chain)
     plan = make_plan(
-        founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation
-    )
+        founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation,
+        sampling=sampling,
+    )  # fmt: skip
     plan.require_consistent()
     run = os.urandom(32)
     sums = Sums(

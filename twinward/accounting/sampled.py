@@ -13,7 +13,6 @@ The statement of one run (its epsilon at the plan's delta) comes from the run's 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
 import numpy as np
@@ -23,26 +22,12 @@ from scipy.special import log_ndtr, ndtr
 from twinward import gdp
 from twinward.accounting.loss import SMALLEST_DELTA, Curve, Floats, SampledGaussian, curve
 from twinward.errors import BudgetError
+from twinward.plan import Sampling
 
 _SIX_DIGITS = Context(prec=6, rounding=ROUND_CEILING)
 _LARGEST_MU = 100.0
 _MARGIN = 1e-3
 """What a calibration leaves of epsilon for float arithmetic and for a second accountant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """The part of a plan that says how patients are drawn, and what it costs.
-
-    Attributes:
-        rate: Chance of a patient to be in one attempt; drawn afresh, in secret, at the node.
-        noise_multiplier: Standard deviation of the summed noise, in units of the clipping norm.
-        charged_mu: What the whole run is charged at in the book.
-    """
-
-    rate: float
-    noise_multiplier: float
-    charged_mu: float
 
 
 def dominating_mu(losses: Curve, *, extra_epsilon: float = 0.0) -> float:

@@ -117,3 +117,39 @@ def test_an_honest_sum_always_fits_and_a_larger_one_is_known_as_such():
     assert plan.max_abs_sum * plan.grid > everyone
     assert plan.max_abs_sum < 2 ** (plan.word_bits - 1)
     assert json.loads(plan.to_document().encode())["payload"]["word_bits"] == plan.word_bits
+
+
+SAMPLED = {"rate": 0.25, "noise_multiplier": 5.6, "charged_mu": 0.28}
+
+
+def test_a_sampled_plan_states_its_noise_and_its_price():
+    plan = read(payload(sampling=SAMPLED))
+    assert plan.sample_rate == 0.25
+    assert plan.noise_multiplier == 5.6
+    assert plan.mu == 0.28
+    assert not plan.divisible
+    assert the_plan().sample_rate == 1.0
+    assert the_plan().divisible
+    assert plan.digest != the_plan().digest
+    assert Plan.from_document(plan.to_document()) == plan
+
+
+def test_the_evaluation_of_a_sampled_plan_asks_every_held_out_patient():
+    evaluation = {"holdout_share": 0.2, "epsilon": 3.0, "bins": 8, "spare_attempts": 1}
+    plan = read(payload(sampling=SAMPLED, evaluation=evaluation))
+    assert plan.for_evaluation().sampling is None
+    assert plan.for_evaluation().mu > plan.mu
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rate": 0.0}, {"rate": 1.0}, {"rate": 1.5}, {"rate": -0.1}, {"noise_multiplier": 0.0},
+        {"charged_mu": 0.0}, {"charged_mu": -1.0}, {"charged_mu": "0.28"}, {"seed": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_sampling_that_is_none_is_refused(changed):
+    with pytest.raises(UsageError) as refused:
+        read(payload(sampling={**SAMPLED, **changed}))
+    assert refused.value.code == "TW1020"

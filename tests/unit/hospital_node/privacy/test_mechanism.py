@@ -11,6 +11,7 @@ from hospital_node.privacy.mechanism import Mechanism
 from models.cardiac_risk import recipe
 from twinward import gdp
 from twinward.errors import BudgetError, TrainingError
+from twinward.plan import Sampling
 
 SITES = ("cleveland", "hungarian", "switzerland", "va")
 FALSE_ALARM = 1e-6
@@ -128,6 +129,65 @@ def test_a_grid_that_does_not_fit_the_noise_is_refused():
         with pytest.raises(BudgetError) as refusal:
             Mechanism(plan_for(4, grid=grid))
         assert refusal.value.code == "TW4020"
+
+
+SAMPLED = Sampling(rate=0.25, noise_multiplier=5.61563, charged_mu=0.277302)
+
+
+class Everyone:
+    """Stands for patients whose clipped gradients are (C, 0, 0, ...): a sum that counts them."""
+
+    def __init__(self, patients, sensitivity):
+        self.patients, self.sensitivity = patients, sensitivity
+
+    def __call__(self, weights, include):
+        return np.eye(weights.size)[0] * self.sensitivity * include.sum()
+
+
+def test_a_sampled_attempt_is_drawn_noised_and_described_together():
+    plan = plan_for(4, sampling=SAMPLED)
+    mechanism = Mechanism(plan)
+    everyone = Everyone(2000, plan.max_grad_norm)
+    permitted = np.arange(2000) < 1200
+    weights = np.zeros(plan.dimension)
+    made = [mechanism.release(everyone, weights, permitted, 4) for _ in range(400)]
+    counts = np.array([each.vector[0] for each in made]) * plan.grid / plan.max_grad_norm
+    given = made[0].guarantee
+    sd = math.sqrt(1200 * 0.25 * 0.75 + (given.share_sd / plan.max_grad_norm) ** 2)
+    assert abs(counts.mean() - 300) < 5 * sd / 20
+    spread = counts.var(ddof=1) / sd**2 * (counts.size - 1)
+    assert FALSE_ALARM < stats.chi2.cdf(spread, counts.size - 1) < 1 - FALSE_ALARM
+    assert given.sample_rate == 0.25
+    assert given.share_sd == pytest.approx(5.61563 * plan.max_grad_norm / math.sqrt(3))
+
+
+def test_noise_for_a_sample_is_never_given_to_everyone():
+    with pytest.raises(BudgetError) as refusal:
+        Mechanism(plan_for(4, sampling=SAMPLED)).contribute(np.zeros(27), 4)
+    assert refusal.value.code == "TW4304"
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0 * (1 + 1e-12), 4.0])
+def test_an_engine_of_another_norm_is_refused(norm):
+    plan = plan_for(4)
+    assert plan.max_grad_norm == 2.0
+    with pytest.raises(BudgetError) as refusal:
+        Mechanism(plan).release(Everyone(9, norm), np.zeros(27), np.ones(9, dtype=bool), 4)
+    assert refusal.value.code == "TW4303"
+
+
+def test_a_full_batch_is_everyone_who_permits_it_and_nobody_else():
+    plan = plan_for(4)
+    asked = []
+
+    class Asked(Everyone):
+        def __call__(self, weights, include):
+            asked.append(include.copy())
+            return super().__call__(weights, include)
+
+    permitted = np.arange(9) % 2 == 0
+    Mechanism(plan).release(Asked(9, plan.max_grad_norm), np.zeros(27), permitted, 4)
+    assert np.array_equal(asked[0], permitted)
 
 
 def test_the_guarantee_travels_with_the_vector():
