@@ -45,7 +45,7 @@ def interval(estimate: dict[str, float]) -> str:
 
 def percent(value: float) -> str:
     """A share in whole per cent."""
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}\u00a0%"
 
 
 def short(value: float) -> str:

@@ -27,16 +27,21 @@ class Svg(str):
 
 def roc(points: Sequence[dict[str, Any]], *, bars: bool = True) -> Svg:
     """Found ill patients over false alarms, one mark per threshold, with 95 % bars."""
-    marks = []
-    ordered = sorted(points, key=lambda p: (p["false_alarms"]["value"], p["sensitivity"]["value"]))
-    path = [(p["false_alarms"]["value"], p["sensitivity"]["value"]) for p in ordered]
-    marks.append(_line(path, kind="curve"))
+    ordered = sorted(points, key=lambda p: -p["threshold"])
+    # Noise can make the marks fall back where counts cannot: the line is their running maximum.
+    path, x, y = [], 0.0, 0.0
+    for point in ordered:
+        x = max(x, point["false_alarms"]["value"])
+        y = max(y, point["sensitivity"]["value"])
+        path.append((x, y))
+    marks = [_line(path, kind="curve")]
     for point in ordered[1:-1] if bars else ():
-        x, y = point["false_alarms"], point["sensitivity"]
+        alarms, found = point["false_alarms"], point["sensitivity"]
+        at = (alarms["value"], found["value"])
         marks += [
-            _line([(x["low"], y["value"]), (x["high"], y["value"])], kind="bar"),
-            _line([(x["value"], y["low"]), (x["value"], y["high"])], kind="bar"),
-            _dot(x["value"], y["value"]),
+            _line([(alarms["low"], at[1]), (alarms["high"], at[1])], kind="bar"),
+            _line([(at[0], found["low"]), (at[0], found["high"])], kind="bar"),
+            _dot(*at),
         ]
     return _plot(
         marks,
