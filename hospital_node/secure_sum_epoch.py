@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ class Epoch:
         self.offer = offer
         self.members = members
         self.setup: bytes | None = None
+        self.over = asyncio.Event()
         self._signed_offer = signed
         self._private: X25519PrivateKey | None = X25519PrivateKey.generate()
         self._pair_keys: dict[bytes, bytes] = {}
@@ -222,6 +224,7 @@ class Epoch:
         self._private = None
         self._pair_keys.clear()
         self.setup = None
+        self.over.set()
 
 
 def _bad_roster(why: str) -> IdentityError:

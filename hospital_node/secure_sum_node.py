@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -189,13 +190,15 @@ class RunningNode:
         self, stream: FrameStream, epoch: Epoch, frames: Iterator[Frame], *, due: float
     ) -> None:
         """Send a vector, not before it is due; stops when its epoch is over."""
-        await asyncio.sleep(due - asyncio.get_running_loop().time())
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await epoch.over.wait()
         for frame in frames:
+            if epoch.over.is_set():
+                return
             kind = "data" if frame.kind == Kind.DATA else "masked"
             await self._send(stream, kind, frame, only_in=epoch)
             await asyncio.sleep(0)  # a write that need not wait does not let others run
-            if self._epoch is not epoch:
-                return
 
     async def _take_sum(self, stream: FrameStream, frame: Frame) -> None:
         """Apply a sum that passes every check; it is the starting signal of the next step."""
@@ -267,7 +270,7 @@ class RunningNode:
     ) -> None:
         """Write one frame after the other; none of an epoch that has ended while it waited."""
         async with self._writing:
-            if only_in is None or only_in is self._epoch:
+            if only_in is None or not only_in.over.is_set():
                 self._wait_anew()
                 self._work.let_out(kind, frame.ByteSize())
                 await stream.send(frame)

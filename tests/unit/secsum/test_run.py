@@ -10,11 +10,12 @@ import pytest
 
 from server.transcript import Transcript
 from tests.simulators.secsum.driven import Net
+from tests.simulators.secsum.liar import Liar
 from tests.simulators.secsum.wire import DIMENSION, LIMIT, PLAN, Site
 from twinward.errors import IdentityError, TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.frames import sign_frame
-from twinward.secsum.messages import Close, Kind, Masked, raw
+from twinward.secsum.messages import Close, Kind, Masked, Reason, raw
 
 
 def summed(net, attempt):
@@ -122,6 +123,31 @@ def test_a_silent_member_ends_the_attempt_at_the_deadline(tmp_path):
     outcome = asyncio.run(scenario())
     assert net.sites[0].name not in outcome.members
     assert outcome.epoch >= 2
+
+
+def test_a_vector_whose_slot_has_not_come_when_its_epoch_dies_is_dropped_at_once():
+    """The next sum need not wait for it."""
+
+    async def scenario():
+        async with Liar() as liar:
+            late, rest = liar.sites[0], liar.sites[1:]
+            liar.tasks[late].cancel()
+            await asyncio.gather(liar.tasks[late], return_exceptions=True)
+            await liar.connect(late, slot_seconds=30.0)
+            await liar.epoch()
+            for site in rest:
+                await liar.take(site, Kind.MASKED)
+            liar.give(liar.state.abort(Reason.SILENT, (raw(late.name),)))
+            frame, _ = liar.sum(await liar.vectors(await liar.epoch(rest), rest))
+            liar.give(frame)
+            for _ in range(500):
+                if late.applied:
+                    break
+                await asyncio.sleep(0.01)
+            assert [step for step, _ in late.applied] == [1]
+            assert "masked" not in [kind for kind, _ in late.left]
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("members", [1, 2])
