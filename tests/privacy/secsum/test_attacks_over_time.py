@@ -93,7 +93,8 @@ async def test_after_an_abort_a_node_holds_no_key_of_the_dead_epoch(liar):
     """Seizing the machine afterwards gives nothing: no reference to a key is left."""
 
     await liar.vectors(await liar.epoch())
-    alive = [one for one in gc.get_objects() if isinstance(one, Epoch)]
+    # By type: asking a torch object for its class can warn, and other tests import torch.
+    alive = [one for one in gc.get_objects() if type(one) is Epoch]
     assert len([one for one in alive if one._pair_keys]) >= 4
     liar.give(liar.state.abort(Reason.BROKEN, ()))
     await asyncio.sleep(0.1)
