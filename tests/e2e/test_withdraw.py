@@ -13,6 +13,21 @@ from twinward.clock import SystemClock
 pytestmark = pytest.mark.slow
 
 
+class Counting:
+    """A clipped sum that also notes over how many patients it was asked to sum."""
+
+    def __init__(self, summed, used):
+        self.summed = summed
+        self.used = used
+
+    def __getattr__(self, name):
+        return getattr(self.summed, name)
+
+    def __call__(self, weights, mask):
+        self.used.append(int(mask.sum()))
+        return self.summed(weights, mask)
+
+
 def test_during_a_run_the_cohort_shrinks_at_once_and_the_receipt_names_a_coming_step(network):
     name = network.hospitals[0]
     reference = network.granted(name)[0]
@@ -41,12 +56,7 @@ def test_the_patient_is_out_of_exactly_the_steps_that_the_receipt_says(network, 
         order = read_opening(node, opening)
         work = ActiveRun(node, order, node.cohort(order.approved))
         used = []
-        summed = work._sum
-        monkeypatch.setattr(
-            work,
-            "_sum",
-            lambda weights, mask: used.append(int(mask.sum())) or summed(weights, mask),
-        )
+        monkeypatch.setattr(work, "_sum", Counting(work._sum, used))
         node.active = work
         with serving_desk(node):
             receipts = {}
