@@ -28,6 +28,7 @@ ALLOWED: Final = {
     ("ledger", "withdrawals"): MEGABYTE,
     ("ledger", "approval"): 4_096,
     ("ledger", "reservation"): 4_096,
+    ("ledger", "fence"): 4_096,
     ("desk", "reply"): MEGABYTE,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;

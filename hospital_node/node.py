@@ -28,6 +28,8 @@ from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
 from hospital_node.privacy.book import EVERYONE, BudgetBook
+from hospital_node.privacy.continuity import MEMORY
+from hospital_node.privacy.fence import Fence
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.chain import Addresses, Chain
@@ -65,6 +67,7 @@ class Node:
     mirror: Mirror
     chain: Chain
     book: BudgetBook
+    fence: Fence
     egress: Egress
     relay: Relay
     follower: Follower
@@ -83,7 +86,8 @@ class Node:
         Raises:
             LedgerError: TW5001 unreachable, TW5021, TW5023 another network or other contracts.
             IdentityError: TW2014, the ledger does not know this hospital as the founding file does.
-            BudgetError: TW4105, the budget book is older than what the ledger has seen.
+            BudgetError: TW4105, TW4108, the budget book is an old copy; TW4310, another process
+                of this node has begun with another copy.
         """
         settings = load(NodeSettings, folder / FILE)
         founding = membership.load_founding(folder)
@@ -95,10 +99,13 @@ class Node:
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
         book = BudgetBook(
-            paths.book, lifetime_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2
+            paths.book,
+            lifetime_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2,
+            memory=MEMORY if MEMORY.is_dir() else None,
         )
-        book.require_at_least(chain.spent_by(str(chain.account)))
         egress = Egress(paths.egress_log, clock=clock)
+        egress.let_out("ledger", "fence", to="ledger", size=100)
+        fence = Fence.take(book, chain)
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
         courier, rpc = _connect(founding, new_key()), Rpc(founding.endpoints["ledger"])
@@ -156,6 +163,7 @@ class Node:
             mirror=mirror,
             chain=chain,
             book=book,
+            fence=fence,
             egress=egress,
             relay=relay,
             follower=follower,

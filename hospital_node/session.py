@@ -37,11 +37,13 @@ async def reserve(
     Raises:
         BudgetError, LedgerError: It is not paid for, so nothing may be computed.
     """
+    await asyncio.to_thread(node.fence.require_newest)
     micro_mu2 = node.book.reserve(
         run,
         plan_digest=plan_digest,
         attempts=numbers.attempts,
         mu2_per_attempt=numbers.mu2_per_attempt,
+        divisible=numbers.divisible,
         places=places,
     )
     await asyncio.to_thread(_on_ledger, node, run, plan_digest, micro_mu2)

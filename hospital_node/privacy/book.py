@@ -6,24 +6,27 @@ for evaluation never pay for the same release: every patient has a place on [0, 
 chose (``hospital_node.holdout``), a reservation says which places it charges, and the worst case is
 that of the place that paid most. The whole reservation of a run counts from the
 moment it is made. A crash gives nothing back; closing a finished run gives back the attempts that
-were never marked.
+were never marked, if a part of the run costs its share (not when patients are sampled).
 
 If the process dies
     after ``reserve``, before anything else: the reservation stands and is paid for;
     after ``mark``, before the vector is sent: the attempt is paid for though nothing left;
-    within either: SQLite keeps all of the transaction or none (WAL, ``synchronous=FULL``).
+    within either: SQLite keeps all of the transaction or none (``durable``).
+If an old copy of the file is put back
+    from before a reservation that the ledger has: ``fence`` refuses it;
+    from before a mark, while the machine is up: this module refuses it (``continuity``);
+    at any other time: a run that was open is never continued nor given back, so marks that are
+    lost with the copy were paid for when the run was reserved.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from hospital_node.privacy.continuity import Continuity
+from hospital_node.privacy.durable import DurableFile
 from twinward import gdp
 from twinward.errors import BudgetError
 from twinward.ids import RunId
@@ -31,37 +34,55 @@ from twinward.ids import RunId
 LIFETIME_MU2 = gdp.mu_of(3.0, 1e-5) ** 2
 """Default limit over the life of a patient's data: epsilon 3 at delta 1e-5."""
 
-_VERSION = 2
 EVERYONE = (0.0, 1.0)
 """All places: a release that any patient may be part of."""
 _PICO = 1e12
 """Amounts are whole 1e-12 of mu^2, rounded up, so that they add up exactly."""
 
-_SCHEMA = """
+_VERSIONS = (
+    (
+        """
 CREATE TABLE runs (
     run TEXT PRIMARY KEY,
     plan BLOB NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts > 0),
     pico_mu2 INTEGER NOT NULL CHECK (pico_mu2 > 0),  -- of one attempt
-    closed INTEGER NOT NULL DEFAULT 0,
-    low REAL NOT NULL DEFAULT 0,  -- places charged: from low, up to but without high
-    high REAL NOT NULL DEFAULT 1
-) STRICT;
+    closed INTEGER NOT NULL DEFAULT 0
+) STRICT
+        """,
+        """
 CREATE TABLE marks (
     run TEXT NOT NULL REFERENCES runs,
     epoch INTEGER NOT NULL,
     step INTEGER NOT NULL,
     PRIMARY KEY (run, epoch, step)
-) STRICT, WITHOUT ROWID;
-"""
-
-_FROM_1_TO_2 = (
-    "ALTER TABLE runs ADD COLUMN low REAL NOT NULL DEFAULT 0",
-    "ALTER TABLE runs ADD COLUMN high REAL NOT NULL DEFAULT 1",
+) STRICT, WITHOUT ROWID
+        """,
+    ),
+    (  # places charged: from low, up to but without high
+        "ALTER TABLE runs ADD COLUMN low REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN high REAL NOT NULL DEFAULT 1",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN divisible INTEGER NOT NULL DEFAULT 1",
+        # Open when a book was opened that cannot prove to be the latest: paid for and over.
+        "ALTER TABLE runs ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN on_ledger INTEGER NOT NULL DEFAULT 0",
+        """
+CREATE TABLE state (
+    changes INTEGER NOT NULL,  -- to reservations, marks and closings, ever
+    fence INTEGER NOT NULL,    -- number of the newest process of this book, on the ledger
+    raising INTEGER NOT NULL   -- 1 while the next number is being asked for
+) STRICT
+        """,
+        "INSERT INTO state VALUES (0, 0, 0)",
+    ),
 )
 
+_CHANGED = "UPDATE state SET changes = changes + 1 RETURNING changes"
+
 _SPENT = """
-WITH cost AS (SELECT low, high, pico_mu2 * iif(closed,
+WITH cost AS (SELECT low, high, pico_mu2 * iif(closed AND divisible,
         (SELECT count(*) FROM marks WHERE marks.run = runs.run), attempts) AS pico FROM runs),
     place AS (SELECT :low AS at UNION SELECT low FROM runs WHERE low > :low AND low < :high)
 SELECT max((SELECT coalesce(sum(pico), 0) FROM cost WHERE low <= at AND at < high)) FROM place
@@ -69,7 +90,7 @@ SELECT max((SELECT coalesce(sum(pico), 0) FROM cost WHERE low <= at AND at < hig
 """The most that any place from ``low`` to ``high`` has paid: it changes only where a run begins."""
 
 _MARK = """
-INSERT INTO marks SELECT run, ?, ? FROM runs WHERE run = ? AND NOT closed
+INSERT INTO marks SELECT run, ?, ? FROM runs WHERE run = ? AND NOT closed AND NOT sealed
     AND attempts > (SELECT count(*) FROM marks WHERE marks.run = runs.run)
 """
 
@@ -80,18 +101,44 @@ class BudgetBook:
     ``lifetime_mu2`` is the hospital's own limit; it is read at every reservation, so lowering it
     takes effect at once and raising it is a decision of the hospital alone.
 
+    ``memory`` is a folder that does not outlive the machine's uptime (``continuity.MEMORY``). With
+    it a killed process can go on with its run; without it, open runs are over when a book is
+    opened.
+
     Raises:
-        BudgetError: TW4106, the file is not a book that can be used; TW4107, it is a newer one.
+        BudgetError: TW4106, the file is not a book that can be used; TW4107, it is a newer one;
+            TW4108, it is older than the one that this machine wrote last.
     """
 
-    def __init__(self, path: Path, *, lifetime_mu2: float = LIFETIME_MU2) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, *, lifetime_mu2: float = LIFETIME_MU2, memory: Path | None = None
+    ) -> None:
         self._lifetime = lifetime_mu2
-        self._lock = threading.Lock()
-        with self._refusing():
-            _create_private(path)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare()
+        self._file = DurableFile(path, versions=_VERSIONS)
+        self._continuity = Continuity(path, memory=memory)
+        try:
+            self._take_up()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _take_up(self) -> None:
+        """Refuse an old copy; end for good what was open in a book that may be one."""
+        noted = self._continuity.last()
+        with self._file.transaction() as db:
+            (changes,) = db.execute("SELECT changes FROM state").fetchone()
+            if noted is not None and changes < noted:
+                raise BudgetError(
+                    "this privacy book is older than the one that this machine wrote last",
+                    code="TW4108",
+                    at=str(self._file.path),
+                    help="bring back the latest book of this node; it is not allowed to train "
+                    "with an old copy",
+                )
+            # One change may be on disk and not yet noted: its vector had not left.
+            if noted is None or changes - noted > 1:
+                db.execute("UPDATE runs SET sealed = 1 WHERE NOT closed AND NOT sealed")
+        self._continuity.note(changes)
 
     def reserve(
         self,
@@ -102,15 +149,18 @@ class BudgetBook:
         mu2_per_attempt: float,
         limit_mu2: float | None = None,
         places: tuple[float, float] = EVERYONE,
+        divisible: bool = True,
     ) -> int:
         """Set aside a whole run, durably; answers its cost in millionths, for the ledger.
 
         Asking again on the same terms changes nothing and gives the same answer. Only patients
-        whose place is in ``places`` may be part of what is sent.
+        whose place is in ``places`` may be part of what is sent. A run that is not ``divisible``
+        is paid for in whole, however few of its attempts are made.
 
         Raises:
             BudgetError: TW4100, it would pass the limit; TW4101, this run was reserved on other
-                terms; TW4102, it is closed; TW4001, the amounts are no privacy parameters.
+                terms; TW4102, it is closed; TW4109, its marks cannot be proven complete; TW4001,
+                the amounts are no privacy parameters.
         """
         if attempts < 1 or not 0 < mu2_per_attempt < math.inf:
             raise BudgetError(
@@ -120,27 +170,33 @@ class BudgetBook:
             )
         pico = math.ceil(mu2_per_attempt * _PICO)
         limit = min(self._lifetime, math.inf if limit_mu2 is None else limit_mu2)
-        with self._transaction() as db:
-            known = db.execute("SELECT plan, attempts, pico_mu2, low, high, closed FROM runs"
-                               " WHERE run = ?", (run,)).fetchone()  # fmt: skip
+        with self._file.transaction() as db:
+            known = db.execute("SELECT plan, attempts, pico_mu2, low, high, divisible, closed,"
+                               " sealed FROM runs WHERE run = ?", (run,)).fetchone()  # fmt: skip
+            terms = (plan_digest, attempts, pico, *places, int(divisible))
             if known is None:
                 spent = db.execute(_SPENT, _between(places)).fetchone()[0]
                 # A limit of exactly this price holds it: rounding each attempt up is not a price.
                 if spent + attempts * pico > limit * _PICO + attempts:
                     raise _exhausted(spent / _PICO, attempts * pico / _PICO, limit)
                 db.execute(
-                    "INSERT INTO runs (run, plan, attempts, pico_mu2, low, high)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (run, plan_digest, attempts, pico, *places),
+                    "INSERT INTO runs (run, plan, attempts, pico_mu2, low, high, divisible)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (run, *terms),
                 )
-            elif known[:5] != (plan_digest, attempts, pico, *places):
+                (changes,) = db.execute(_CHANGED).fetchone()
+            elif known[:6] != terms:
                 raise BudgetError(
                     "this run was reserved before on other terms",
                     code="TW4101",
                     help="ask the coordinator for a new run; one run has one plan",
                 )
-            elif known[5]:
+            elif known[6]:
                 raise _not_open()
+            elif known[7]:
+                raise _sealed()
+        if known is None:
+            self._continuity.note(changes)
         return _micro(attempts * pico)
 
     def mark(self, run: RunId, *, epoch: int, step: int) -> None:
@@ -150,19 +206,24 @@ class BudgetBook:
 
         Raises:
             BudgetError: TW4102, the run is not reserved or is closed; TW4103, its attempts are
-                gone; TW4104, this attempt was marked before, so its vector may have left.
+                gone; TW4104, this attempt was marked before, so its vector may have left; TW4109,
+                the run was begun in a book that this one may be an old copy of.
         """
         try:
-            with self._refusing():
-                done = self._db.execute(_MARK, (epoch, step, run)).rowcount
+            with self._file.transaction() as db:
+                done = db.execute(_MARK, (epoch, step, run)).rowcount
+                (changes,) = db.execute(_CHANGED).fetchone()
         except sqlite3.IntegrityError as error:
             raise BudgetError(
                 f"step {step} of epoch {epoch} was charged before: its vector may have left",
                 code="TW4104",
                 help="wait for the next epoch; the same attempt is never made twice",
             ) from error
+        self._continuity.note(changes)
         if done:
             return
+        if self._file.row("SELECT 1 FROM runs WHERE run = ? AND sealed", (run,)):
+            raise _sealed()
         if self.attempts_left(run) is None:
             raise _not_open()
         raise BudgetError(
@@ -174,120 +235,84 @@ class BudgetBook:
     def close_run(self, run: RunId) -> None:
         """Say that the run is over for good: attempts never marked are given back.
 
-        Closing twice, or a run never reserved, changes nothing.
+        Closing twice, or a run never reserved, changes nothing; nor does closing one whose marks
+        cannot be proven complete: it stays paid for in whole.
         """
-        with self._refusing():
-            self._db.execute("UPDATE runs SET closed = 1 WHERE run = ?", (run,))
+        with self._file.transaction() as db:
+            db.execute("UPDATE runs SET closed = 1 WHERE run = ? AND NOT sealed", (run,))
+            (changes,) = db.execute(_CHANGED).fetchone()
+        self._continuity.note(changes)
 
     def attempts_left(self, run: RunId) -> int | None:
-        """How many vectors may still leave in this run; None if it is not reserved or is closed."""
-        with self._refusing():
-            row = self._db.execute(
-                "SELECT attempts - (SELECT count(*) FROM marks WHERE marks.run = runs.run)"
-                " FROM runs WHERE run = ? AND NOT closed",
-                (run,),
-            ).fetchone()
+        """How many vectors may still leave in this run; None if it is not reserved or is over."""
+        row = self._file.row(
+            "SELECT attempts - (SELECT count(*) FROM marks WHERE marks.run = runs.run)"
+            " FROM runs WHERE run = ? AND NOT closed AND NOT sealed",
+            (run,),
+        )
         return None if row is None else int(row[0])
 
     def marked(self, run: RunId) -> tuple[int, int]:
         """The highest epoch in which this run was charged here, and how often; zeros if never."""
-        with self._refusing():
-            row = self._db.execute(
-                "SELECT coalesce(max(epoch), 0), count(*) FROM marks WHERE run = ?", (run,)
-            ).fetchone()
-        return int(row[0]), int(row[1])
+        row = self._file.row(
+            "SELECT coalesce(max(epoch), 0), count(*) FROM marks WHERE run = ?", (run,)
+        )
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def spent_mu2(self, places: tuple[float, float] = EVERYONE) -> float:
         """Worst-case mu^2 spent: marked attempts of closed runs, all reserved ones of others.
 
         The worst of all patients, or of those whose place is in ``places``.
         """
-        with self._refusing():
-            return int(self._db.execute(_SPENT, _between(places)).fetchone()[0]) / _PICO
+        (pico,) = self._file.rows(_SPENT, _between(places))[0]
+        return int(pico) / _PICO
 
     def left_mu2(self) -> float:
         """What a new run may cost at most."""
         return max(0.0, self._lifetime - self.spent_mu2())
 
-    def reserved_micro_mu2(self) -> int:
-        """All reservations ever made, in millionths, given back or not: what the ledger adds up."""
-        with self._refusing():
-            rows = self._db.execute("SELECT attempts * pico_mu2 FROM runs").fetchall()
-        return sum(_micro(row[0]) for row in rows)
+    def reserved(self) -> dict[RunId, int]:
+        """Every reservation ever made, in millionths of mu^2, given back or not."""
+        rows = self._file.rows("SELECT run, attempts * pico_mu2 FROM runs")
+        return {RunId(run): _micro(pico) for run, pico in rows}
 
-    def require_at_least(self, ledger_micro_mu2: int) -> None:
-        """Refuse to go on with a book that knows less than the ledger: a restored or copied one.
+    def not_on_ledger(self) -> list[RunId]:
+        """Reservations that were not seen on the ledger; some may be there all the same."""
+        return [
+            RunId(run) for (run,) in self._file.rows("SELECT run FROM runs WHERE NOT on_ledger")
+        ]
 
-        Raises:
-            BudgetError: TW4105.
-        """
-        known = self.reserved_micro_mu2()
-        if known < ledger_micro_mu2:
-            raise BudgetError(
-                "the privacy book of this node knows less than the ledger",
-                code="TW4105",
-                at=str(self._path),
-                note=f"reserved here {known}, on the ledger {ledger_micro_mu2}, in 1e-6 of mu^2",
-                help="this is an old copy or a backup: bring back the latest book of this node; "
-                "it is not allowed to train with this one",
+    def seen_on_ledger(self, run: RunId) -> None:
+        """Note that this reservation stands on the ledger."""
+        self._file.change("UPDATE runs SET on_ledger = 1 WHERE run = ?", (run,))
+
+    def charge_forgotten(self, name: RunId, *, micro_mu2: int) -> None:
+        """Charge every patient for what this book has forgotten; see ``fence.recover``."""
+        with self._file.transaction() as db:
+            db.execute(
+                "INSERT INTO runs (run, plan, attempts, pico_mu2, divisible, sealed, on_ledger)"
+                " VALUES (?, x'', 1, ?, 0, 1, 1)",
+                (name, micro_mu2 * 10**6),
             )
+            (changes,) = db.execute(_CHANGED).fetchone()
+        self._continuity.note(changes)
+
+    def fence(self) -> tuple[int, bool]:
+        """The fencing number of this book's newest process, and whether another is asked for."""
+        number, raising = self._file.rows("SELECT fence, raising FROM state")[0]
+        return int(number), bool(raising)
+
+    def set_fence(self, number: int, *, raising: bool) -> None:
+        """Write both down, durably; see ``fence.Fence``."""
+        self._file.change("UPDATE state SET fence = ?, raising = ?", (number, int(raising)))
 
     def close(self) -> None:
-        """Close the file; everything in it is durable already."""
-        with self._lock:
-            self._db.close()
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("BEGIN IMMEDIATE")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
-                self._db.execute(statement)
-        elif version == 1:
-            for statement in _FROM_1_TO_2:
-                self._db.execute(statement)
-        if version < _VERSION:
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._db.execute("COMMIT")
-        if version > _VERSION:
-            raise BudgetError(
-                f"the privacy book has version {version}; this program knows up to {_VERSION}",
-                code="TW4107",
-                at=str(self._path),
-                help="install the newer release that wrote it; never start with an empty book",
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, alone on the file from the first read on."""
-        with self._refusing():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """One caller at a time; trouble with the file becomes a refusal, never a lost charge."""
-        try:
-            with self._lock:
-                yield
-        except sqlite3.IntegrityError:
-            raise
-        except (OSError, sqlite3.Error) as error:
-            raise BudgetError(
-                f"the privacy book cannot be used: {error}",
-                code="TW4106",
-                at=str(self._path),
-                help="check disk space and permissions; if it is damaged, bring back the latest "
-                "copy: without its book a node does not train",
-            ) from error
+        """Close the file; everything in it is durable already. Closing twice changes nothing."""
+        if not self._file.is_open:
+            return
+        if not self._file.row("SELECT 1 FROM runs WHERE NOT closed AND NOT sealed"):
+            self._continuity.forget()  # nothing is under way that could be taken up again
+        self._file.close()
 
 
 def _between(places: tuple[float, float]) -> dict[str, float]:
@@ -305,19 +330,6 @@ def _micro(pico: int) -> int:
     return -(-pico // 10**6)
 
 
-def _create_private(path: Path) -> None:
-    """Create the file readable by its owner only, and make its name durable."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _exhausted(spent: float, cost: float, limit: float) -> BudgetError:
     return BudgetError(
         "the privacy budget does not hold another run like this",
@@ -332,4 +344,12 @@ def _not_open() -> BudgetError:
         "there is no open reservation for this run",
         code="TW4102",
         help="reserve the run first; a run that was closed stays closed",
+    )
+
+
+def _sealed() -> BudgetError:
+    return BudgetError(
+        "this run was under way in an earlier book, of which this may be an old copy",
+        code="TW4109",
+        help="let the run end without this hospital; it is paid for, and the next run is open",
     )

@@ -48,7 +48,7 @@ class Hospital:
         self.mechanism = Mechanism(self.plan)
         self.weights = self.plan.start
         self.iterates = []
-        self.book = BudgetBook(Path(config["book"]))
+        self.book = BudgetBook(Path(config["book"]), memory=Path(config["book"]).parent)
         self.book.reserve(
             config["run"],
             plan_digest=self.plan.digest,

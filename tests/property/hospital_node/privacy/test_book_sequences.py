@@ -21,12 +21,16 @@ class Life(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
+        self.machine_is_up = True
         self._open()
         self.terms, self.left_the_house, self.ledger = {}, {}, 0
         self.epochs = itertools.count()
 
     def _open(self):
-        self.book = BudgetBook(Path(self._folder.name) / "b.sqlite", lifetime_mu2=LIMIT)
+        folder = Path(self._folder.name)
+        self.book = BudgetBook(
+            folder / "b.sqlite", lifetime_mu2=LIMIT, memory=folder if self.machine_is_up else None
+        )
 
     @rule(run=RUNS, attempts=st.integers(1, 5), cost=st.sampled_from([0.01, 0.05, 0.1]))
     def reserve(self, run, attempts, cost):
@@ -52,8 +56,9 @@ class Life(RuleBasedStateMachine):
     def finish(self, run):
         self.book.close_run(run)
 
-    @rule()
-    def crash(self):
+    @rule(machine_is_up=st.booleans())
+    def crash(self, machine_is_up):
+        self.machine_is_up = machine_is_up
         self.book.close()
         self._open()
 
@@ -62,7 +67,7 @@ class Life(RuleBasedStateMachine):
         left = sum(count * self.terms[run][1] for run, count in self.left_the_house.items())
         assert left - 1e-9 <= self.book.spent_mu2() <= LIMIT
         assert all(count <= self.terms[run][0] for run, count in self.left_the_house.items())
-        self.book.require_at_least(self.ledger)
+        assert sum(self.book.reserved().values()) == self.ledger
 
     def teardown(self):
         self.book.close()

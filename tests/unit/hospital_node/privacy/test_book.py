@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_lower_limit_of_the_caller_bites_first(book):
 
 def test_asking_again_on_the_same_terms_is_paid_once(book):
     assert book.reserve(RUN, **TERMS) == book.reserve(RUN, **TERMS)
-    assert book.reserved_micro_mu2() == 71852
+    assert book.reserved() == {RUN: 71852}
     for change in ({"plan_digest": b"q" * 32}, {"attempts": 34}, {"mu2_per_attempt": ONE}):
         refused(lambda change=change: book.reserve(RUN, **TERMS | change), "TW4101")
 
@@ -94,34 +95,117 @@ def test_only_a_closed_run_gives_back_and_only_what_was_never_marked(book):
     book.close_run(RUN)
     book.close_run(OTHER)
     assert book.spent_mu2() == pytest.approx(ONE * 30 / 33)
-    assert book.reserved_micro_mu2() == 71852, "the ledger never gives back"
+    assert book.reserved() == {RUN: 71852}, "the ledger never gives back"
     refused(lambda: book.mark(RUN, epoch=1, step=30), "TW4102")
     refused(lambda: book.reserve(RUN, **TERMS), "TW4102")
 
 
-def test_a_restored_backup_cannot_reset_the_spend(tmp_path):
-    path, backup = tmp_path / "book.sqlite", tmp_path / "backup.sqlite"
-    book = BudgetBook(path)
-    on_ledger = book.reserve(RUN, **TERMS)
+def reopened(book, tmp_path, **how):
     book.close()
-    shutil.copy(path, backup)
-    book = BudgetBook(path)
-    on_ledger += book.reserve(OTHER, **TERMS)
-    book.require_at_least(on_ledger)
-    book.close_run(OTHER)
-    book.require_at_least(on_ledger)
-    book.close()
-    for old in (backup, tmp_path / "fresh.sqlite"):
-        restored = BudgetBook(old)
-        refused(lambda restored=restored: restored.require_at_least(on_ledger), "TW4105")
-        restored.close()
+    return BudgetBook(tmp_path / "book.sqlite", **how)
+
+
+def test_a_run_is_not_continued_by_a_book_that_may_be_an_old_copy(tmp_path, book):
+    """Marks that were lost with a copy could be made once more; so nothing more leaves."""
+    book.reserve(RUN, **TERMS)
+    for step in range(3):
+        book.mark(RUN, epoch=1, step=step)
+    with closing(reopened(book, tmp_path)) as book:
+        assert book.attempts_left(RUN) is None
+        refused(lambda: book.mark(RUN, epoch=2, step=3), "TW4109")
+        refused(lambda: book.reserve(RUN, **TERMS), "TW4109")
+        book.close_run(RUN)
+        assert book.spent_mu2() == pytest.approx(ONE), "and nothing is given back"
+        book.reserve(OTHER, **TERMS)
+
+
+def test_a_killed_node_goes_on_with_its_run_while_the_machine_is_up(tmp_path):
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    path = tmp_path / "book.sqlite"
+    killed = BudgetBook(path, memory=memory)  # never closed: a killed process closes nothing
+    killed.reserve(RUN, **TERMS)
+    killed.mark(RUN, epoch=1, step=1)
+    with closing(BudgetBook(path, memory=memory)) as book:
+        assert book.attempts_left(RUN) == 32
+        book.reserve(RUN, **TERMS)
+        book.mark(RUN, epoch=2, step=2)
+        book.close_run(RUN)
+        assert book.spent_mu2() == pytest.approx(2 * ONE / 33)
+    assert not list(memory.iterdir()), "nothing is under way, so nothing is remembered"
+    killed.close()
+
+
+def copied(path, to):
+    """The file with all that was committed, as a backup tool takes it."""
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
+    return to
+
+
+@pytest.mark.parametrize("marks_lost", [1, 5])
+def test_a_copy_from_before_a_mark_is_refused_on_the_same_machine(tmp_path, marks_lost):
+    memory, path = tmp_path / "memory", tmp_path / "book.sqlite"
+    memory.mkdir()
+    killed = BudgetBook(path, memory=memory)
+    killed.reserve(RUN, **TERMS)
+    backup = copied(path, tmp_path / "backup.sqlite")
+    for step in range(marks_lost):
+        killed.mark(RUN, epoch=1, step=step)
+    killed.close()
+    for each in tmp_path.glob("book.sqlite*"):
+        each.unlink()
+    shutil.copy(backup, path)
+    refused(lambda: BudgetBook(path, memory=memory), "TW4108")
+
+
+def test_a_copy_on_another_machine_continues_nothing(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    path = tmp_path / "book.sqlite"
+    killed = BudgetBook(path, memory=here)
+    killed.reserve(RUN, **TERMS)
+    with closing(BudgetBook(copied(path, tmp_path / "clone.sqlite"), memory=here)) as clone:
+        refused(lambda: clone.mark(RUN, epoch=1, step=1), "TW4109")
+    with closing(BudgetBook(path, memory=there)) as rebooted:
+        refused(lambda: rebooted.mark(RUN, epoch=1, step=1), "TW4109")
+    killed.close()
+
+
+def test_a_note_that_someone_else_could_have_written_proves_nothing(tmp_path):
+    memory, path = tmp_path / "memory", tmp_path / "book.sqlite"
+    memory.mkdir()
+    killed = BudgetBook(path, memory=memory)
+    killed.reserve(RUN, **TERMS)
+    (note,) = memory.iterdir()
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    note.chmod(0o666)
+    with closing(BudgetBook(path, memory=memory)) as book:
+        refused(lambda: book.mark(RUN, epoch=1, step=1), "TW4109")
+    target = tmp_path / "elsewhere"
+    target.write_bytes(bytes(8))
+    note.unlink(missing_ok=True)
+    note.symlink_to(target)
+    BudgetBook(path, memory=memory).close()
+    assert target.read_bytes() == bytes(8), "a link is never followed"
+    killed.close()
+
+
+def test_a_sampled_run_is_paid_in_whole_however_little_of_it_is_made(book):
+    book.reserve(RUN, **TERMS, divisible=False)
+    book.mark(RUN, epoch=1, step=1)
+    book.close_run(RUN)
+    assert book.spent_mu2() == pytest.approx(ONE)
+    refused(lambda: book.reserve(RUN, **TERMS), "TW4101")
 
 
 CRASH = """
     import os, signal, sys
     from pathlib import Path
     from hospital_node.privacy.book import BudgetBook
-    book = BudgetBook(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    book = BudgetBook(path, memory=path.parent)
     book.reserve(sys.argv[2], plan_digest=b"p" * 32, attempts=33, mu2_per_attempt=0.002)
     for step in range(5):
         book.mark(sys.argv[2], epoch=1, step=step)
@@ -138,7 +222,8 @@ def test_a_killed_node_has_paid_for_every_attempt_it_marked(tmp_path):
     )  # fmt: skip
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert child.stdout.split() == list("01234")
-    book = BudgetBook(path)
+    book = BudgetBook(path, memory=tmp_path)
+    assert book.marked(RUN) == (1, 5)
     assert book.attempts_left(RUN) == 28
     assert book.spent_mu2() == pytest.approx(33 * 0.002)
     refused(lambda: book.mark(RUN, epoch=1, step=4), "TW4104")
@@ -193,7 +278,7 @@ def test_files_that_are_no_usable_book(tmp_path):
 
 def test_a_file_that_is_locked_by_someone_refuses_and_charges_nothing(tmp_path, book):
     book.reserve(RUN, **TERMS)
-    book._db.execute("PRAGMA busy_timeout = 50")
+    book._file.connection.execute("PRAGMA busy_timeout = 50")
     other = sqlite3.connect(tmp_path / "book.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     refused(lambda: book.mark(RUN, epoch=1, step=1), "TW4106")

@@ -1,0 +1,137 @@
+"""One SQLite file of the privacy accounts: private, durable, and refusing rather than forgetting.
+
+When a call or a transaction has ended, its change is on disk (WAL, ``synchronous=FULL``); when the
+process dies inside it, nothing of it remains. https://www.sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twinward.errors import BudgetError
+
+
+class DurableFile:
+    """A connection that threads share; one statement or transaction at a time.
+
+    Args:
+        path: The file; made, readable by its owner only, if it is not there.
+        versions: Statements that bring the file from version n to n + 1, for n = 0, 1, ...; the
+            version of a file counts how many of them were applied.
+        alone: Keep every other process off the file, for whoever caches what is in it.
+
+    Raises:
+        BudgetError: TW4106, the file cannot be used; TW4107, a newer release wrote it.
+    """
+
+    def __init__(
+        self, path: Path, *, versions: Sequence[Sequence[str]], alone: bool = False
+    ) -> None:
+        self.path = path
+        self.is_open = True
+        self._lock = threading.Lock()
+        with self._refusing():
+            _create_private(path)
+            self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(versions, alone=alone)
+            except BaseException:
+                self.connection.close()
+                raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, alone on the file from the first read on."""
+        with self._refusing():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> int:
+        """One statement, on disk when this returns; answers how many rows it touched.
+
+        Raises:
+            sqlite3.IntegrityError: It contradicts what is there; nothing was changed.
+        """
+        with self._refusing():
+            return self.connection.execute(sql, values).rowcount
+
+    def rows(self, sql: str, values: Any = ()) -> list[Any]:
+        """The rows of a query."""
+        with self._refusing():
+            return self.connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Any = ()) -> Any | None:
+        """The first row of a query, if any."""
+        with self._refusing():
+            return self.connection.execute(sql, values).fetchone()
+
+    def close(self) -> None:
+        """Close the file; everything in it is durable already."""
+        with self._lock:
+            self.is_open = False
+            self.connection.close()
+
+    def _prepare(self, versions: Sequence[Sequence[str]], *, alone: bool) -> None:
+        db = self.connection
+        if alone:
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA busy_timeout = 1000")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        for statements in versions[version:]:
+            for statement in statements:
+                db.execute(statement)
+        if version < len(versions):
+            db.execute(f"PRAGMA user_version = {len(versions)}")
+        db.execute("COMMIT")
+        if version > len(versions):
+            raise BudgetError(
+                f"the privacy book has version {version}; this program knows up to {len(versions)}",
+                code="TW4107",
+                at=str(self.path),
+                help="install the newer release that wrote it; never start with an empty book",
+            )
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """One caller at a time; trouble with the file becomes a refusal, never a lost charge."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.IntegrityError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            raise BudgetError(
+                f"the privacy book cannot be used: {error}",
+                code="TW4106",
+                at=str(self.path),
+                help="check disk space and permissions; if it is damaged, bring back the latest "
+                "copy: without its book a node does not train",
+            ) from error
+
+
+def _create_private(path: Path) -> None:
+    """Create the file readable by its owner only, and make its name durable."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
