@@ -31,7 +31,7 @@ def test_while_the_coordinator_is_silent_a_run_is_refused_and_afterwards_it_is_n
         time.sleep(MIRROR_SECONDS + 1)
         refused = refusal(network, name)
     assert refused.code == "TW3104"
-    assert "limit is 8 s" in refused.diagnostic.message
+    assert f"limit is {MIRROR_SECONDS} s" in refused.diagnostic.message
     assert refused.diagnostic.exit_status == 6
     assert "withdrawals work" in refused.diagnostic.help
     eventually(lambda: network.is_healthy(name))
