@@ -13,6 +13,7 @@ archive, JSON, signatures, ledger proofs, arithmetic, and the checks themselves.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import math
@@ -564,6 +565,298 @@ def _0x(text: str) -> bytes:
     if text[:2] != "0x":
         raise ValueError("expected 0x and hex")
     return _hex(text[2:])
+
+
+# --- Logs: RFC 9162 trees, a map of topics, signed checkpoints (C2SP) ---------------------------
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """The hash of an entry (RFC 9162, section 2.1.1)."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash over two neighbouring subtrees."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def tree_root(hashes: Sequence[bytes]) -> bytes:
+    """The root of the tree over these leaf hashes."""
+    if not hashes:
+        return hashlib.sha256(b"").digest()
+    level = list(hashes)
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd
+    return level[0]
+
+
+def root_of_rows(size: int, rows: Mapping[int, bytes], nodes: Sequence[bytes]) -> bytes:
+    """The root of a tree of ``size`` entries of which only some are at hand.
+
+    Args:
+        size: Entries in the tree.
+        rows: Leaf hash by number of the entry.
+        nodes: Hashes of the largest subtrees that hold none of the rows, from left to right. For
+            one row they are its RFC 9162 inclusion proof; for all rows there are none.
+
+    Raises:
+        ValueError: A row is outside the tree, or there are too few or too many nodes.
+    """
+    numbers, left = sorted(rows), iter(nodes)
+    if numbers and not 0 <= numbers[0] <= numbers[-1] < size:
+        raise ValueError("a row is outside the log")
+
+    def subtree(start: int, end: int, first: int, last: int) -> bytes:
+        if first == last:
+            return next(left)
+        if end - start == 1:
+            return rows[start]
+        if last - first == end - start:
+            return tree_root([rows[number] for number in range(start, end)])
+        middle = start + split(end - start)
+        cut = bisect_left(numbers, middle, first, last)
+        return node_hash(subtree(start, middle, first, cut), subtree(middle, end, cut, last))
+
+    try:
+        root = subtree(0, size, 0, len(numbers)) if size else tree_root(())
+    except StopIteration as error:
+        raise ValueError("hashes of the proof are missing") from error
+    if next(left, None) is not None:
+        raise ValueError("the proof holds hashes that nothing needs")
+    return root
+
+
+def split(size: int) -> int:
+    """The largest power of two below ``size``: how many entries the left subtree has."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that an inclusion proof leads to (RFC 9162, section 2.1.3.2).
+
+    Raises:
+        ValueError: The proof is too long or too short, or the index is outside the tree.
+    """
+    if not 0 <= index < size:
+        raise ValueError("the entry is outside the log")
+    number, last, found = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            raise ValueError("the inclusion proof is too long")
+        if number & 1 or number == last:
+            found = node_hash(sibling, found)
+            while not number & 1 and number:
+                number, last = number >> 1, last >> 1
+        else:
+            found = node_hash(found, sibling)
+        number, last = number >> 1, last >> 1
+    if last:
+        raise ValueError("the inclusion proof is too short")
+    return found
+
+
+def is_consistent(
+    old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]
+) -> bool:
+    """Whether the newer tree begins with exactly the older one (RFC 9162, section 2.1.4.2)."""
+    if old == new or old == 0:
+        empty = old or old_root == tree_root(())
+        return not proof and bool(empty) and (old != new or old_root == new_root)
+    if old > new or not proof:
+        return False
+    path = [*([old_root] if old & (old - 1) == 0 else []), *proof]
+    number, last = old - 1, new - 1
+    while number & 1:
+        number, last = number >> 1, last >> 1
+    first = second = path[0]
+    for node in path[1:]:
+        if last == 0:
+            return False
+        if number & 1 or number == last:
+            first, second = node_hash(node, first), node_hash(node, second)
+            while not number & 1 and number:
+                number, last = number >> 1, last >> 1
+        else:
+            second = node_hash(second, node)
+        number, last = number >> 1, last >> 1
+    return last == 0 and first == old_root and second == new_root
+
+
+MAP_DEPTH = 16
+"""Levels of the map above its buckets: 65,536 buckets, 16 topics in each at a million topics."""
+
+TopicTip = tuple[bytes, int, bytes]
+"""A topic in the map: its key, how many entries it has, and the leaf hash of the last one."""
+
+
+def topic_key(topic: str) -> bytes:
+    """Where a topic stands in the map: the SHA-256 of its name."""
+    return hashlib.sha256(topic.encode()).digest()
+
+
+def bucket_of(key: bytes) -> int:
+    """The bucket of a topic's key: its first 16 bits."""
+    return int.from_bytes(key[:2])
+
+
+def bucket_hash(tips: Sequence[TopicTip]) -> bytes:
+    """The hash of a bucket: all its topics, ascending by key; zero if there are none."""
+    if not tips:
+        return bytes(32)
+    content = b"".join(key + count.to_bytes(8) + leaf for key, count, leaf in tips)
+    return hashlib.sha256(b"\x02" + content).digest()
+
+
+def map_node(left: bytes, right: bytes) -> bytes:
+    """The hash over two halves of the map; zero where both are empty."""
+    both = left + right
+    return hashlib.sha256(b"\x03" + both).digest() if any(both) else bytes(32)
+
+
+def map_root_of(buckets: Mapping[int, bytes]) -> bytes:
+    """The root of a map, from the hashes of its buckets that are not empty."""
+    level, empty = dict(buckets), bytes(32)
+    for _ in range(MAP_DEPTH):
+        level = {
+            index >> 1: map_node(level.get(index & ~1, empty), level.get(index | 1, empty))
+            for index in level
+        }
+    return level.get(0, empty)
+
+
+def map_root_from(bucket: int, found: bytes, siblings: Sequence[bytes]) -> bytes:
+    """The root that a bucket's proof leads to; siblings from the bucket upwards.
+
+    Raises:
+        ValueError: Not a proof of this map's depth.
+    """
+    if len(siblings) != MAP_DEPTH:
+        raise ValueError("not a proof of this map's depth")
+    for sibling in siblings:
+        found = map_node(sibling, found) if bucket & 1 else map_node(found, sibling)
+        bucket >>= 1
+    return found
+
+
+_LOG_KEY, _WITNESS_KEY = b"\x01", b"\x04"
+_SIGNATURE_LINE = "— "
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A signed note (C2SP signed-note): a text and signature lines, each with a name and a key id.
+
+    ``text`` ends with a newline and is what is signed.
+    """
+
+    text: str
+    signatures: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Note:
+        """Read a note; a ValueError if it is not one in its only spelling."""
+        text, gap, lines = data.decode().rpartition("\n\n")
+        if not gap or not lines.endswith("\n"):
+            raise ValueError("not a signed note")
+        signatures = []
+        for line in lines[:-1].split("\n"):
+            name, space, blob = line.removeprefix(_SIGNATURE_LINE).partition(" ")
+            if not line.startswith(_SIGNATURE_LINE) or not space or not name:
+                raise ValueError("not a signature line")
+            signatures.append((name, _base64(blob)))
+        note = cls(text + "\n", tuple(signatures))
+        if note.encode() != data:
+            raise ValueError("not the only spelling of this note")
+        return note
+
+    def encode(self) -> bytes:
+        """The note as it is stored and sent."""
+        lines = (
+            f"{_SIGNATURE_LINE}{name} {base64.b64encode(blob).decode()}\n"
+            for name, blob in self.signatures
+        )
+        return f"{self.text}\n{''.join(lines)}".encode()
+
+    def is_signed_by(self, name: str, key: bytes) -> bool:
+        """Whether it carries a valid signature of a log: this name and raw Ed25519 key."""
+        wanted = note_key_id(name, key, _LOG_KEY)
+        return any(
+            ed25519_verify(key, self.text.encode(), blob[4:])
+            for by, blob in self.signatures
+            if by == name and blob[:4] == wanted
+        )
+
+    def cosigned_at(self, name: str, key: bytes) -> int | None:
+        """When a witness of this name and key co-signed, in Unix seconds; None if it did not."""
+        wanted = note_key_id(name, key, _WITNESS_KEY)
+        for by, blob in self.signatures:
+            if by == name and blob[:4] == wanted and len(blob) == 76:
+                time = int.from_bytes(blob[4:12])
+                if ed25519_verify(key, cosigned_bytes(self.text, time), blob[12:]):
+                    return time
+        return None
+
+
+def note_key_id(name: str, key: bytes, kind: bytes = _LOG_KEY) -> bytes:
+    """Four bytes that tell keys of one name apart (C2SP signed-note; kind 4: tlog-cosignature)."""
+    return hashlib.sha256(name.encode() + b"\n" + kind + key).digest()[:4]
+
+
+def cosigned_bytes(text: str, time: int) -> bytes:
+    """What a witness signs: the time and the checkpoint (C2SP tlog-cosignature, version 1)."""
+    return f"cosignature/v1\ntime {time}\n{text}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a log says of itself (C2SP tlog-checkpoint), with our extension lines.
+
+    Attributes:
+        origin: Which log.
+        size: How many entries.
+        root: Root of the tree over them, 32 bytes.
+        topics: Root of the map of topics, 32 bytes.
+        block: Number and hash of the ledger's block that it reaches to; None if it is not about
+            the ledger.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    topics: bytes
+    block: tuple[int, bytes] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """Read the text of a note; a ValueError if it is not one of our checkpoints."""
+        lines = text.split("\n")
+        origin, size, root = lines[0], int(lines[1]), _base64(lines[2])
+        extra = dict(line.split(" ", 1) for line in lines[3:-1])
+        topics, block = _hex(extra["topics"], 32), None
+        if "block" in extra:
+            number, block_hash = extra["block"].split(" ")
+            block = (int(number), _hex(block_hash, 32))
+        checkpoint = cls(origin, size, root, topics, block)
+        if len(root) != 32 or size < 0 or checkpoint.text != text:
+            raise ValueError("not the only spelling of a checkpoint")
+        return checkpoint
+
+    @property
+    def text(self) -> str:
+        """The text that is signed."""
+        lines = [self.origin, str(self.size), base64.b64encode(self.root).decode()]
+        if self.block is not None:
+            lines.append(f"block {self.block[0]} {self.block[1].hex()}")
+        lines.append(f"topics {self.topics.hex()}")
+        return "\n".join(lines) + "\n"
+
+
+def _base64(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not the only spelling in base64")
+    return data
 
 
 # --- Arithmetic: the descent and the price in privacy, in plain IEEE 754 doubles ---------------
@@ -1315,7 +1608,7 @@ class _Audit:
         }  # fmt: skip
         self._agrees(payload, expected, "V071", "the release")
         named = set(payload["records"])
-        if not _RELEASED <= named <= _RELEASED | {"report.html", "evaluation.json"}:
+        if not _RELEASED <= named <= _RELEASED | _ALSO_RELEASED:
             _broken("V071", "release.json", "not a release of model and card")
         for name, digest in payload["records"].items():
             if hashlib.sha256(self.pack.raw(name)).hexdigest() != digest:
@@ -1499,6 +1792,7 @@ class _Audit:
 
 
 _RELEASED = {"model.safetensors", "card.json", "card.md"}
+_ALSO_RELEASED = {"report.html", "evaluation.json", "privacy.svg", "privacy.json"}
 _SENDER = slice(8 + 68, 8 + 68 + 32)
 """Where a node's head names its sender: after the magic and the run, plan and epoch."""
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twinward.statement import PrivacyStatement
+
 SCHEMA = "twinward/card/v1"
 
 
@@ -61,6 +63,7 @@ def card(
         "limits": list(texts.limits),
         "mode": plan["aggregate"],
         "privacy": dict(privacy),
+        "privacy_for_people": list(PrivacyStatement(plan, privacy).words()),
         "privacy_in_words": _in_words(texts, plan),
     }
 
@@ -143,6 +146,11 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
         *_bullets(card["limits"]),
         "",
+        "## What this says about a patient",
+        "",
+        *_paragraphs(card["privacy_for_people"]),
+        "![The same as a picture](privacy.svg)",
+        "",
         "## Privacy",
         "",
         f"**epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g}** for {privacy['unit']}.",
@@ -196,6 +204,10 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _paragraphs(texts: list[str]) -> list[str]:
+    return [line for text in texts for line in (text, "")]
 
 
 def _bullets(items: list[str]) -> list[str]:

@@ -2,8 +2,9 @@
 
 Files go to a folder of the run, each written whole (temporary file, fsync, rename):
 
-    model.safetensors, card.json, card.md,
-    evaluation.json, report.html, release.json              the release, signed
+    model.safetensors, card.json, card.md, privacy.svg,
+    privacy.json, evaluation.json, report.html,
+    release.json                                            the release, signed
     (ledger)                                                its digest, as a model
     evidence.zip                                            everything, verified; last
 
@@ -36,6 +37,7 @@ from twinward.files import write_atomic
 from twinward.founding import Founding
 from twinward.plan import Plan
 from twinward.signing import Document, Identity
+from twinward.statement import PrivacyStatement
 
 KIND = "twinward/release/v1"
 PACK = "evidence.zip"
@@ -257,6 +259,7 @@ def _files(
         names=names,
         privacy=facts.sum.privacy,
     )
+    stated = PrivacyStatement(payload, facts.sum.privacy)
     files = {
         "model.safetensors": _safetensors(
             facts.weights,
@@ -269,6 +272,8 @@ def _files(
         ),
         "card.json": canonical.encode(about),
         "card.md": markdown(about).encode(),
+        "privacy.svg": stated.svg().encode(),
+        "privacy.json": canonical.encode(stated.nist()),
         "report.html": render(
             about,
             plan=facts.plan,

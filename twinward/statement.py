@@ -180,50 +180,70 @@ class PrivacyStatement:
             held_out = "worst case, for a patient who tests the model"
             rows.append((held_out, self.held_out, right_guesses(self.held_out["mu"])))
         bars = "".join(
-            _guess_bar(110 + 54 * place, text, entry, guesses)
+            _guess_bar(_TOP + 54 * place, text, entry, guesses)
             for place, (text, entry, guesses) in enumerate(rows)
         )
-        share = self.share_of_lifetime
-        budget = "" if share is None else _budget_bar(110 + 54 * len(rows) + 26, share)
-        height = 110 + 54 * len(rows) + (26 if share is None else 110)
+        share, end = self.share_of_lifetime, _TOP + 54 * len(rows)
+        budget = "" if share is None else _budget_bar(end + 24, share)
+        height = end + (10 if share is None else 84)
         title = f"What study {self.plan['study']} tells about one patient"
+        size = min(18, 800 // len(title))  # the longest name of a study still fits
         summary = "; ".join(f"{text}: at most {_ceil(g)} in 100" for text, _, g in rows)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 640 {height}" '
             'font-family="sans-serif" font-size="14" fill="#1b1b1b">'
             f"<title>{escape(title)}</title><desc>{escape(summary)}</desc>"
             f'<rect width="640" height="{height}" fill="#ffffff"/>'
-            f'<text x="24" y="36" font-size="18" font-weight="bold">{escape(title)}</text>'
-            '<text x="24" y="62">Right guesses in 100 whether a patient took part. 50 is a toss, '
-            "100 is certainty.</text>"
-            f'<text x="24" y="84" fill="#555555">epsilon {self.privacy["epsilon"]:g} at delta '
+            f'<text x="24" y="36" font-size="{size}" font-weight="bold">{escape(title)}</text>'
+            f'<text x="24" y="58" fill="#555555">epsilon {self.privacy["epsilon"]:g} at delta '
             f"{self.privacy['delta']:g}, {escape(self.privacy['unit'])}</text>"
-            f"{bars}{budget}</svg>\n"
+            '<text x="24" y="88">Right guesses in 100 whether a patient took part, if made by ...'
+            "</text>"
+            f"{_SCALE}{bars}{budget}</svg>\n"
         )
 
 
+_TOP, _LEFT, _WIDE = 118, 24, 480
+"""Where the first bar's text starts, and the bars from 0 to 100 lie; the picture is 640 wide."""
+
+_SCALE = "".join(
+    f'<text x="{_LEFT + _WIDE * part}" y="108" font-size="11" text-anchor="{anchor}" '
+    f'fill="#555555">{text}</text>'
+    for part, anchor, text in ((0, "start", "0"), (0.5, "middle", "50: a toss"),
+                               (1, "end", "100: certain"))
+)  # fmt: skip
+
+
 def _guess_bar(y: int, text: str, entry: Mapping[str, float], guesses: float) -> str:
-    width = 5.0 * guesses
+    toss = _WIDE / 2
     return (
-        f'<text x="24" y="{y + 12}">{escape(text)}</text>'
-        f'<text x="616" y="{y + 12}" text-anchor="end" fill="#555555">'
+        f'<text x="{_LEFT}" y="{y + 12}">{escape(text)}</text>'
+        f'<text x="{_LEFT + _WIDE}" y="{y + 12}" font-size="11" text-anchor="end" fill="#555555">'
         f"mu {entry['mu']:.3f}, epsilon {entry['epsilon']:.2f}</text>"
-        f'<rect x="24" y="{y + 20}" width="500" height="16" fill="#e4e4e4"/>'
-        f'<rect x="24" y="{y + 20}" width="250" height="16" fill="#8fa7b8"/>'
-        f'<rect x="274" y="{y + 20}" width="{width - 250:.2f}" height="16" fill="#b3261e"/>'
-        f'<text x="536" y="{y + 33}" font-weight="bold">at most {_ceil(guesses)}</text>'
+        f"{_bar(y + 20, _LEFT, _WIDE, '#e4e4e4')}{_bar(y + 20, _LEFT, toss, '#8fa7b8')}"
+        f"{_bar(y + 20, _LEFT + toss, _WIDE * guesses / 100 - toss, '#b3261e')}"
+        f"{_figure(y + 33, f'at most {_ceil(guesses)}')}"
     )
 
 
 def _budget_bar(y: int, share: float) -> str:
-    part = min(1.0, share)
+    fits = share <= 1.0
     return (
-        f'<text x="24" y="{y + 12}">Of a lifetime\'s budget for all studies at one hospital, '
+        f'<text x="{_LEFT}" y="{y + 12}">Of a lifetime\'s budget for all studies at one hospital, '
         "in mu squared</text>"
-        f'<rect x="24" y="{y + 20}" width="500" height="16" fill="#e4e4e4"/>'
-        f'<rect x="24" y="{y + 20}" width="{500 * part:.2f}" height="16" fill="#3d6b52"/>'
-        f'<text x="536" y="{y + 33}" font-weight="bold">{share:.1%}</text>'
+        f"{_bar(y + 20, _LEFT, _WIDE, '#e4e4e4')}"
+        f"{_bar(y + 20, _LEFT, _WIDE * min(1.0, share), '#3d6b52' if fits else '#b3261e')}"
+        f"{_figure(y + 33, f'{share:.0%}' if fits else 'too much')}"
     )
+
+
+def _bar(y: int, x: float, width: float, colour: str) -> str:
+    return f'<rect x="{x:g}" y="{y}" width="{width:.2f}" height="16" fill="{colour}"/>'
+
+
+def _figure(y: int, text: str) -> str:
+    """The number that counts, right of its bar and within the frame."""
+    return f'<text x="616" y="{y}" text-anchor="end" font-weight="bold">{text}</text>'
 
 
 def _ceil(guesses: float) -> int:

@@ -103,7 +103,8 @@ def test_it_goes_from_keys_to_a_verified_model_and_keeps_only_the_release(tmp_pa
     # Every key and every patient of the throw-away network is gone; the release stays.
     left = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
     released = {"model.safetensors", "card.md", "card.json", "evidence.zip", "release.json"}
-    assert left == {f"release/{name}" for name in released | {"evaluation.json", "report.html"}}
+    released |= {"evaluation.json", "report.html", "privacy.svg", "privacy.json"}
+    assert left == {f"release/{name}" for name in released}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])

@@ -60,6 +60,7 @@ def test_a_release_holds_model_card_and_a_pack_that_verifies(run, tmp_path):
     assert ledger.recorded == [result.digest]
     assert set(files(tmp_path / "r")) == {
         "model.safetensors", "card.json", "card.md", "report.html", "release.json", "evidence.zip",
+        "privacy.svg", "privacy.json",
     }  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_the_digest_on_the_ledger_covers_model_and_card(run, tmp_path):
     document.verify(run.coordinator.public)
     assert document.digest == result.digest
     assert set(document.payload["records"]) == {
-        "model.safetensors", "card.json", "card.md", "report.html",
+        "model.safetensors", "card.json", "card.md", "report.html", "privacy.svg", "privacy.json",
     }  # fmt: skip
     assert document.payload["weights"] == descent.digest(run.weights).hex()
 
@@ -118,11 +119,25 @@ def test_releasing_twice_changes_nothing(run, tmp_path):
     assert len(ledger.recorded) == 1
 
 
+def test_a_release_says_in_words_as_a_picture_and_for_nist_what_it_tells_of_a_patient(
+    run, tmp_path
+):
+    folder = tmp_path / "r"
+    result = released(run, folder)
+    said = json.loads((folder / "card.json").read_bytes())["privacy_for_people"]
+    assert "guess right at most 56 times in 100" in " ".join(said)
+    assert all(paragraph in result.card.read_text(encoding="utf-8") for paragraph in said)
+    assert "at most 56 in 100" in (folder / "privacy.svg").read_text(encoding="utf-8")
+    considered = json.loads((folder / "privacy.json").read_bytes())
+    assert considered["guarantee"]["mu"] == result.privacy["mu"]
+    assert considered["trust"]["honest_shares_needed"] == 2
+
+
 class Crash(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("line", range(9))
+@pytest.mark.parametrize("line", range(11))
 def test_a_crash_between_any_two_writes_is_repaired_by_releasing_again(
     run, tmp_path, monkeypatch, line
 ):
@@ -155,9 +170,9 @@ def test_a_crash_between_any_two_writes_is_repaired_by_releasing_again(
         crashed = False
     except Crash:
         crashed = True
-    assert crashed == (line < 8)
-    # Five files, the ledger, its proofs, the pack: nothing is available before the last of them.
-    assert is_available(tmp_path / "r") == (line >= 8)
+    assert crashed == (line < 10)
+    # Seven files, the ledger, its proofs, the pack: nothing is available before the last of them.
+    assert is_available(tmp_path / "r") == (line >= 10)
     if ledger.recorded:
         assert (tmp_path / "r" / "release.json").exists()
     monkeypatch.undo()
