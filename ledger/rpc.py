@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -39,12 +40,30 @@ class Rpc:
             LedgerUnreachable: TW5001, no answer; the call may be repeated.
             RpcError: TW5003, the node answered with an error.
         """
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return self._result(self._post(_request(1, method, params)))
+
+    def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The results of many calls of one method in one request, in the order of ``calls``.
+
+        Raises:
+            LedgerUnreachable: TW5001, no answer; the calls may be repeated.
+            RpcError: TW5003, the node answered one of them with an error.
+        """
+        if not calls:
+            return []
+        answers = self._post([_request(n, method, params) for n, params in enumerate(calls)])
+        if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
+            raise unreachable(self.url, "it does not answer batches")
+        by_id = {one.get("id"): one for one in answers}
+        return [self._result(by_id.get(n)) for n in range(len(calls))]
+
+    def _post(self, body: Any) -> Any:
         try:
-            response = self._client.post(self.url, json=request)
-            answer = response.json()
+            return self._client.post(self.url, json=body).json()
         except (httpx.HTTPError, ValueError) as error:
             raise unreachable(self.url, error) from error
+
+    def _result(self, answer: Any) -> Any:
         if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
             raise unreachable(self.url, "it does not speak JSON-RPC")
         problem = answer.get("error")
@@ -55,6 +74,10 @@ class Rpc:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _request(number: int, method: str, params: Sequence[Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
 
 
 def unreachable(url: str, why: object) -> LedgerUnreachable:
