@@ -30,6 +30,10 @@ def node() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the desk.")
 @click.option("--base-port", default=9500, show_default=True, help="First of two ports.")
 @click.option("--study", "studies", multiple=True, help="A study that the hospital agreed to.")
+@click.option(
+    "--model", "models", multiple=True, default=("cardiac_risk/1",), show_default=True,
+    help="A model that these studies may train.",
+)  # fmt: skip
 @json_option
 @reports_errors
 def init(
@@ -40,6 +44,7 @@ def init(
     host: str,
     base_port: int,
     studies: tuple[str, ...],
+    models: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a hospital's keys, its join request and its configuration in FOLDER."""
@@ -58,9 +63,7 @@ def init(
         desk_port=base_port,
         flower_port=base_port + 1,
         studies=tuple(
-            settings.StudyPolicy(
-                study=study, models=("cardiac_risk/1",), purposes=("heart-research",)
-            )
+            settings.StudyPolicy(study=study, models=models, purposes=("heart-research",))
             for study in studies
         ),
     )

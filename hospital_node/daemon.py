@@ -18,7 +18,7 @@ from hospital_node import desk
 from hospital_node.node import Node
 from hospital_node.paths import NodePaths
 from hospital_node.supervise import SuperNode
-from hospital_node.train import train
+from hospital_node.train import train, warm
 from hospital_node.watch import describe
 from twinward import logging
 from twinward.clock import SystemClock
@@ -81,6 +81,7 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
 async def _serve(folder: Path) -> None:
     node = await asyncio.to_thread(Node.open, folder, clock=SystemClock())
     logging.configure(role="node", org=node.settings.org)
+    await asyncio.to_thread(warm, node)
     address, tls = LocalAddress.of(folder), Organisation(folder).tls
     supernode = SuperNode(
         NodePaths(folder).supernode,

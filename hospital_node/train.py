@@ -8,6 +8,7 @@ has happened; after it, the whole run is charged; each vector is charged on disk
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.mechanism import Mechanism
 from models import registry
 from twinward import descent
-from twinward.errors import TrainingError
+from twinward.errors import TrainingError, TwinwardError
 from twinward.ids import RunId
 from twinward.logging import log
 from twinward.plan import KIND as PLAN_KIND
@@ -57,27 +58,37 @@ async def _take_part(node: Node, order: Order) -> Closing:
     await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
     cohort = node.cohort(approved)
-    if int(cohort.mask().sum()) < node.settings.minimum_cohort:
+    wanted = cohort.mask() & _trained(node, plan)
+    if int(wanted.sum()) < node.settings.minimum_cohort:
         raise TrainingError(
             "fewer patients permit this study than this site's minimum",
             code="TW6005",
             at="node.toml: minimum_cohort",
             help="the hospital sits this run out; invite more patients or lower the minimum",
         )
-    # 3. The whole run is paid for: in the book (fsync), then in a block of the ledger.
-    places = holdout.trained(plan.holdout_share)
-    await session.reserve(node, plan, run=order.run, plan_digest=plan.digest, places=places)
-    # 4. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
-    work = ActiveRun(node, order, cohort)
+    # 3. Engine and noise of this plan fit together, or nothing is charged for a run that cannot be.
+    work = await asyncio.to_thread(ActiveRun, node, order, cohort)
+    # 4. The whole run is paid for: in the accounts of the patients who still can, in the book
+    #    (fsync each), then in a block of the ledger.
+    await session.reserve(
+        node,
+        plan,
+        run=order.run,
+        plan_digest=plan.digest,
+        what=f"training of {plan.study}",
+        wanted=wanted,
+        at_least=node.settings.minimum_cohort,
+    )
+    # 5. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
     node.active = work
     try:
         result = await session.take_part(
             node, plan, run=order.run, plan_digest=plan.digest, work=work.work()
         )
-        # 5. Finished: attempts never made are given back.
-        node.book.close_run(order.run)
+        # 6. Finished: attempts never made are given back.
+        session.close(node, order.run)
         log().info("run finished", run=order.run, epoch=result.epoch, attempt=result.attempts)
-        # 6. How good is it? Asked of patients who were kept out, who pay for the answer.
+        # 7. How good is it? Asked of patients who were kept out, who pay for the answer.
         await evaluate(
             node,
             approved,
@@ -88,7 +99,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
         )
     finally:
         node.active = None
-    # 7. The final weights, signed.
+    # 8. The final weights, signed.
     return work.closing(result)
 
 
@@ -147,7 +158,7 @@ class ActiveRun:
         self._plan = order.approved.plan
         self._cohort = cohort
         self._sum = clipped_sum(node, self._plan)
-        self._trained = holdout.within(node.places, holdout.trained(self._plan.holdout_share))
+        self._trained = _trained(node, self._plan)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
         self._iterates: list[descent.Weights] = []
@@ -158,7 +169,8 @@ class ActiveRun:
         del epoch
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
-        include = self._cohort.mask() & self._trained
+        permitted = self._cohort.mask() & self._trained
+        include = self._node.lifetime.allowed(self._order.run, permitted)
         return self._mechanism.release(self._sum, self._weights, include, members).vector
 
     def evaluation_drawn(self) -> None:
@@ -215,12 +227,35 @@ class ActiveRun:
         )
 
 
+def _trained(node: Node, plan: Plan) -> NDArray[np.bool_]:
+    """Who is not kept out to measure the model."""
+    return holdout.within(node.places, holdout.trained(plan.holdout_share))
+
+
 def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
-    """This hospital's patients as numbers, ready to be summed under any cohort."""
+    """This hospital's patients as numbers, ready to be summed under any cohort.
+
+    Raises:
+        TwinModelError: TW7001, TW7005, another model than is installed here.
+        BudgetError: TW4200, the model cannot be trained privately; TW4011, too many patients.
+    """
     model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
     columns = node.patients.columns
-    return LogisticClippedSum(
-        model.encode(columns, site=node.settings.org, sites=plan.sites),
-        model.labels(columns),
-        max_grad_norm=plan.max_grad_norm,
-    )
+    x = model.encode(columns, site=node.settings.org, sites=plan.sites)
+    y = model.labels(columns)
+    module = model.module(plan.sites)
+    if module is None:
+        return LogisticClippedSum(x, y, max_grad_norm=plan.max_grad_norm)
+    from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
+
+    return engine_for(module, x, y, max_grad_norm=plan.max_grad_norm)
+
+
+def warm(node: Node) -> None:
+    """Load what the engines of approved plans need, so that no run waits seconds for an import.
+
+    A plan that cannot be trained here is left to its run, which refuses it.
+    """
+    for name in approvals.names(node.folder):
+        with contextlib.suppress(TwinwardError):
+            clipped_sum(node, approvals.load(node.folder, name, founding=node.founding).plan)

@@ -7,21 +7,25 @@ specification, and the two must be equal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
+from models.mlp_risk.risk import MlpRisk
 from twinward.errors import TwinModelError
 from twinward.ids import OrgName
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Floats = NDArray[np.float64]
 
 
 class RiskModel(Protocol):
-    """A model linear in its encoded inputs: one weight per input, a probability out of it."""
+    """A model from encoded inputs to a probability, by flat weights in a fixed order."""
 
     @property
     def name(self) -> str:
@@ -60,6 +64,13 @@ class RiskModel(Protocol):
         """First weights, from public knowledge only."""
         ...
 
+    def module(self, sites: Sequence[OrgName]) -> nn.Module | None:
+        """The model in torch, parameters in the order of the weights; imports torch.
+
+        None for a logistic model, one weight per input: its closed form needs no torch.
+        """
+        ...
+
     def encode(
         self, columns: Mapping[str, Floats], *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:
@@ -75,9 +86,10 @@ class RiskModel(Protocol):
         ...
 
 
-_MODELS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(),)}
+_MODELS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(), MlpRisk())}
 _REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
-    CardiacRisk.name: made_up.reference
+    CardiacRisk.name: made_up.reference,
+    MlpRisk.name: made_up.reference,
 }
 
 

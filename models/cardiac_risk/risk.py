@@ -52,6 +52,10 @@ class CardiacRisk:
         """The first weights: the textbook prior of the specification; no data."""
         return np.array([each["start"] for each in spec["inputs"]], dtype=np.float64)
 
+    def module(self, sites: Sequence[OrgName]) -> None:
+        """None: a logistic model without intercept needs no torch to be trained."""
+        del sites
+
     def encode(
         self, columns: _encode.Columns, *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:
