@@ -15,11 +15,17 @@ from eth.exceptions import Revert, VMError
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
-from eth_hash.auto import keccak
 from eth_keys import KeyAPI
 from eth_keys.backends import CoinCurveECCBackend
 from eth_utils import ValidationError
 
+from ledger.embedded.blocks import (
+    ExecutionDiffers,
+    first_difference,
+    nested_deeply,
+    read_block,
+    rows_of,
+)
 from ledger.embedded.genesis import Genesis
 from ledger.embedded.store import Store
 from twinward.errors import LedgerError
@@ -118,7 +124,7 @@ class Engine:
         """
         if len(raw) > _TRANSACTION_BYTES:
             raise ValueError(f"larger than {_TRANSACTION_BYTES} bytes")
-        if _nested_deeply(raw):
+        if nested_deeply(raw):
             raise ValueError("not a valid signed transaction (lists are nested too deeply)")
         try:
             transaction = self.vm_class.get_transaction_builder().decode(raw)
@@ -198,101 +204,85 @@ class Engine:
         Returns:
             The new header (None if nothing was valid), and per transaction why it was left out.
         """
-        parent = self.head
-        header = self.chain.create_header_from_parent(
-            parent,
-            timestamp=max(int(now), parent.timestamp + 1),
-            gas_limit=parent.gas_limit,
-        )
         with self.store.block():
-            vm = self.chain.get_vm(header)
-            accepted: list[Any] = []
-            receipts: list[Any] = []
-            problems: list[str | None] = []
-            for transaction in transactions:
-                try:
-                    receipt, _ = vm.apply_transaction(header, transaction)
-                except ValidationError as error:
-                    problems.append(str(error))
-                    continue
-                header = vm.add_receipt_to_header(header, receipt)
-                accepted.append(transaction)
-                receipts.append(receipt)
-                problems.append(None)
-            if not accepted:
+            timestamp = max(int(now), self.head.timestamp + 1)
+            block, receipts, problems = self._execute(transactions, timestamp)
+            if block is None:
                 return None, problems
-            block = vm.set_block_transactions_and_withdrawals(
-                vm.get_block(), header, tuple(accepted), tuple(receipts)
-            )
-            block = vm.mine_block(block).block
-            self.chain.persist_block(block)
-            self._index(block, receipts)
+            self._persist(block, receipts)
         self.head = block.header
         return self.head, problems
 
-    def _index(self, block: Any, receipts: Sequence[Any]) -> None:
-        number, raw = block.number, rlp.encode(block.header)
-        transactions: list[tuple[Any, ...]] = []
-        logs: list[tuple[Any, ...]] = []
-        before = 0
-        for position, (transaction, receipt) in enumerate(
-            zip(block.transactions, receipts, strict=True)
-        ):
-            sender, to = transaction.sender, transaction.to
-            contract = _create_address(sender, transaction.nonce) if to == b"" else None
-            transactions.append(
-                (
-                    transaction.hash,
-                    number,
-                    position,
-                    sender,
-                    transaction.encode(),
-                    int(receipt.state_root == b"\x01"),
-                    receipt.gas_used - before,
-                    receipt.gas_used,
-                    contract,
-                    receipt.bloom.to_bytes(256, "big"),
-                )
-            )
-            before = receipt.gas_used
-            for log in receipt.logs:
-                topics = [topic.to_bytes(32, "big") for topic in log.topics]
-                padded = (*topics, None, None, None, None)[:4]
-                logs.append(
-                    (number, len(logs), transaction.hash, position, log.address, *padded, log.data)
-                )
-        self.store.insert("blocks", [(number, block.hash, raw, len(rlp.encode(block)))])
-        self.store.insert("transactions", transactions)
-        self.store.insert("logs", logs)
+    def follow(self, raw: bytes) -> Any:
+        """Execute the next block of another node; make it durable only if all comes out the same.
 
+        Nothing in the block is believed but the order and the time of its transactions: each
+        signature is checked, and every other field of the header is computed here and compared.
 
-def _nested_deeply(raw: bytes) -> bool:
-    """Whether RLP lists are nested deeper than in any transaction (its access list has four).
+        Args:
+            raw: The block in RLP.
 
-    The decoder copies what a list holds once per level, which takes seconds on a hostile input.
-    """
-    ends: list[int] = []
-    at = 0
-    while at < len(raw):
-        while ends and at >= ends[-1]:
-            ends.pop()
-        first = raw[at]
-        start, length = at + 1, 0
-        if first >= 0x80:
-            is_list = first >= 0xC0
-            length = first - (0xC0 if is_list else 0x80)
-            if length > 55:
-                start += length - 55
-                length = int.from_bytes(raw[at + 1 : start], "big")
-            if is_list:
-                ends.append(start + length)
-                if len(ends) > 4:
-                    return True
-                length = 0
-        at = start + length
-    return False
+        Returns:
+            The new header.
 
+        Raises:
+            ValueError: It is not a block, or not the next one: nothing follows about execution.
+            ExecutionDiffers: It is a block on top of ours whose author executed otherwise.
+        """
+        claimed, transactions = read_block(raw, decode=self.decode, header_class=type(self.head))
+        if claimed.block_number != self.head.block_number + 1:
+            raise ValueError(f"block {claimed.block_number} does not come next")
+        if claimed.parent_hash != self.head.hash:
+            raise ExecutionDiffers(claimed, "parent_hash", "it stands on another block than ours")
+        if claimed.timestamp <= self.head.timestamp:
+            raise ExecutionDiffers(claimed, "timestamp", "it is not later than the one before")
+        with self.store.block():
+            block, receipts, problems = self._execute(transactions, claimed.timestamp)
+            for place, problem in enumerate(problems):
+                if problem is not None:
+                    raise ExecutionDiffers(claimed, f"transaction {place}", problem)
+            if block is None:
+                raise ExecutionDiffers(claimed, "transactions", "it holds none")
+            if block.hash != claimed.hash:
+                field, ours = first_difference(claimed, block.header)
+                raise ExecutionDiffers(claimed, field, f"we computed {ours}")
+            self._persist(block, receipts)
+        self.head = block.header
+        return self.head
 
-def _create_address(sender: bytes, nonce: int) -> bytes:
-    """Where a contract lands that this transaction creates."""
-    return bytes(keccak(rlp.encode([sender, nonce]))[12:])
+    def raw_block(self, number: int) -> bytes | None:
+        """A block in RLP, as `follow` takes it; None if there is no such block."""
+        header = self.header(number)
+        return None if header is None else bytes(rlp.encode(self.chain.get_block_by_header(header)))
+
+    def _execute(
+        self, transactions: Sequence[Any], timestamp: int
+    ) -> tuple[Any | None, list[Any], list[str | None]]:
+        """Run transactions on top of the head: block (None if empty), receipts, what was wrong."""
+        header = self.chain.create_header_from_parent(
+            self.head, timestamp=timestamp, gas_limit=self.head.gas_limit
+        )
+        vm = self.chain.get_vm(header)
+        accepted: list[Any] = []
+        receipts: list[Any] = []
+        problems: list[str | None] = []
+        for transaction in transactions:
+            try:
+                receipt, _ = vm.apply_transaction(header, transaction)
+            except ValidationError as error:
+                problems.append(str(error))
+                continue
+            header = vm.add_receipt_to_header(header, receipt)
+            accepted.append(transaction)
+            receipts.append(receipt)
+            problems.append(None)
+        if not accepted:
+            return None, [], problems
+        block = vm.set_block_transactions_and_withdrawals(
+            vm.get_block(), header, tuple(accepted), tuple(receipts)
+        )
+        return vm.mine_block(block).block, receipts, problems
+
+    def _persist(self, block: Any, receipts: Sequence[Any]) -> None:
+        self.chain.persist_block(block)
+        self.store.insert_block(rows_of(block, receipts))

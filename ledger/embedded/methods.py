@@ -143,6 +143,11 @@ class Methods:
         with self._node.reading() as engine:
             return data(rlp.encode(self._header(engine, block)))
 
+    def debug_getRawBlock(self, block: Any) -> str:
+        with self._node.reading() as engine:
+            raw = engine.raw_block(self._header(engine, block).block_number)
+            return data(raw or b"")
+
     def eth_getTransactionByHash(self, tx: Any) -> dict[str, Any] | None:
         return self._transaction(tx, transaction_json)
 

@@ -6,6 +6,8 @@ Trie nodes and headers as py-evm writes them (`kv`), and rows for what clients a
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 
 from eth.db.backends.base import BaseAtomicDB
 
+from ledger.embedded.blocks import BlockRows
 from twinward.errors import LedgerError
 
 _SCHEMA = 1
@@ -46,30 +49,19 @@ class Store(BaseAtomicDB):  # type: ignore[misc] # py-evm is untyped
     def __init__(self, path: Path) -> None:
         self._path = path
         self._in_block = False
+        self._lock = _only_writer(path)
         try:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=1.0
             )
-            # Exclusive: a second node on the same folder is refused, whoever started it.
-            self._db.execute("pragma locking_mode = exclusive")
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
             self._db.execute("pragma cache_size = -65536")
             self._create()
         except sqlite3.OperationalError as error:
-            raise LedgerError(
-                f"the ledger's database cannot be opened ({error})",
-                code="TW5012",
-                at=str(path),
-                help="stop the other node on this folder, or check the folder's permissions",
-            ) from error
+            raise _cannot_open(path, error) from error
         except sqlite3.DatabaseError as error:
-            raise LedgerError(
-                f"the ledger's database is damaged ({error})",
-                code="TW5013",
-                at=str(path),
-                help="restore the folder from backup, or copy it from a witness",
-            ) from error
+            raise damaged(path, error) from error
 
     def _create(self) -> None:
         self._db.execute("begin immediate")
@@ -143,6 +135,12 @@ class Store(BaseAtomicDB):  # type: ignore[misc] # py-evm is untyped
             marks = ", ".join("?" * len(rows[0]))
             self._db.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608 - our own table names
 
+    def insert_block(self, rows: BlockRows) -> None:
+        """Add what clients ask about a block, inside of a block."""
+        self.insert("blocks", [rows.block])
+        self.insert("transactions", rows.transactions)
+        self.insert("logs", rows.logs)
+
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         return self._db.execute(query, parameters).fetchall()
@@ -155,3 +153,40 @@ class Store(BaseAtomicDB):  # type: ignore[misc] # py-evm is untyped
     def close(self) -> None:
         """Release the file."""
         self._db.close()
+        os.close(self._lock)
+
+
+def _only_writer(path: Path) -> int:
+    """A lock that this process holds while it lives: a second node on the folder is refused.
+
+    Not SQLite's exclusive mode, which would keep a backup or a check of a running node out too.
+    """
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise _cannot_open(path, "another node is running on it") from error
+    return lock
+
+
+def _cannot_open(path: Path, why: object) -> LedgerError:
+    return LedgerError(
+        f"the ledger's database cannot be opened ({why})",
+        code="TW5012",
+        at=str(path),
+        help="stop the other node on this folder, or check the folder's permissions",
+    )
+
+
+def damaged(path: Path, why: object) -> LedgerError:
+    """The refusal of a database that SQLite cannot read."""
+    return LedgerError(
+        f"the ledger's database is damaged ({why})",
+        code="TW5013",
+        at=str(path),
+        help="restore the folder from backup, or copy it from a witness",
+    )
