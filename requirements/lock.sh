@@ -20,4 +20,5 @@ compile() {
 compile base
 compile node --extra node
 compile server --extra server
-compile dev --extra node --extra server --group dev
+compile web --extra web
+compile dev --extra node --extra server --extra web --group dev

@@ -1,0 +1,1 @@
+"""One shell for every site of the product: layout, guards, sessions, tables; no domain logic."""
