@@ -660,9 +660,10 @@ def is_consistent(
     old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]
 ) -> bool:
     """Whether the newer tree begins with exactly the older one (RFC 9162, section 2.1.4.2)."""
-    if old == new or old == 0:
-        empty = old or old_root == tree_root(())
-        return not proof and bool(empty) and (old != new or old_root == new_root)
+    if old == new:
+        return not proof and old_root == new_root
+    if old == 0:
+        return not proof and old_root == tree_root(())
     if old > new or not proof:
         return False
     path = [*([old_root] if old & (old - 1) == 0 else []), *proof]
@@ -1250,7 +1251,9 @@ def verify_bytes(
 ) -> Report:
     """The same for a pack in memory."""
     try:
-        return _Audit(data, founding=founding, founding_sha256=founding_sha256).run()
+        records, faults = read_archive(data)
+        audit = _AnswerAudit if ANSWER in records else _Audit
+        return audit(records, faults, pins=(founding, founding_sha256)).run()
     except Broken as broken:
         return Report(False, (), (broken.fault,), NOT_SHOWN)
 
@@ -1269,10 +1272,16 @@ def _read(path: Path) -> bytes:
 class _Audit:
     """One verification: stages that each stand on the last one."""
 
-    def __init__(self, data: bytes, *, founding: bytes | None, founding_sha256: str | None) -> None:
-        records, self.faults = read_archive(data)
+    def __init__(
+        self,
+        records: Mapping[str, bytes],
+        faults: list[Fault],
+        *,
+        pins: tuple[bytes | None, str | None],
+    ) -> None:
         self.pack = _Pack(records)
-        self.pins = (founding, founding_sha256)
+        self.faults = faults
+        self.pins = pins
         self.checks: list[Check] = []
         self.notes: list[str] = list(NOT_SHOWN)
 
@@ -1814,6 +1823,198 @@ def _founding_member(entry: Json) -> _Member:
     if len(account) != 20:
         raise ValueError("a ledger account has 20 bytes")
     return _Member(str(claims["org"]), str(claims["role"]), key, account)
+
+
+# --- Answers: all entries of some topics of a log, proved to be all -----------------------------
+
+ANSWER = "answer.json"
+_ANSWER_NOT_SHOWN = (
+    "that everything that happened was written into the log: only that nothing in it is kept back",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry as a log holds it."""
+
+    seq: int
+    hash: bytes
+    commitment: bytes
+    links: Mapping[str, tuple[int, bytes]]
+
+    @classmethod
+    def read(cls, leaf: bytes) -> _Entry:
+        """Parse a leaf; a ValueError if it is not one in its only spelling."""
+        value = json.loads(leaf)
+        if json.dumps(value, separators=(",", ":"), sort_keys=True).encode() != leaf:
+            raise ValueError("not in canonical form")
+        links = {link["topic"]: (int(link["n"]), _hex(link["prev"])) for link in value["topics"]}
+        if value["v"] != 1 or len(links) != len(value["topics"]):
+            raise ValueError("not an entry of this version")
+        return cls(value["seq"], leaf_hash(leaf), _hex(value["commitment"], 32), links)
+
+
+class _AnswerAudit(_Audit):
+    """One verification of an answer, or of a whole log, which is the answer about everything."""
+
+    def _stages(self) -> None:
+        if self.faults:
+            return
+        self.notes = list(_ANSWER_NOT_SHOWN)
+        network = self._founding()
+        checkpoint = self._checkpoint(network)
+        entries = self._entries(checkpoint)
+        self._bodies(entries)
+        self._topics(checkpoint, entries)
+        shown = set(self.pack.records) - {
+            ANSWER, "leaves.txt", "bodies.txt", "checkpoint.txt", "founding.json",
+        }  # fmt: skip
+        stated = ", ".join(["the wording of the question", *sorted(shown)])
+        self.notes.append(f"{stated}: as stated by whoever made this file, not verified here")
+
+    def _checkpoint(self, network: _Network) -> Checkpoint:
+        name = "checkpoint.txt"
+        note = Note.parse(self.pack.raw(name))
+        checkpoint = Checkpoint.parse(note.text)
+        signer = self._log_of(checkpoint.origin, network)
+        if signer is None:
+            _broken("V110", name, f"`{checkpoint.origin[:120]}` is not a log of this network")
+        if not note.is_signed_by(checkpoint.origin, signer.key):
+            _broken("V110", name, f"{signer.org} did not sign this checkpoint of its log")
+        times: dict[str, int] = {}
+        for by, _ in note.signatures:
+            if by == checkpoint.origin:
+                continue
+            org = by.removeprefix("twinward/witness/")
+            witness = next((m for m in network.members.values() if m.org == org), None)
+            time = None if witness is None else note.cosigned_at(by, witness.key)
+            if time is None or org in times:
+                _broken("V111", name, f"the co-signature of `{by[:80]}` does not fit")
+            times[org] = time
+        if len(note.signatures) != len(times) + 1:
+            _broken("V111", name, "the log signed more than once")
+        witnesses = sorted(set(times) - {signer.org})
+        self._passed(
+            "checkpoint",
+            f"{checkpoint.origin} at {checkpoint.size} entries, signed by {signer.org}; "
+            f"1 operator, {len(witnesses)} witnesses{': ' if witnesses else ''}"
+            f"{', '.join(witnesses)}",
+        )
+        if not witnesses:
+            self.notes.append(
+                "that others were shown the same log: no witness co-signed this checkpoint"
+            )
+        return checkpoint
+
+    def _log_of(self, origin: str, network: _Network) -> _Member | None:
+        if origin == f"twinward/network/{network.genesis}":
+            return network.coordinator
+        org = origin.removeprefix(f"twinward/audit/{network.genesis}/")
+        return next((m for m in network.members.values() if m.org == org), None)
+
+    def _entries(self, checkpoint: Checkpoint) -> list[_Entry]:
+        answer = self.pack.fields(ANSWER, "nodes", "question", "rows", "schema", "topics")
+        if answer["schema"] != "twinward/answer/v1":
+            raise ValueError("not an answer of this version")
+        whole = answer["topics"] is None
+        rows = list(range(answer["rows"])) if whole else answer["rows"]
+        nodes = [_hex(node, 32) for node in answer["nodes"]]
+        lines = _lines(self.pack.raw("leaves.txt"))
+        if len(lines) != len(rows) or (whole and len(rows) != checkpoint.size):
+            what = f"{len(lines)} entries, the answer has {len(rows)} of {checkpoint.size}"
+            _broken("V112", "leaves.txt", what)
+        entries = []
+        for row, line in zip(rows, lines, strict=True):
+            try:
+                entry = _Entry.read(line)
+            except _GARBAGE as error:
+                what = f"entry {row} cannot be read: {str(error)[:80]}"
+                raise Broken("V113", "leaves.txt", what) from error
+            if entry.seq != row:
+                _broken("V113", "leaves.txt", f"entry {row} says that it is {entry.seq}")
+            entries.append(entry)
+        hashes = {entry.seq: entry.hash for entry in entries}
+        if len(hashes) != len(rows) or list(hashes) != sorted(hashes):
+            _broken("V113", ANSWER, "its rows are not in order, or one is there twice")
+        try:
+            root = root_of_rows(checkpoint.size, hashes, nodes)
+        except _GARBAGE as error:
+            raise Broken("V112", ANSWER, f"the proof does not hold: {error}") from error
+        if root != checkpoint.root:
+            _broken("V112", "leaves.txt", "the entries are not those of the signed log")
+        self._passed("entries", f"{len(rows)} of {checkpoint.size} entries are in the signed log")
+        return entries
+
+    def _bodies(self, entries: Sequence[_Entry]) -> None:
+        lines = _lines(self.pack.raw("bodies.txt"))
+        if len(lines) != len(entries):
+            _broken("V114", "bodies.txt", f"{len(lines)} bodies for {len(entries)} entries")
+        opened = 0
+        for entry, line in zip(entries, lines, strict=True):
+            if line == b"-":
+                continue
+            salt, _, body = line.partition(b" ")
+            if hashlib.sha256(_hex(salt.decode()) + body).digest() != entry.commitment:
+                _broken("V114", "bodies.txt", f"not the body of entry {entry.seq}")
+            opened += 1
+        closed = len(entries) - opened
+        self._passed("bodies", f"{opened} opened and as committed; {closed} erased or withheld")
+
+    def _topics(self, checkpoint: Checkpoint, entries: Sequence[_Entry]) -> None:
+        proofs = self.pack.json(ANSWER)["topics"]
+        wanted = None if proofs is None else {proof["topic"] for proof in proofs}
+        tips: dict[str, tuple[int, bytes]] = {}
+        for entry in entries:
+            mine = [t for t in entry.links if wanted is None or t in wanted]
+            if not mine:
+                _broken("V118", "leaves.txt", f"entry {entry.seq} is of none of the topics")
+            for topic in mine:
+                count, last = tips.get(topic, (0, b""))
+                if entry.links[topic] != (count + 1, last):
+                    what = f"entry {entry.seq} does not follow entry {count} of `{topic[:80]}`"
+                    _broken("V117", "leaves.txt", f"{what}: one is hidden, or out of order")
+                tips[topic] = (count + 1, entry.hash)
+        if proofs is None:
+            self._whole_map(checkpoint, tips)
+            return
+        if wanted is None or len(wanted) != len(proofs):
+            _broken("V115", ANSWER, "a topic is there twice")
+        for proof in proofs:
+            self._topic(checkpoint, proof, tips.get(proof["topic"], (0, b"")))
+
+    def _whole_map(self, checkpoint: Checkpoint, tips: Mapping[str, tuple[int, bytes]]) -> None:
+        buckets: dict[int, list[TopicTip]] = {}
+        for key, count, last in sorted((topic_key(t), n, last) for t, (n, last) in tips.items()):
+            buckets.setdefault(bucket_of(key), []).append((key, count, last))
+        if map_root_of({n: bucket_hash(b) for n, b in buckets.items()}) != checkpoint.topics:
+            _broken("V115", "checkpoint.txt", "its map of topics is not the one of its entries")
+        self._passed("complete", f"the whole log: {len(tips)} topics, every entry in its place")
+
+    def _topic(self, checkpoint: Checkpoint, proof: Json, tip: tuple[int, bytes]) -> None:
+        topic, key = proof["topic"], topic_key(proof["topic"])
+        if set(proof) != {"topic", "bucket", "siblings"}:
+            raise ValueError("not a proof of a topic")
+        bucket = [(_hex(k, 32), int(n), _hex(last, 32)) for k, n, last in proof["bucket"]]
+        keys, number = [k for k, _, _ in bucket], bucket_of(key)
+        if keys != sorted(set(keys)) or any(bucket_of(k) != number for k in keys):
+            _broken("V115", ANSWER, f"not the bucket of the topic `{topic[:80]}`")
+        siblings = [_hex(sibling, 32) for sibling in proof["siblings"]]
+        if map_root_from(number, bucket_hash(bucket), siblings) != checkpoint.topics:
+            _broken("V115", ANSWER, f"the count of `{topic[:80]}` is not in the signed map")
+        count, last = next(((n, last) for k, n, last in bucket if k == key), (0, b""))
+        if tip[0] != count:
+            what = f"{tip[0]} of the {count} entries of `{topic[:80]}` are there"
+            _broken("V116", "leaves.txt", what)
+        if tip[1] != last:
+            _broken("V116", "leaves.txt", f"the last entry of `{topic[:80]}` is another one")
+        self._passed("complete", f"{topic[:120]}: all {count} entries")
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Lines that each end with a newline."""
+    if data and not data.endswith(b"\n"):
+        raise ValueError("the last line does not end")
+    return data.split(b"\n")[:-1]
 
 
 # --- The command ------------------------------------------------------------------------------

@@ -129,6 +129,23 @@ class Identity:
         """64 bytes of Ed25519 (RFC 8032) over kind and message."""
         return self._key.sign(pre_authentication_encoding(kind, message))
 
+    def sign_note(self, text: bytes) -> bytes:
+        """64 bytes of Ed25519 over a C2SP note's text as it is, for logs and their witnesses.
+
+        Such a text begins with the name of a log or of the kind of signature, so it can never be
+        taken for the encoding that ``sign`` covers, nor the other way round.
+
+        Raises:
+            UsageError: TW3606, it begins like that encoding.
+        """
+        if text.startswith(b"DSSEv1"):
+            raise UsageError(
+                "this is not the text of a note",
+                code="TW3606",
+                help="sign documents as documents",
+            )
+        return self._key.sign(text)
+
     def derive(self, purpose: str) -> bytes:
         """32 secret bytes for one purpose, the same as long as the identity is (RFC 5869)."""
         seed = self._key.private_bytes_raw()
