@@ -22,8 +22,13 @@ class LyingNode:
             def do_POST(self):
                 call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 answer = liar._upstream.post(url, json=call).json()
-                if "result" in answer:
-                    answer["result"] = liar.twist(call["method"], call["params"], answer["result"])
+                # One call or a list of them; answers are matched by their ids.
+                calls, answers = (call, answer) if isinstance(call, list) else ([call], [answer])
+                asked = {one["id"]: one for one in calls}
+                for one in answers:
+                    if "result" in one:
+                        method, params = asked[one["id"]]["method"], asked[one["id"]]["params"]
+                        one["result"] = liar.twist(method, params, one["result"])
                 body = json.dumps(answer).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
