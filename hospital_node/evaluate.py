@@ -64,7 +64,7 @@ async def evaluate(
             "evaluation left out", run=run, code=error.code, reason=error.diagnostic.message
         )
     try:
-        scores, labels = test.now()
+        scores, labels = test.of(test.permitted())  # stays here, so nobody pays for it
         await asyncio.to_thread(
             local_report.write, node.folder, approved.plan, run=run, scores=scores, labels=labels
         )
@@ -88,13 +88,16 @@ class HeldOut:
         self._labels = model.labels(columns)
         self._out = holdout.within(node.places, holdout.held_out(plan.holdout_share))
 
-    def now(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores and labels of the held-out patients who permit the study at this moment.
+    def permitted(self) -> NDArray[np.bool_]:
+        """The held-out patients who permit the study at this moment.
 
         Raises:
             ConsentError: TW3101, TW3102, the record of consents cannot be trusted now.
         """
-        here = self._cohort.mask() & self._out
+        return self._cohort.mask() & self._out
+
+    def of(self, here: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores and labels of these patients."""
         return self._scores[here], self._labels[here]
 
 
@@ -112,7 +115,8 @@ async def _together(
         del step, epoch
         head = node.mirror.head
         drawn()
-        counts = evaluation.binned(*test.now(), bins=numbers.dimension // 2)
+        here = node.lifetime.allowed(own_run, test.permitted())
+        counts = evaluation.binned(*test.of(here), bins=numbers.dimension // 2)
         return mechanism.contribute(evaluation.to_vector(counts), members).vector
 
     work = secure_sum.Work(
@@ -130,7 +134,8 @@ async def _together(
         numbers,
         run=own_run,
         plan_digest=plan.digest,
-        places=holdout.held_out(plan.holdout_share),
+        what=f"evaluation of {plan.study}",
+        wanted=test.permitted(),
     )
     try:
         result = await _once_it_is_open(
@@ -139,9 +144,8 @@ async def _together(
             )
         )
     finally:
-        # However it ended, this process sends nothing more under this name: what was never marked
-        # is given back, and the book refuses any later mark.
-        node.book.close_run(own_run)
+        # However it ended, this process sends nothing more under this name.
+        session.close(node, own_run)
     log().info("evaluation finished", run=run, epoch=result.epoch, attempt=result.attempts)
 
 

@@ -27,9 +27,11 @@ from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
-from hospital_node.privacy.book import EVERYONE, BudgetBook
+from hospital_node.privacy import spending, tombstones
+from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY
 from hospital_node.privacy.fence import Fence
+from hospital_node.privacy.lifetime import Lifetime
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.chain import Addresses, Chain
@@ -39,7 +41,7 @@ from twinward import gdp
 from twinward.clock import Clock
 from twinward.errors import IdentityError
 from twinward.founding import Founding
-from twinward.ids import RunId
+from twinward.ids import RecordNumber, RunId
 from twinward.organisation import Organisation
 from twinward.rpc.tls import PROMPT
 from twinward.settings import load
@@ -67,6 +69,8 @@ class Node:
     mirror: Mirror
     chain: Chain
     book: BudgetBook
+    lifetime: Lifetime
+    """What each patient has spent and may still spend."""
     fence: Fence
     egress: Egress
     relay: Relay
@@ -87,7 +91,8 @@ class Node:
             LedgerError: TW5001 unreachable, TW5021, TW5023 another network or other contracts.
             IdentityError: TW2014, the ledger does not know this hospital as the founding file does.
             BudgetError: TW4105, TW4108, the budget book is an old copy; TW4310, another process
-                of this node has begun with another copy.
+                of this node has begun with another copy; TW4311, the patients' accounts are of
+                other keys.
         """
         settings = load(NodeSettings, folder / FILE)
         founding = membership.load_founding(folder)
@@ -98,14 +103,13 @@ class Node:
         closing.callback(chain.close)
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
-        book = BudgetBook(
-            paths.book,
-            lifetime_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2,
-            memory=MEMORY if MEMORY.is_dir() else None,
-        )
+        patients = uci.read(settings.data, hospital=settings.org)
+        book = BudgetBook(paths.book, memory=MEMORY if MEMORY.is_dir() else None)
         egress = Egress(paths.egress_log, clock=clock)
         egress.let_out("ledger", "fence", to="ledger", size=100)
         fence = Fence.take(book, chain)
+        lifetime = open_accounts(folder, settings, identity, patients.records)
+        spending.catch_up(book, lifetime)
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
         courier, rpc = _connect(founding, new_key()), Rpc(founding.endpoints["ledger"])
@@ -138,7 +142,6 @@ class Node:
             clock=clock,
             max_age_seconds=settings.mirror_max_age_seconds,
         )
-        patients = uci.read(settings.data, hospital=settings.org)
         node: Node
         desk = Desk(
             hospital=settings.org,
@@ -163,6 +166,7 @@ class Node:
             mirror=mirror,
             chain=chain,
             book=book,
+            lifetime=lifetime,
             fence=fence,
             egress=egress,
             relay=relay,
@@ -199,12 +203,13 @@ class Node:
             )
         return self._cohorts[key]
 
-    def epsilon_spent(self, places: tuple[float, float] = EVERYONE) -> float:
-        """All that was ever spent of one patient's privacy here, as epsilon at delta 1e-5.
+    def epsilon_spent(self, places: tuple[float, float]) -> float:
+        """The most that was ever spent of a patient's privacy here, as epsilon at delta 1e-5.
 
-        The worst case of all patients, or of those with a place in ``places``.
+        The worst case of the patients with a place in ``places``.
         """
-        return gdp.epsilon_of(math.sqrt(self.book.spent_mu2(places)), LIFETIME_DELTA)
+        spent = self.lifetime.spent_mu2(holdout.within(self.places, places))
+        return gdp.epsilon_of(math.sqrt(spent), LIFETIME_DELTA)
 
     def close(self) -> None:
         """Stop following and close everything; all of it is durable already."""
@@ -212,8 +217,25 @@ class Node:
         self._connections.close()
         self.mirror.close()
         self.vault.store.close()
+        self.lifetime.close()
         self.book.close()
         self.egress.close()
+
+
+def open_accounts(
+    folder: Path, settings: NodeSettings, identity: Identity, records: Sequence[RecordNumber]
+) -> Lifetime:
+    """The patients' accounts of this node; one process at a time.
+
+    Raises:
+        BudgetError: TW4106, another process has them; TW4311, they are of other keys.
+    """
+    return Lifetime(
+        NodePaths(folder).accounts,
+        key=identity.derive(tombstones.PURPOSE),
+        records=records,
+        limit_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2,
+    )
 
 
 def _gated_ledger(

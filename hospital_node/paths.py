@@ -35,6 +35,11 @@ class NodePaths:
         return self.state / "budget.sqlite"
 
     @property
+    def accounts(self) -> Path:
+        """What each patient has spent; never put back from a backup, never deleted."""
+        return self.state / "accounts.sqlite"
+
+    @property
     def egress_log(self) -> Path:
         """What left, one line a message."""
         return self.state / "egress.jsonl"

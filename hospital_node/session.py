@@ -1,4 +1,4 @@
-"""What every secure sum of a run asks of the node: a price that is set aside, and a stream.
+"""What every secure sum of a run asks of the node: a price that somebody pays, and a stream.
 
 The numbers (steps, noise, grid, size) may be those of the plan or of its evaluation
 (``Plan.for_evaluation``); what is named to everyone is always the digest of the whole plan that
@@ -13,6 +13,8 @@ import grpc.aio
 
 from hospital_node import secure_sum
 from hospital_node.node import Node
+from hospital_node.privacy import spending
+from hospital_node.privacy.lifetime import Mask
 from hospital_node.secure_sum_stream import grpc_streams
 from twinward.ids import RunId
 from twinward.organisation import Organisation
@@ -23,30 +25,48 @@ PATIENCE_SECONDS = 20.0
 
 
 async def reserve(
-    node: Node, numbers: Plan, *, run: RunId, plan_digest: bytes, places: tuple[float, float]
+    node: Node,
+    numbers: Plan,
+    *,
+    run: RunId,
+    plan_digest: bytes,
+    what: str,
+    wanted: Mask,
+    at_least: int = 1,
 ) -> None:
-    """The whole price stands in the book (fsync), then in a block of the ledger, on return.
+    """The whole price stands in patients' accounts, the book and a block of the ledger, on return.
+
+    From then on ``node.lifetime.allowed`` says who may be in an attempt; see ``spending``.
 
     Args:
         node: This node.
         numbers: What will be sent at most, and what it costs.
         run: Under which name it is charged.
         plan_digest: The approved plan.
-        places: Which patients it may be about (``hospital_node.holdout``).
+        what: What it is, for the hospital's own eyes.
+        wanted: Who permits it and would be part of it; who cannot pay is left out.
+        at_least: How many have to be left.
 
     Raises:
         BudgetError, LedgerError: It is not paid for, so nothing may be computed.
     """
     await asyncio.to_thread(node.fence.require_newest)
-    micro_mu2 = node.book.reserve(
-        run,
+    micro_mu2 = spending.reserve(
+        node.book,
+        node.lifetime,
+        numbers,
+        run=run,
         plan_digest=plan_digest,
-        attempts=numbers.attempts,
-        mu2_per_attempt=numbers.mu2_per_attempt,
-        divisible=numbers.divisible,
-        places=places,
+        what=what,
+        wanted=wanted,
+        at_least=at_least,
     )
     await asyncio.to_thread(_on_ledger, node, run, plan_digest, micro_mu2)
+
+
+def close(node: Node, run: RunId) -> None:
+    """A release is over for good: what was set aside and never used is given back."""
+    spending.close(node.book, node.lifetime, run)
 
 
 async def take_part(

@@ -58,7 +58,8 @@ async def _take_part(node: Node, order: Order) -> Closing:
     await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
     cohort = node.cohort(approved)
-    if int(cohort.mask().sum()) < node.settings.minimum_cohort:
+    wanted = cohort.mask() & _trained(node, plan)
+    if int(wanted.sum()) < node.settings.minimum_cohort:
         raise TrainingError(
             "fewer patients permit this study than this site's minimum",
             code="TW6005",
@@ -67,9 +68,17 @@ async def _take_part(node: Node, order: Order) -> Closing:
         )
     # 3. Engine and noise of this plan fit together, or nothing is charged for a run that cannot be.
     work = await asyncio.to_thread(ActiveRun, node, order, cohort)
-    # 4. The whole run is paid for: in the book (fsync), then in a block of the ledger.
-    places = holdout.trained(plan.holdout_share)
-    await session.reserve(node, plan, run=order.run, plan_digest=plan.digest, places=places)
+    # 4. The whole run is paid for: in the accounts of the patients who still can, in the book
+    #    (fsync each), then in a block of the ledger.
+    await session.reserve(
+        node,
+        plan,
+        run=order.run,
+        plan_digest=plan.digest,
+        what=f"training of {plan.study}",
+        wanted=wanted,
+        at_least=node.settings.minimum_cohort,
+    )
     # 5. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
     node.active = work
     try:
@@ -77,7 +86,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
             node, plan, run=order.run, plan_digest=plan.digest, work=work.work()
         )
         # 6. Finished: attempts never made are given back.
-        node.book.close_run(order.run)
+        session.close(node, order.run)
         log().info("run finished", run=order.run, epoch=result.epoch, attempt=result.attempts)
         # 7. How good is it? Asked of patients who were kept out, who pay for the answer.
         await evaluate(
@@ -149,7 +158,7 @@ class ActiveRun:
         self._plan = order.approved.plan
         self._cohort = cohort
         self._sum = clipped_sum(node, self._plan)
-        self._trained = holdout.within(node.places, holdout.trained(self._plan.holdout_share))
+        self._trained = _trained(node, self._plan)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
         self._iterates: list[descent.Weights] = []
@@ -160,7 +169,8 @@ class ActiveRun:
         del epoch
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
-        include = self._cohort.mask() & self._trained
+        permitted = self._cohort.mask() & self._trained
+        include = self._node.lifetime.allowed(self._order.run, permitted)
         return self._mechanism.release(self._sum, self._weights, include, members).vector
 
     def evaluation_drawn(self) -> None:
@@ -215,6 +225,11 @@ class ActiveRun:
                 "secure-sum", kind, to="coordinator", size=size
             ),
         )
+
+
+def _trained(node: Node, plan: Plan) -> NDArray[np.bool_]:
+    """Who is not kept out to measure the model."""
+    return holdout.within(node.places, holdout.trained(plan.holdout_share))
 
 
 def clipped_sum(node: Node, plan: Plan) -> ClippedSum:

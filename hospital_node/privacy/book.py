@@ -1,12 +1,11 @@
-"""The book of what was spent: reserved before anything is computed, marked before anything leaves.
+"""The book of runs: reserved before anything is computed, marked before anything leaves.
 
-Amounts are mu^2 (see ``twinward.gdp``) for the patient of this hospital who took part in all runs;
-the worst case, so it says nothing about anyone. Patients who train and patients who are kept out
-for evaluation never pay for the same release: every patient has a place on [0, 1) that nobody
-chose (``hospital_node.holdout``), a reservation says which places it charges, and the worst case is
-that of the place that paid most. The whole reservation of a run counts from the
-moment it is made. A crash gives nothing back; closing a finished run gives back the attempts that
-were never marked, if a part of the run costs its share (not when patients are sampled).
+Amounts are mu^2 (see ``twinward.gdp``). The book knows runs and not patients: what each run may
+send, what it has sent, and what it costs whoever is part of it. Whether a patient can pay is
+answered by their own account alone (``lifetime``); ``spending`` keeps the two together. The whole
+reservation of a run counts from the moment it is made. A crash gives nothing back; closing a
+finished run gives back the attempts that were never marked, if a part of the run costs its share
+(not when patients are sampled).
 
 If the process dies
     after ``reserve``, before anything else: the reservation stands and is paid for;
@@ -27,15 +26,9 @@ from pathlib import Path
 
 from hospital_node.privacy.continuity import Continuity
 from hospital_node.privacy.durable import DurableFile
-from twinward import gdp
 from twinward.errors import BudgetError
 from twinward.ids import RunId
 
-LIFETIME_MU2 = gdp.mu_of(3.0, 1e-5) ** 2
-"""Default limit over the life of a patient's data: epsilon 3 at delta 1e-5."""
-
-EVERYONE = (0.0, 1.0)
-"""All places: a release that any patient may be part of."""
 _PICO = 1e12
 """Amounts are whole 1e-12 of mu^2, rounded up, so that they add up exactly."""
 
@@ -77,17 +70,20 @@ CREATE TABLE state (
         """,
         "INSERT INTO state VALUES (0, 0, 0)",
     ),
+    (  # who pays stands in the patients' own accounts since then
+        "ALTER TABLE runs DROP COLUMN low",
+        "ALTER TABLE runs DROP COLUMN high",
+    ),
 )
 
 _CHANGED = "UPDATE state SET changes = changes + 1 RETURNING changes"
 
-_SPENT = """
-WITH cost AS (SELECT low, high, pico_mu2 * iif(closed AND divisible,
-        (SELECT count(*) FROM marks WHERE marks.run = runs.run), attempts) AS pico FROM runs),
-    place AS (SELECT :low AS at UNION SELECT low FROM runs WHERE low > :low AND low < :high)
-SELECT max((SELECT coalesce(sum(pico), 0) FROM cost WHERE low <= at AND at < high)) FROM place
+_COST = """
+SELECT count(*), coalesce(sum(pico_mu2 * iif(closed AND divisible,
+    (SELECT count(*) FROM marks WHERE marks.run = runs.run), attempts)), 0)
+FROM runs WHERE ?1 IS NULL OR run = ?1
 """
-"""The most that any place from ``low`` to ``high`` has paid: it changes only where a run begins."""
+"""How many runs there are and what they cost: all of them, or the one that is named."""
 
 _MARK = """
 INSERT INTO marks SELECT run, ?, ? FROM runs WHERE run = ? AND NOT closed AND NOT sealed
@@ -96,10 +92,7 @@ INSERT INTO marks SELECT run, ?, ? FROM runs WHERE run = ? AND NOT closed AND NO
 
 
 class BudgetBook:
-    """One hospital's durable privacy account. Safe to use from several threads.
-
-    ``lifetime_mu2`` is the hospital's own limit; it is read at every reservation, so lowering it
-    takes effect at once and raising it is a decision of the hospital alone.
+    """One hospital's durable record of runs. Safe to use from several threads.
 
     ``memory`` is a folder that does not outlive the machine's uptime (``continuity.MEMORY``). With
     it a killed process can go on with its run; without it, open runs are over when a book is
@@ -110,10 +103,7 @@ class BudgetBook:
             TW4108, it is older than the one that this machine wrote last.
     """
 
-    def __init__(
-        self, path: Path, *, lifetime_mu2: float = LIFETIME_MU2, memory: Path | None = None
-    ) -> None:
-        self._lifetime = lifetime_mu2
+    def __init__(self, path: Path, *, memory: Path | None = None) -> None:
         self._file = DurableFile(path, versions=_VERSIONS)
         self._continuity = Continuity(path, memory=memory)
         try:
@@ -147,20 +137,17 @@ class BudgetBook:
         plan_digest: bytes,
         attempts: int,
         mu2_per_attempt: float,
-        limit_mu2: float | None = None,
-        places: tuple[float, float] = EVERYONE,
         divisible: bool = True,
     ) -> int:
         """Set aside a whole run, durably; answers its cost in millionths, for the ledger.
 
-        Asking again on the same terms changes nothing and gives the same answer. Only patients
-        whose place is in ``places`` may be part of what is sent. A run that is not ``divisible``
-        is paid for in whole, however few of its attempts are made.
+        Asking again on the same terms changes nothing and gives the same answer. A run that is not
+        ``divisible`` is paid for in whole, however few of its attempts are made.
 
         Raises:
-            BudgetError: TW4100, it would pass the limit; TW4101, this run was reserved on other
-                terms; TW4102, it is closed; TW4109, its marks cannot be proven complete; TW4001,
-                the amounts are no privacy parameters.
+            BudgetError: TW4101, this run was reserved on other terms; TW4102, it is closed;
+                TW4109, its marks cannot be proven complete; TW4001, the amounts are no privacy
+                parameters.
         """
         if attempts < 1 or not 0 < mu2_per_attempt < math.inf:
             raise BudgetError(
@@ -169,31 +156,26 @@ class BudgetBook:
                 help="take both from the plan",
             )
         pico = math.ceil(mu2_per_attempt * _PICO)
-        limit = min(self._lifetime, math.inf if limit_mu2 is None else limit_mu2)
         with self._file.transaction() as db:
-            known = db.execute("SELECT plan, attempts, pico_mu2, low, high, divisible, closed,"
-                               " sealed FROM runs WHERE run = ?", (run,)).fetchone()  # fmt: skip
-            terms = (plan_digest, attempts, pico, *places, int(divisible))
+            known = db.execute("SELECT plan, attempts, pico_mu2, divisible, closed, sealed"
+                               " FROM runs WHERE run = ?", (run,)).fetchone()  # fmt: skip
+            terms = (plan_digest, attempts, pico, int(divisible))
             if known is None:
-                spent = db.execute(_SPENT, _between(places)).fetchone()[0]
-                # A limit of exactly this price holds it: rounding each attempt up is not a price.
-                if spent + attempts * pico > limit * _PICO + attempts:
-                    raise _exhausted(spent / _PICO, attempts * pico / _PICO, limit)
                 db.execute(
-                    "INSERT INTO runs (run, plan, attempts, pico_mu2, low, high, divisible)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO runs (run, plan, attempts, pico_mu2, divisible)"
+                    " VALUES (?, ?, ?, ?, ?)",
                     (run, *terms),
                 )
                 (changes,) = db.execute(_CHANGED).fetchone()
-            elif known[:6] != terms:
+            elif known[:4] != terms:
                 raise BudgetError(
                     "this run was reserved before on other terms",
                     code="TW4101",
                     help="ask the coordinator for a new run; one run has one plan",
                 )
-            elif known[6]:
+            elif known[4]:
                 raise _not_open()
-            elif known[7]:
+            elif known[5]:
                 raise _sealed()
         if known is None:
             self._continuity.note(changes)
@@ -259,17 +241,18 @@ class BudgetBook:
         )
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
-    def spent_mu2(self, places: tuple[float, float] = EVERYONE) -> float:
-        """Worst-case mu^2 spent: marked attempts of closed runs, all reserved ones of others.
+    def spent_mu2(self) -> float:
+        """What a patient who was part of every run has spent: nobody has spent more.
 
-        The worst of all patients, or of those whose place is in ``places``.
+        Marked attempts of closed runs, all reserved ones of others.
         """
-        (pico,) = self._file.rows(_SPENT, _between(places))[0]
+        _, pico = self._file.rows(_COST, (None,))[0]
         return int(pico) / _PICO
 
-    def left_mu2(self) -> float:
-        """What a new run may cost at most."""
-        return max(0.0, self._lifetime - self.spent_mu2())
+    def cost_mu2(self, run: RunId) -> float | None:
+        """What one run costs whoever is part of it, as things stand; None if it is not reserved."""
+        found, pico = self._file.rows(_COST, (run,))[0]
+        return int(pico) / _PICO if found else None
 
     def reserved(self) -> dict[RunId, int]:
         """Every reservation ever made, in millionths of mu^2, given back or not."""
@@ -315,28 +298,8 @@ class BudgetBook:
         self._file.close()
 
 
-def _between(places: tuple[float, float]) -> dict[str, float]:
-    low, high = places
-    if not 0 <= low < high <= 1:
-        raise BudgetError(
-            "a reservation must say which patients it charges",
-            code="TW4001",
-            help="give places from low to high within 0 and 1; take them from the plan",
-        )
-    return {"low": low, "high": high}
-
-
 def _micro(pico: int) -> int:
     return -(-pico // 10**6)
-
-
-def _exhausted(spent: float, cost: float, limit: float) -> BudgetError:
-    return BudgetError(
-        "the privacy budget does not hold another run like this",
-        code="TW4100",
-        note=f"spent {spent:.4f}, this run {cost:.4f}, limit {limit:.4f} of mu^2",
-        help="ask for a plan with a smaller epsilon; what was spent does not come back",
-    )
 
 
 def _not_open() -> BudgetError:

@@ -33,6 +33,9 @@ from twinward.ids import RecordNumber, RunId
 Mask = NDArray[np.bool_]
 Amounts = NDArray[np.int64]
 
+LIFETIME_MU2 = gdp.mu_of(3.0, 1e-5) ** 2
+"""Default limit over the life of a patient's data: epsilon 3 at delta 1e-5."""
+
 WARNING_SHARE = 0.8
 """From this part of their limit on, a patient is shown as nearly used up."""
 
@@ -55,7 +58,8 @@ CREATE TABLE releases (
     run TEXT PRIMARY KEY,
     what TEXT NOT NULL,
     pico_mu2 INTEGER NOT NULL,    -- charged to each patient who is part of it
-    patients BLOB                 -- one bit for each number; NULL is everyone, for ever
+    patients BLOB,                -- one bit for each number; NULL is everyone, for ever
+    ended INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID
         """,
     ),
@@ -111,14 +115,15 @@ class Lifetime:
         self._limits = self._read_limits()
         self._parts: dict[RunId, Mask] = {}
 
-    def begin(self, run: RunId, *, what: str, mu2: float, wanted: Mask) -> Mask:
+    def begin(self, run: RunId, *, what: str, mu2: float, wanted: Mask, at_least: int = 0) -> Mask:
         """Charge a release to whoever of ``wanted`` can pay; answers who that is, durably.
 
         Asking again for the same run changes nothing and answers the same patients.
 
         Raises:
-            BudgetError: TW4100, nobody of them can pay; TW4101, it has begun at another price;
-                TW4001, the price is none.
+            BudgetError: TW4100, fewer than ``at_least`` of them can pay, and nobody is charged;
+                TW4101, it has begun at another price; TW4102, it has ended; TW4001, the price is
+                none.
         """
         if not 0 < mu2 < math.inf:
             raise BudgetError(
@@ -128,15 +133,18 @@ class Lifetime:
             )
         pico = math.ceil(mu2 * _PICO)
         with self._lock:
-            known = self._file.row("SELECT pico_mu2, patients FROM releases WHERE run = ?", (run,))
+            known = self._file.row(
+                "SELECT pico_mu2, patients, ended FROM releases WHERE run = ?", (run,)
+            )
             if known is not None:
                 return self._again(run, pico, *known)
             able = self._spent + pico <= self._limits
             chosen = wanted & able
-            if wanted.any() and not chosen.any():
-                raise _nobody_left(pico / _PICO)
+            if chosen.sum() < at_least:
+                raise _too_few_left(pico / _PICO, chosen=int(chosen.sum()), at_least=at_least)
             self._file.change(
-                "INSERT INTO releases VALUES (?, ?, ?, ?)", (run, what, pico, self._bits(chosen))
+                "INSERT INTO releases (run, what, pico_mu2, patients) VALUES (?, ?, ?, ?)",
+                (run, what, pico, self._bits(chosen)),
             )
             self._spent += pico * chosen
             self._parts[run] = chosen
@@ -160,7 +168,9 @@ class Lifetime:
                 return
             charged, part = known
             final = min(math.ceil(mu2 * _PICO), charged)
-            self._file.change("UPDATE releases SET pico_mu2 = ? WHERE run = ?", (final, run))
+            self._file.change(
+                "UPDATE releases SET pico_mu2 = ?, ended = 1 WHERE run = ?", (final, run)
+            )
             self._spent -= (charged - final) * self._mask(part)
 
     def charge_everyone(self, reserved: Mapping[RunId, float]) -> None:
@@ -175,7 +185,9 @@ class Lifetime:
             with self._file.transaction() as db:
                 for run, mu2 in unknown.items():
                     pico = math.ceil(mu2 * _PICO)
-                    db.execute("INSERT INTO releases VALUES (?, 'forgotten', ?, NULL)", (run, pico))
+                    db.execute(
+                        "INSERT INTO releases VALUES (?, 'forgotten', ?, NULL, 1)", (run, pico)
+                    )
                     self._spent += pico
 
     def set_limit(self, row: int, mu2: float | None) -> None:
@@ -205,6 +217,11 @@ class Lifetime:
             nearly: Mask = spent >= WARNING_SHARE * self._limits
             return nearly
 
+    def spent_mu2(self, among: Mask) -> float:
+        """The most that anyone of these has spent, in mu^2; 0 if there is nobody."""
+        with self._lock:
+            return int(self._spent[among].max(initial=0)) / _PICO
+
     def most_spent(self, among: Mask) -> Standing | None:
         """The account that is used up furthest; None if there is nobody."""
         rows = np.flatnonzero(among)
@@ -218,7 +235,13 @@ class Lifetime:
         """Close the file; everything in it is durable already."""
         self._file.close()
 
-    def _again(self, run: RunId, pico: int, charged: int, part: bytes | None) -> Mask:
+    def _again(self, run: RunId, pico: int, charged: int, part: bytes | None, ended: int) -> Mask:
+        if ended:
+            raise BudgetError(
+                "there is no open reservation for this run: it has ended",
+                code="TW4102",
+                help="ask the coordinator for a new run; one that has ended stays ended",
+            )
         if charged != pico or part is None:
             raise BudgetError(
                 "this release has begun before on other terms",
@@ -285,10 +308,10 @@ def _pico_limit(mu2: float) -> int:
     return _NO_LIMIT if mu2 * _PICO >= _NO_LIMIT else math.ceil(mu2 * _PICO)
 
 
-def _nobody_left(price: float) -> BudgetError:
+def _too_few_left(price: float, *, chosen: int, at_least: int) -> BudgetError:
     return BudgetError(
-        "the privacy budget does not hold another run like this, for any patient who permits it",
+        "the privacy budget does not hold another run like this for enough patients",
         code="TW4100",
-        note=f"this run costs {price:.4f} of mu^2",
+        note=f"each would pay {price:.4f} of mu^2; {chosen} can, {at_least} are needed here",
         help="ask for a plan with a smaller epsilon; what was spent does not come back",
     )

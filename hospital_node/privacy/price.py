@@ -51,11 +51,11 @@ class Price:
     def text(self) -> str:
         """The same for the person who decides."""
         lines = [
-            f"This run charges every patient in it epsilon {self.epsilon:.3g} at delta "
+            (f"This run charges every patient in it epsilon {self.epsilon:.3g} at delta "
             f"{self.delta:g} ({self.mu2:.4f} of mu^2), for good: it is not given back if the model "
-            "is not used.",
-            "A retraining is a new run. Leaving one person out of a model costs everyone else the "
-            "whole price again.",
+            "is not used."),
+            ("A retraining is a new run. Leaving one person out of a model costs everyone else the "
+            "whole price again."),
         ]
         if not self.patients:
             lines.append("No patient has enough left for it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hospital_node.privacy.book import LIFETIME_MU2
+from hospital_node.privacy.lifetime import LIFETIME_MU2
 from hospital_node.privacy.mechanism import Mechanism
 from ledger import verify
 from twinward.errors import BudgetError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,11 +23,6 @@ Floats = NDArray[np.float64]
 
 _RUN = RunId("00" * 32)
 _ATTEMPTS_LIMIT = 20_000
-
-
-def _book_without_limit(path: Path) -> BudgetBook:
-    """The node's book, with room for any plan: what is audited is the price, not the limit."""
-    return BudgetBook(path, lifetime_mu2=math.inf)
 
 
 class Engine(Protocol):
@@ -55,7 +49,7 @@ class Subject:
 
     engine: Engine = LogisticClippedSum
     mechanism: Callable[[Plan], Contributor] = Mechanism
-    book: Callable[[Path], BudgetBook] = _book_without_limit
+    book: Callable[[Path], BudgetBook] = BudgetBook
 
     def attempts_let_out(self, plan: Plan) -> int:
         """How many vectors the book really lets out for the price of one run.

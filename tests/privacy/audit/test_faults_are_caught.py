@@ -194,7 +194,7 @@ class GenerousBook:
     def __init__(self, path):
         from hospital_node.privacy.book import BudgetBook
 
-        self._book = BudgetBook(path, lifetime_mu2=math.inf)
+        self._book = BudgetBook(path)
         self._given = False
 
     def reserve(self, *arguments, **terms):

@@ -50,6 +50,7 @@ def a_node(patients, columns=None):
         patients=SimpleNamespace(columns=columns or patients.columns, records=patients.records),
         settings=SimpleNamespace(org="harbour"),
         mirror=SimpleNamespace(head=bytes(32)),
+        lifetime=SimpleNamespace(allowed=lambda run, permitted: permitted),  # all can pay
         places=None if key is None else holdout.places(key, patients.records),
     )
 
@@ -76,7 +77,7 @@ def evaluation_vector(node, plan, *, without=()):
     cohort = Everyone(len(node.patients.records))
     cohort.permits[list(without)] = False
     test = HeldOut(node, SimpleNamespace(plan=plan), cohort=cohort, weights=plan.start)
-    return evaluation.to_vector(evaluation.binned(*test.now(), bins=8))
+    return evaluation.to_vector(evaluation.binned(*test.of(test.permitted()), bins=8))
 
 
 def test_a_held_out_patient_is_in_no_training_vector(patients, plan):

@@ -7,12 +7,11 @@ import stat
 import subprocess
 import sys
 import textwrap
-import threading
 from contextlib import closing
 
 import pytest
 
-from hospital_node.privacy.book import LIFETIME_MU2, BudgetBook
+from hospital_node.privacy.book import BudgetBook
 from twinward import gdp
 from twinward.errors import BudgetError
 
@@ -42,19 +41,13 @@ def test_a_reservation_counts_in_full_at_once(book):
     assert book.attempts_left(RUN) == 33
 
 
-def test_a_lifetime_holds_seven_runs_and_refuses_the_eighth(book):
-    for number in range(7):
-        book.reserve(f"{number:064x}", **TERMS)
-    before = book.spent_mu2()
-    refused(lambda: book.reserve(RUN, **TERMS), "TW4100")
-    assert book.spent_mu2() == before
-    assert book.attempts_left(RUN) is None
-    assert book.left_mu2() == pytest.approx(LIFETIME_MU2 - 7 * ONE)
-
-
-def test_a_lower_limit_of_the_caller_bites_first(book):
-    refused(lambda: book.reserve(RUN, limit_mu2=ONE / 2, **TERMS), "TW4100")
-    book.reserve(RUN, limit_mu2=2 * ONE, **TERMS)
+def test_each_run_has_a_cost_and_all_of_them_add_up(book):
+    book.reserve(RUN, **TERMS)
+    book.reserve(OTHER, **TERMS | {"attempts": 2})
+    assert book.cost_mu2(RUN) == pytest.approx(ONE)
+    assert book.cost_mu2(OTHER) == pytest.approx(ONE * 2 / 33)
+    assert book.cost_mu2("c3" * 32) is None
+    assert book.spent_mu2() == pytest.approx(ONE * 35 / 33)
 
 
 def test_asking_again_on_the_same_terms_is_paid_once(book):
@@ -230,29 +223,20 @@ def test_a_killed_node_has_paid_for_every_attempt_it_marked(tmp_path):
     book.close()
 
 
-def test_two_books_on_one_file_cannot_pass_the_limit_together(tmp_path):
-    """A second process of the same node, in the same instant: one of them is refused."""
-    books = [BudgetBook(tmp_path / "b.sqlite", lifetime_mu2=1.5 * ONE) for _ in range(2)]
-    start, outcomes = threading.Barrier(2), []
-
-    def reserve(book, run):
-        start.wait()
-        try:
-            outcomes.append(book.reserve(run, **TERMS))
-        except BudgetError as error:
-            outcomes.append(error.code)
-
-    threads = [
-        threading.Thread(target=reserve, args=(book, run))
-        for book, run in zip(books, (RUN, OTHER), strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(str, outcomes)) == ["71852", "TW4100"]
-    for book in books:
-        book.close()
+def test_a_book_of_the_first_version_is_carried_over(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "CREATE TABLE runs (run TEXT PRIMARY KEY, plan BLOB NOT NULL, attempts INTEGER NOT"
+            " NULL, pico_mu2 INTEGER NOT NULL, closed INTEGER NOT NULL DEFAULT 0) STRICT;"
+            "CREATE TABLE marks (run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL,"
+            " PRIMARY KEY (run, epoch, step)) STRICT, WITHOUT ROWID;"
+            "INSERT INTO runs VALUES ('a', x'00', 3, 100000000000, 0);"
+            "PRAGMA user_version = 1;"
+        )
+    for _ in range(2):
+        with closing(BudgetBook(path)) as book:
+            assert book.spent_mu2() == pytest.approx(0.3)
 
 
 def test_the_book_is_readable_by_its_owner_only(tmp_path):

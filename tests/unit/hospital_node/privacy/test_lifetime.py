@@ -1,13 +1,16 @@
-"""Each patient pays for what they were part of, up to their own limit, whatever happens to files."""
+"""Each patient pays for what they were part of, up to their own limit, whatever files do."""
 
 import math
 import shutil
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.lifetime import Lifetime
@@ -35,8 +38,8 @@ def run(number):
     return f"{number:064x}"
 
 
-def begin(lifetime, number, wanted=EVERYONE, mu2=ONE, what="training heart-risk"):
-    return lifetime.begin(run(number), what=what, mu2=mu2, wanted=wanted)
+def begin(lifetime, number, wanted=EVERYONE, mu2=ONE, what="training heart-risk", at_least=1):
+    return lifetime.begin(run(number), what=what, mu2=mu2, wanted=wanted, at_least=at_least)
 
 
 def refused(call, code):
@@ -67,14 +70,43 @@ def test_a_patient_is_left_out_when_it_would_pass_the_limit_and_nobody_else_is(l
     assert not chosen[:2].any()
     assert chosen[2:].all()
     assert lifetime.standing(0).spent_mu2 <= LIMIT
-    found = refused(lambda: begin(lifetime, 8, rows(0, 1)), "TW4100")
+    found = refused(lambda: begin(lifetime, 8, rows(0, 1, 2), at_least=2), "TW4100")
     assert "budget does not hold another run" in found.message
+    assert lifetime.standing(2).spent_mu2 == pytest.approx(ONE), "a refusal charges nobody"
 
 
 def test_a_limit_of_exactly_the_price_holds_it_once(tmp_path):
     with closing(open_(tmp_path, limit=ONE)) as lifetime:
         assert begin(lifetime, 1).all()
         refused(lambda: begin(lifetime, 2), "TW4100")
+
+
+@given(mu2=st.floats(1e-6, 4))
+def test_a_limit_of_exactly_any_price_holds_it_once(tmp_path_factory, mu2):
+    """As with a lifetime of epsilon 3 and an evaluation at epsilon 3."""
+    with closing(open_(tmp_path_factory.mktemp("l"), ["A"], limit=mu2)) as lifetime:
+        everyone = np.ones(1, dtype=bool)
+        assert begin(lifetime, 1, everyone, mu2).all()
+        refused(lambda: begin(lifetime, 2, everyone, mu2), "TW4100")
+
+
+def test_two_releases_that_begin_at_once_do_not_both_get_the_last_of_it(tmp_path):
+    start, outcomes = threading.Barrier(2), []
+
+    def reserve(lifetime, number):
+        start.wait()
+        try:
+            outcomes.append(str(begin(lifetime, number).sum()))
+        except BudgetError as error:
+            outcomes.append(error.code)
+
+    with closing(open_(tmp_path, limit=1.5 * ONE)) as lifetime:
+        threads = [threading.Thread(target=reserve, args=(lifetime, n)) for n in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(outcomes) == ["10", "TW4100"]
 
 
 def test_a_patients_own_lower_limit_holds_and_a_higher_one_does_not(lifetime):
@@ -108,6 +140,7 @@ def test_attempts_never_made_are_given_back_to_who_paid(lifetime):
     lifetime.end(run(1), mu2=5.0)
     assert lifetime.standing(0).spent_mu2 == pytest.approx(ONE * 30 / 33), "never more, never back"
     lifetime.end(run(9), mu2=1.0)
+    refused(lambda: begin(lifetime, 1), "TW4102")
 
 
 def test_the_warning_comes_at_four_fifths(tmp_path):
@@ -178,7 +211,7 @@ def test_what_an_old_copy_has_forgotten_is_charged_to_everyone_for_ever(tmp_path
             lifetime.charge_everyone(in_the_book)
         spent = [lifetime.standing(row).spent_mu2 for row in range(10)]
         assert spent == pytest.approx([2 * ONE] + [ONE] * 9)
-        refused(lambda: begin(lifetime, 2), "TW4101")
+        refused(lambda: begin(lifetime, 2), "TW4102")
     with closing(open_(tmp_path, [*RECORDS, "LATER"])) as lifetime:
         assert lifetime.standing(10).spent_mu2 == pytest.approx(ONE)
 
