@@ -1,5 +1,6 @@
 """Whatever is appended and sealed: each proof leads to the root that RFC 9162 defines."""
 
+import contextlib
 import hashlib
 
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def root_by_definition(leaves):
     return hashlib.sha256(b"\1" + halves).digest()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(drafts, max_size=12), min_size=1, max_size=8), st.data())
 def test_every_proof_holds_under_every_sealed_state(tmp_path_factory, batches, data):
     log = Log(tmp_path_factory.mktemp("log") / "log.sqlite", origin="twinward/test")
@@ -63,7 +64,7 @@ def test_every_proof_holds_under_every_sealed_state(tmp_path_factory, batches, d
     log.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.data())
 def test_a_proof_with_one_other_hash_or_place_leads_elsewhere(tmp_path_factory, size, data):
     hashes = [hashlib.sha256(str(n).encode()).digest() for n in range(size)]
@@ -85,8 +86,6 @@ def test_a_proof_with_one_other_hash_or_place_leads_elsewhere(tmp_path_factory, 
     path = log.inclusion(row, size=size)
     wrong = data.draw(st.integers(0, size - 1).filter(lambda n: n != row)) if size > 1 else None
     if wrong is not None:
-        try:
+        with contextlib.suppress(ValueError):
             assert verify.root_from_inclusion(hashes[row], wrong, size, path) != root
-        except ValueError:
-            pass
     log.close()
