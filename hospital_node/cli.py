@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from twinward.console import emit, json_option, next_step, reports_errors, table
+from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.files import read_given
 
 if TYPE_CHECKING:
@@ -129,20 +129,21 @@ def accept(*, folder: Path, founding: Path, as_json: bool) -> None:
 @json_option
 @reports_errors
 def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
-    """Approve a STUDY and its PLAN if they keep to this hospital's own limits."""
-    from hospital_node import approvals, membership
+    """Say what PLAN costs a patient, then approve STUDY and PLAN if they keep to the limits."""
+    from hospital_node import accounts, approvals, membership
     from hospital_node.settings import FILE, NodeSettings
     from twinward.settings import load
 
+    files, founding = (read_given(study), read_given(plan)), membership.load_founding(folder)
+    approvals.read(*files, founding=founding)
+    cost = accounts.price_of(folder, files[1])
+    say(cost["text"])
     agreed = approvals.approve(
-        folder,
-        read_given(study),
-        read_given(plan),
-        founding=membership.load_founding(folder),
-        settings=load(NodeSettings, folder / FILE),
+        folder, *files, founding=founding, settings=load(NodeSettings, folder / FILE)
     ).plan
     emit(
         {
+            "price": cost,
             "study": agreed.study,
             "plan": agreed.digest.hex(),
             "epsilon": agreed.epsilon,
@@ -167,6 +168,50 @@ def _held_out(plan: Plan) -> str:
     return (
         f"\n{plan.evaluation.holdout_share:.0%} of the patients are kept out of training to "
         f"measure the model, at epsilon {plan.evaluation.epsilon:g} for each of them"
+    )
+
+
+@node.command()
+@FOLDER
+@click.argument("plan", type=FILE_PATH)
+@json_option
+@reports_errors
+def price(*, folder: Path, plan: Path, as_json: bool) -> None:
+    """Say what a run of PLAN would cost each patient, a retraining too; charges nothing."""
+    from hospital_node import accounts
+
+    cost = accounts.price_of(folder, read_given(plan))
+    emit(cost, schema="node.price", as_json=as_json, text=lambda: str(cost["text"]))
+
+
+@node.command()
+@FOLDER
+@click.argument("record")
+@click.option("--epsilon", type=float, help="The most that this patient allows, for life.")
+@click.option("--remove", is_flag=True, help="Take the patient's own limit back.")
+@json_option
+@reports_errors
+def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_json: bool) -> None:
+    """Show the account of one patient, or set the lower limit that the patient asks for.
+
+    RECORD is a record number, or - to type it, so that it stands in no list of processes.
+    """
+    from hospital_node import accounts
+
+    if remove and epsilon is not None:
+        raise click.UsageError("give --epsilon or --remove, not both")
+    if record == "-":
+        record = click.prompt("record number", hide_input=True, err=True)
+    change = {"epsilon": None if remove else epsilon} if remove or epsilon is not None else {}
+    found = accounts.account(folder, record, **change)
+    emit(
+        found,
+        schema="node.limit",
+        as_json=as_json,
+        text=lambda: (
+            f"epsilon {found['epsilon_spent']:g} of {found['epsilon_limit']:g} spent, at delta "
+            f"{found['delta']:g}, worst case"
+        ),
     )
 
 

@@ -10,11 +10,12 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc.aio
 
-from hospital_node import desk
+from hospital_node import accounts, desk
 from hospital_node.node import Node
 from hospital_node.paths import NodePaths
 from hospital_node.supervise import SuperNode
@@ -55,6 +56,14 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
             await abort(context, error)
         return Blob(data=json.dumps(found).encode())
 
+    async def Price(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """What a plan would cost the patients, before anyone decides on it."""
+        return await _answered(lambda: accounts.price_here(self._node, request.data), context)
+
+    async def Account(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """One patient's account, and the limit that the patient chose."""
+        return await _answered(lambda: accounts.serve(self._node, request.data), context)
+
     async def OpenRun(self, request: Opening, context: grpc.aio.ServicerContext) -> Closing:  # noqa: N802
         """Take part in a run; goes on if Flower's app, which asked, dies in between."""
         task = asyncio.create_task(train(self._node, request))
@@ -76,6 +85,16 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
                 ),
             )
             raise
+
+
+async def _answered(
+    answer: Callable[[], Mapping[str, object]], context: grpc.aio.ServicerContext
+) -> Blob:
+    try:
+        found = await asyncio.to_thread(answer)
+    except TwinwardError as error:
+        await abort(context, error)
+    return Blob(data=json.dumps(found).encode())
 
 
 async def _serve(folder: Path) -> None:

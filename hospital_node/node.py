@@ -20,18 +20,18 @@ from consent.record import Grant, Withdrawal
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.vault import Vault
-from hospital_node import approvals, holdout, membership
+from hospital_node import accounts, approvals, holdout, membership
 from hospital_node.cohort import Cohort
 from hospital_node.data import uci
 from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
-from hospital_node.privacy import spending, tombstones
+from hospital_node.privacy import spending
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY
 from hospital_node.privacy.fence import Fence
-from hospital_node.privacy.lifetime import Lifetime
+from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.chain import Addresses, Chain
@@ -41,7 +41,7 @@ from twinward import gdp
 from twinward.clock import Clock
 from twinward.errors import IdentityError
 from twinward.founding import Founding
-from twinward.ids import RecordNumber, RunId
+from twinward.ids import RunId
 from twinward.organisation import Organisation
 from twinward.rpc.tls import PROMPT
 from twinward.settings import load
@@ -49,8 +49,6 @@ from twinward.signing import Identity
 
 if TYPE_CHECKING:
     from hospital_node.train import ActiveRun
-
-LIFETIME_DELTA = 1e-5
 
 
 @dataclass(slots=True)
@@ -108,7 +106,7 @@ class Node:
         egress = Egress(paths.egress_log, clock=clock)
         egress.let_out("ledger", "fence", to="ledger", size=100)
         fence = Fence.take(book, chain)
-        lifetime = open_accounts(folder, settings, identity, patients.records)
+        lifetime = accounts.open_(folder, settings, identity, patients.records)
         spending.catch_up(book, lifetime)
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
@@ -220,22 +218,6 @@ class Node:
         self.lifetime.close()
         self.book.close()
         self.egress.close()
-
-
-def open_accounts(
-    folder: Path, settings: NodeSettings, identity: Identity, records: Sequence[RecordNumber]
-) -> Lifetime:
-    """The patients' accounts of this node; one process at a time.
-
-    Raises:
-        BudgetError: TW4106, another process has them; TW4311, they are of other keys.
-    """
-    return Lifetime(
-        NodePaths(folder).accounts,
-        key=identity.derive(tombstones.PURPOSE),
-        records=records,
-        limit_mu2=gdp.mu_of(settings.lifetime_epsilon, LIFETIME_DELTA) ** 2,
-    )
 
 
 def _gated_ledger(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from hospital_node.settings import FILE, NodeSettings
 from twinward.console import table
 from twinward.errors import TwinwardError, UsageError
 from twinward.rpc.local import LocalAddress, local_channel
-from twinward.rpc.messages_pb2 import Nothing
+from twinward.rpc.messages_pb2 import Blob, Nothing
 from twinward.rpc.messages_pb2_grpc import NodeLocalStub
 from twinward.rpc.replies import refusal_of
 from twinward.settings import load
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
     """The node's state as JSON values; called in the daemon."""
     from hospital_node import approvals, holdout  # noqa: PLC0415 - the daemon has it, the command does not
+    from hospital_node.privacy.lifetime import LIFETIME_DELTA  # noqa: PLC0415
 
     standing = node.follower.standing
     confirmed, trouble = standing.confirmed, standing.trouble
@@ -60,7 +62,8 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
             "epsilon_spent": round(node.epsilon_spent(holdout.NEVER), 4),
             "epsilon_spent_if_held_out": round(node.epsilon_spent(holdout.PERHAPS), 4),
             "epsilon_limit": node.settings.lifetime_epsilon,
-            "delta": 1e-5,
+            "delta": LIFETIME_DELTA,
+            "patients_nearly_spent": int(node.lifetime.nearly_spent().sum()),
         },
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
@@ -82,16 +85,26 @@ def _can_confirm(node: Node) -> bool:
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """Ask the daemon of this folder.
+    """Ask the daemon of this folder how it is.
+
+    Raises:
+        UsageError: as ``ask``.
+    """
+    return ask(folder, lambda node: node.Status(Nothing(), timeout=10))
+
+
+def ask(folder: Path, question: Callable[[NodeLocalStub], Blob]) -> dict[str, Any]:
+    """Ask the daemon of this folder something that it answers in JSON.
 
     Raises:
         UsageError: TW1050 no node here, TW1040 it is not running, TW1041 it did not answer.
+        TwinwardError: What the daemon refuses.
     """
     load(NodeSettings, folder / FILE)
     address = LocalAddress.of(folder)
     with local_channel(address) as channel:
         try:
-            blob = NodeLocalStub(channel).Status(Nothing(), timeout=10)
+            blob = question(NodeLocalStub(channel))
         except grpc.RpcError as error:
             otherwise = UsageError(
                 "the daemon of this folder does not answer",
@@ -133,6 +146,13 @@ def as_text(found: dict[str, Any]) -> str:
             ),
         ),
     ]
+    if budget["patients_nearly_spent"]:
+        rows.append(
+            (
+                "WARNING",
+                f"{budget['patients_nearly_spent']} patients have used four fifths of their limit",
+            )
+        )
     if found["not_on_ledger"]:
         rows.append(("refused by ledger", "; ".join(sorted(set(found["not_on_ledger"])))))
     if ledger["trouble"]:

@@ -33,8 +33,11 @@ from twinward.ids import RecordNumber, RunId
 Mask = NDArray[np.bool_]
 Amounts = NDArray[np.int64]
 
-LIFETIME_MU2 = gdp.mu_of(3.0, 1e-5) ** 2
-"""Default limit over the life of a patient's data: epsilon 3 at delta 1e-5."""
+LIFETIME_DELTA = 1e-5
+"""Delta at which limits for life are said, and what was spent of them."""
+
+LIFETIME_MU2 = gdp.mu_of(3.0, LIFETIME_DELTA) ** 2
+"""Default limit over the life of a patient's data: epsilon 3."""
 
 WARNING_SHARE = 0.8
 """From this part of their limit on, a patient is shown as nearly used up."""
@@ -78,9 +81,6 @@ class Standing:
         """Whether four fifths of the limit are gone."""
         return self.spent_mu2 >= WARNING_SHARE * self.limit_mu2
 
-    def epsilon_spent(self, delta: float) -> float:
-        """The same as epsilon."""
-        return gdp.epsilon_of(math.sqrt(self.spent_mu2), delta)
 
 
 class Lifetime:

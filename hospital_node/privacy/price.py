@@ -12,9 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.privacy.accountant import account
 from hospital_node.privacy.lifetime import Lifetime
 from twinward import gdp
 from twinward.plan import Plan
+
+RETRAINING = (
+    "A retraining is a new run: leaving one person out of a model costs everyone else the whole "
+    "price again."
+)
 
 _LARGEST = 1e4
 """No limit at all is shown as the epsilon of this much mu^2."""
@@ -32,7 +38,7 @@ class Price:
         worst_after: The same after the run, among those who can still pay for it.
         limit: The epsilon that patient may spend in all.
         patients: How many of the patients could take part.
-        left_out: How many permit it but have not enough left.
+        left_out: How many have not enough left.
         nearly_spent: How many would have used four fifths of their limit afterwards.
         runs_left: How many more such runs the patient who is used up furthest could then pay.
     """
@@ -48,21 +54,18 @@ class Price:
     nearly_spent: int
     runs_left: int
 
-    def text(self) -> str:
-        """The same for the person who decides."""
+    def text(self, *, of: str = "A run", again: str = RETRAINING) -> str:
+        """The same for the person who decides; ``of`` says what is paid for."""
         lines = [
-            (f"This run charges every patient in it epsilon {self.epsilon:.3g} at delta "
-            f"{self.delta:g} ({self.mu2:.4f} of mu^2), for good: it is not given back if the model "
-            "is not used."),
-            ("A retraining is a new run. Leaving one person out of a model costs everyone else the "
-            "whole price again."),
+            f"{of} charges every patient in it epsilon {self.epsilon:.3g} at delta {self.delta:g} "
+            f"({self.mu2:.4f} of mu^2), for good, also if the model is not used. {again}".strip()
         ]
         if not self.patients:
-            lines.append("No patient has enough left for it.")
+            lines.append("No patient here has enough left for it.")
             return "\n".join(lines)
         lines.append(
-            f"{self.patients} patients can pay; {self.left_out} permit it but have not enough left "
-            "and would be left out."
+            f"{self.patients} patients here could pay, if they permit it; {self.left_out} have not "
+            "enough left and would be left out."
         )
         lines.append(
             f"The patient used up furthest goes from epsilon {self.worst_before:.3g} to "
@@ -78,8 +81,12 @@ class Price:
 def price(plan: Plan, lifetime: Lifetime, *, wanted: NDArray[np.bool_]) -> Price:
     """What a run of this plan would cost whoever of ``wanted`` can pay for it. Charges nothing.
 
-    ``wanted`` are the patients who permit the study and would be trained on.
+    ``wanted`` are the patients who would be part of it if they permitted it.
+
+    Raises:
+        BudgetError: TW4300, TW4301, a sampled plan costs more than it says.
     """
+    account(plan).require(plan, epsilon_noise=0.0)
     mu2 = plan.mu**2
     able = wanted & lifetime.can_pay(mu2)
     worst = lifetime.most_spent(able)

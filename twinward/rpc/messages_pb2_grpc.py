@@ -367,6 +367,16 @@ class NodeLocalStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Opening.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Closing.FromString,
                 _registered_method=True)
+        self.Price = channel.unary_unary(
+                '/twinward.v1.NodeLocal/Price',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Account = channel.unary_unary(
+                '/twinward.v1.NodeLocal/Account',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NodeLocalServicer:
@@ -385,6 +395,18 @@ class NodeLocalServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Price(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Account(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeLocalServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -397,6 +419,16 @@ def add_NodeLocalServicer_to_server(servicer, server):
                     servicer.OpenRun,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Opening.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Closing.SerializeToString,
+            ),
+            'Price': grpc.unary_unary_rpc_method_handler(
+                    servicer.Price,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Account': grpc.unary_unary_rpc_method_handler(
+                    servicer.Account,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -454,6 +486,60 @@ class NodeLocal:
             '/twinward.v1.NodeLocal/OpenRun',
             twinward_dot_rpc_dot_messages__pb2.Opening.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Closing.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Price(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.NodeLocal/Price',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Account(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.NodeLocal/Account',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,
             channel_credentials,
             insecure,

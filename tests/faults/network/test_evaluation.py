@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from hospital_node.node import LIFETIME_DELTA
+from hospital_node.privacy.lifetime import LIFETIME_DELTA
 from tests.simulators.network import eventually
 from twinward import gdp
 from twinward.plan import evaluation_run

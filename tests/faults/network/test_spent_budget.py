@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hospital_node.node import LIFETIME_DELTA
+from hospital_node.privacy.lifetime import LIFETIME_DELTA
 from twinward import gdp
 
 pytestmark = pytest.mark.slow

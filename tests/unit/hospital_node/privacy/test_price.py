@@ -38,7 +38,7 @@ def test_a_first_run(lifetime):
     assert found.worst_after == pytest.approx(1.0, abs=1e-6)
     assert found.limit == pytest.approx(3.0, abs=1e-6)
     assert found.runs_left == 6
-    assert "not given back" in found.text()
+    assert "also if the model is not used" in found.text()
     assert "costs everyone else the whole price again" in found.text()
 
 
@@ -63,4 +63,4 @@ def test_what_was_said_is_what_happens(lifetime):
     for number in range(2, 2 + said.runs_left):
         train(lifetime, number)
     assert price(PLAN, lifetime, wanted=EVERYONE).patients == 0
-    assert "No patient has enough left" in price(PLAN, lifetime, wanted=EVERYONE).text()
+    assert "No patient here has enough left" in price(PLAN, lifetime, wanted=EVERYONE).text()
