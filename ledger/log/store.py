@@ -40,7 +40,7 @@ class Sealed:
 
 
 class Log:
-    """An append-only log with topics. Thread-safe; one process writes, many may read."""
+    """An append-only log with topics. Thread-safe; several processes may write and read."""
 
     def __init__(self, path: Path, *, origin: str) -> None:
         """Open or create the log of this origin.
@@ -60,9 +60,7 @@ class Log:
             (found,) = self._db.execute("select origin from log").fetchone()
             if found != origin:
                 raise _unusable(path, f"it is the log of {found}")
-            self._peaks = tree.Peaks(self._count(), self._node)
-            last = self.sealed()
-            self._topics = topics.TopicMap(self._db, sealed=last.size if last else 0)
+            self._load()
 
     def _create(self) -> None:
         if self._db.execute("pragma user_version").fetchone() == (0,):
@@ -70,6 +68,13 @@ class Log:
                 self._db.execute(statement)
             self._db.execute("insert into log values (1, ?)", (self.origin,))
             self._db.execute(f"pragma user_version = {_SCHEMA}")
+
+    def _load(self) -> None:
+        """Take in what the file holds: at the start, and when another process wrote it."""
+        (self._version,) = self._db.execute("pragma data_version").fetchone()
+        self._peaks = tree.Peaks(self._count(), self._node)
+        last = self.sealed()
+        self._topics = topics.TopicMap(self._db, sealed=last.size if last else 0)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -80,6 +85,14 @@ class Log:
             self._db.execute("rollback")
             raise
         self._db.execute("commit")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction on the newest state, whoever wrote it."""
+        with self._transaction():
+            if self._db.execute("pragma data_version").fetchone() != (self._version,):
+                self._load()
+            yield
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -104,23 +117,24 @@ class Log:
 
     @property
     def size(self) -> int:
-        """How many entries are in the log, as its one writer knows it."""
-        return self._peaks.size
+        """How many entries are in the log."""
+        with self._refusing():
+            return self._count()
 
     def append(self, drafts: Iterable[entry.Draft]) -> range:
         """Append entries durably, all or none; returns their numbers.
 
         Raises:
-            LedgerError: TW3601, the file cannot be written, or another process wrote it.
+            LedgerError: TW3601, the file cannot be written.
         """
         wanted = list(drafts)
         with self._refusing():
-            before = self._peaks.size
             try:
-                with self._transaction():
+                with self._writing():
+                    before = self._peaks.size
                     self._write(wanted)
             except BaseException:
-                self._peaks = tree.Peaks(before, self._node)
+                self._load()
                 raise
             return range(before, self._peaks.size)
 
@@ -151,15 +165,13 @@ class Log:
             LedgerError: TW3601.
         """
         with self._refusing():
-            last = self.sealed()
-            if last is not None and last.size == self.size:
-                return last
-            with self._transaction():
-                root = self._topics.seal(self.size, oldest=self._oldest_kept())
-                sealed = Sealed(self.size, self._peaks.root, root)
-                self._db.execute(
-                    "insert into seals values (?, ?, ?)", (sealed.size, sealed.root, root)
-                )
+            with self._writing():
+                last, size = self.sealed(), self._peaks.size
+                if last is not None and last.size == size:
+                    return last
+                root = self._topics.seal(size, oldest=self._oldest_kept())
+                sealed = Sealed(size, self._peaks.root, root)
+                self._db.execute("insert into seals values (?, ?, ?)", (size, sealed.root, root))
             self._topics.sealed()
             return sealed
 
@@ -240,6 +252,14 @@ class Log:
             UsageError: TW3602, the log does not reach there.
         """
         return self._prove(lambda: tree.consistency(self._node, old, new), size=new)
+
+    def root_at(self, size: int) -> bytes:
+        """The root that the log had when it had this many entries.
+
+        Raises:
+            UsageError: TW3602, the log does not reach there.
+        """
+        return self._prove(lambda: tree.root(self._node, size), size=size)
 
     def rows_proof(self, rows: Sequence[int], *, size: int) -> list[bytes]:
         """One proof that all these entries, ascending, are in the log of this size.

@@ -1,0 +1,193 @@
+"""The audit log of one organisation: enter, open, erase, and bring its head to the ledger.
+
+What is brought is the root of a second, small log, with one entry per tick that commits to a
+checkpoint of the first. So how many entries there are, which tells how many patients were used,
+stays here; and the contract's check that the second log only grows holds the first one too.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ledger.audit.bodies import Bodies
+from ledger.log import checkpoint
+from ledger.log.entry import Draft, read
+from ledger.log.store import Log
+from ledger.verify import Checkpoint, Note
+from twinward.clock import Clock
+from twinward.errors import LedgerError
+from twinward.signing import Identity
+
+_ENTERED_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something to enter.
+
+    Attributes:
+        kind: One word; also a topic, ``kind:WORD``.
+        body: The FHIR AuditEvent, of ``ledger.audit.fhir``.
+        about: More topics, none of them personal: ``run:HEX``, ``study:HEX``.
+        patient: The hospital's number of the one patient it is about; only key and body know it.
+    """
+
+    kind: str
+    body: Mapping[str, Any]
+    about: tuple[str, ...] = ()
+    patient: str | None = None
+
+
+class Anchor(Protocol):
+    """What brings a head to the ledger: ``ledger.anchor`` for this organisation's account."""
+
+    def anchored(self) -> tuple[int, bytes] | None:
+        """Size and root that the ledger holds; None before the first."""
+        ...
+
+    def anchor(self, size: int, root: bytes, proof: Sequence[bytes]) -> None:
+        """Bring a newer state, with the RFC 9162 proof that it continues the one that stands."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What the ledger does not vouch for yet.
+
+    Attributes:
+        entries: How many entries came after the last head on the ledger.
+        seconds: How old the oldest of them is; 0 if there are none.
+    """
+
+    entries: int
+    seconds: float
+
+
+class AuditLog:
+    """The log in one folder of four files. Thread-safe.
+
+    Args:
+        folder: ``audit.sqlite`` entries, ``heads.sqlite`` what goes to the ledger,
+            ``bodies.sqlite`` and ``keys.sqlite`` what can be erased.
+        org: Whose log.
+        genesis: Genesis hash of the network's ledger.
+        identity: Signs checkpoints.
+        clock: Local time.
+    """
+
+    def __init__(
+        self, folder: Path, *, org: str, genesis: bytes, identity: Identity, clock: Clock
+    ) -> None:
+        self.org = org
+        origin = checkpoint.audit_origin(genesis, org)
+        self.log = Log(folder / "audit.sqlite", origin=origin)
+        self.heads = Log(folder / "heads.sqlite", origin=f"{origin}/heads")
+        self.bodies = Bodies(folder / "bodies.sqlite", folder / "keys.sqlite")
+        self._identity = identity
+        self._clock = clock
+        self._anchoring = threading.Lock()
+
+    def enter(self, events: Sequence[Happened]) -> range:
+        """Write down what happened, durably, before it has consequences; returns the numbers.
+
+        Bodies first: dying in between leaves bodies without an entry, which nobody sees.
+
+        Raises:
+            LedgerError: TW3601, TW3610, the files cannot be written: then it must not happen.
+        """
+        entered: list[range] = []
+        for start in range(0, len(events), _ENTERED_AT_ONCE):
+            some = events[start : start + _ENTERED_AT_ONCE]
+            kept = self.bodies.keep([(event.patient, event.body) for event in some])
+            now = int(self._clock.now())
+            drafts = [
+                Draft(
+                    event.kind,
+                    (f"kind:{event.kind}", *event.about, *([own.topic] if own.topic else ())),
+                    now,
+                    own.commitment,
+                )
+                for event, own in zip(some, kept, strict=True)
+            ]
+            entered.append(self.log.append(drafts))
+        return range(entered[0].start, entered[-1].stop) if entered else range(0)
+
+    def body(self, seq: int) -> tuple[bytes, bytes] | None:
+        """Salt and body of an entry, to open it to an auditor; None if it was erased."""
+        return self.bodies.body(bytes.fromhex(read(self.log.leaf(seq))["commitment"]))
+
+    def erase(self, patient: str) -> int:
+        """Delete what links entries to a patient; returns how many bodies. Entries stay."""
+        return self.bodies.erase(patient)
+
+    def checkpoint(self) -> Note:
+        """The present state, sealed and signed. Shown to auditors; not for the public."""
+        state = checkpoint.checkpoint_of(self.log.origin, self.log.seal())
+        return checkpoint.sign(state, self._identity)
+
+    # Anchoring
+
+    def tick(self, anchor: Anchor) -> int:
+        """Bring a head to the ledger; returns how many heads stand there. Safe to repeat.
+
+        Args:
+            anchor: The ledger. Where it does not answer, the head waits for the next tick.
+
+        Raises:
+            LedgerError: TW3612, the ledger holds heads that these files do not: they were rolled
+                back or replaced. TW5001, no answer.
+        """
+        with self._anchoring:
+            stands = anchor.anchored()
+            size, known = stands or (0, self.heads.root_at(0))
+            if size > self.heads.size or self.heads.root_at(size) != known:
+                raise LedgerError(
+                    f"the ledger holds {size} heads of this audit log, and not the ones kept here",
+                    code="TW3612",
+                    at=self.log.origin,
+                    help="the log was rolled back or replaced: restore its newest backup and tell"
+                    " the auditor",
+                )
+            if self.heads.size == size:
+                self._add_head()
+            newest = self.heads.size
+            proof = self.heads.consistency(size, newest)
+            anchor.anchor(newest, self.heads.root_at(newest), proof)
+            self.heads.seal()  # sealed heads are those that the ledger has
+            return newest
+
+    def _add_head(self) -> None:
+        note = self.checkpoint().encode().decode()
+        (kept,) = self.bodies.keep([(None, {"checkpoint": note})])
+        now = int(self._clock.now())
+        self.heads.append([Draft("audit-head", ("log:audit",), now, kept.commitment)])
+
+    def lag(self) -> Lag:
+        """How far the ledger is behind this log."""
+        reached = self._anchored()
+        waiting = self.log.size - reached
+        if waiting <= 0:
+            return Lag(0, 0.0)
+        return Lag(waiting, max(0.0, self._clock.now() - read(self.log.leaf(reached))["time"]))
+
+    def _anchored(self) -> int:
+        """How many entries the newest head on the ledger covers."""
+        heads = self.heads.sealed()
+        if heads is None or heads.size == 0:
+            return 0
+        head = self.bodies.body(bytes.fromhex(read(self.heads.leaf(heads.size - 1))["commitment"]))
+        if head is None:
+            return 0
+        note = Note.parse(json.loads(head[1])["checkpoint"].encode())
+        return Checkpoint.parse(note.text).size
+
+    def close(self) -> None:
+        """Release the files."""
+        self.log.close()
+        self.heads.close()
+        self.bodies.close()
