@@ -9,7 +9,7 @@ from typing import Any, Self
 from consent import purposes
 from twinward import canonical
 from twinward.errors import UsageError
-from twinward.ids import OrgName, StudyId, is_hex32, study_id
+from twinward.ids import OrgName, StudyId, is_hex32, study_id, study_number
 
 KIND = "twinward/study/v1"
 """Kind of the signed document that carries a study's description."""
@@ -48,9 +48,7 @@ class Study:
     @property
     def id32(self) -> bytes:
         """The study's number on the ledger: a salted hash, the same for every hospital."""
-        return canonical.tagged_hash(
-            "study/v1", bytes.fromhex(self.network), self.name.encode(), bytes.fromhex(self.salt)
-        )
+        return study_number(network=self.network, name=self.name, salt=self.salt)
 
     def scope(self, hospital: OrgName) -> bytes:
         """Digest of whose records and which categories: a grant holds at one hospital only."""

@@ -56,6 +56,24 @@ class Event:
         """Contract and event: ``Consent.ConsentChanged``."""
         return f"{self.contract}.{self.name}"
 
+    def integer(self, name: str) -> int:
+        """The value of this name, a number."""
+        value = self.values[name]
+        assert isinstance(value, int)  # noqa: S101 - the ABI says so
+        return value
+
+    def raw(self, name: str) -> bytes:
+        """The value of this name, an address or bytes."""
+        value = self.values[name]
+        assert isinstance(value, bytes)  # noqa: S101 - the ABI says so
+        return value
+
+    def parts(self, name: str) -> tuple[bytes, ...]:
+        """The value of this name, a list."""
+        value = self.values[name]
+        assert isinstance(value, tuple)  # noqa: S101 - the ABI says so
+        return value
+
 
 @dataclass(frozen=True, slots=True)
 class EventForm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NewType
 
+from twinward import canonical
 from twinward.errors import UsageError
 
 OrgName = NewType("OrgName", str)
@@ -46,6 +47,13 @@ def study_id(text: str) -> StudyId:
             help="use 2 to 32 lower-case letters, digits and hyphens, starting with a letter",
         )
     return StudyId(text)
+
+
+def study_number(*, network: str, name: str, salt: str) -> bytes:
+    """32 bytes that stand for a study on the ledger: a salted hash, the same for every hospital."""
+    return canonical.tagged_hash(
+        "study/v1", bytes.fromhex(network), name.encode(), bytes.fromhex(salt)
+    )
 
 
 def is_hex32(text: str) -> bool:

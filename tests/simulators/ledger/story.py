@@ -1,0 +1,149 @@
+"""A made-up past of a network as events, to ask questions of; no ledger needed.
+
+The story is told with `Story`; what it leaves are exactly the events that the contracts would.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+
+from ledger.events import Event, form
+from ledger.history import History
+from ledger.provenance import Kind
+from ledger.questions.documents import Documents
+from ledger.questions.sources import Sources
+from twinward.ids import study_number
+from twinward.plan import evaluation_run
+from twinward.signing import Document
+
+GENESIS = b"\x6e" * 32
+DAY = 86_400
+START = 1_790_000_000 // DAY * DAY
+HOSPITALS = ("bern", "chur", "genf")
+
+
+def account(name):
+    return hashlib.sha256(name.encode()).digest()[:20]
+
+
+def pseudonym(name):
+    return hashlib.sha256(b"patient" + name.encode()).digest()[:20]
+
+
+@dataclass
+class Story:
+    """Each act is one block, a minute after the last unless the clock is moved."""
+
+    events: list = field(default_factory=list)
+    documents: list = field(default_factory=list)
+    time: int = START
+
+    def __post_init__(self):
+        self.nonces, self.sequence, self.spent = {}, 0, {}
+        for number, name in enumerate(("coordinator", *HOSPITALS), 1):
+            self.tell(
+                "Membership.Joined",
+                id=hashlib.sha256(b"id" + name.encode()).digest(),
+                account=account(name),
+                keys=hashlib.sha256(b"keys" + name.encode()).digest(),
+                role=1 if number == 1 else 2,
+                number=number,
+            )
+
+    def tell(self, what, /, *, block=None, **values):
+        """One event; returns it."""
+        found = form(what)
+        assert found is not None, what
+        for name in set(found.names) - set(values):
+            values[name] = 0  # a contract may have gained a value that no question asks for
+        if block is None:
+            self.time += 60
+            block = self.events[-1].block + 1 if self.events else 1
+        event = Event(
+            len(self.events) + 1, block, 0, self.time, os.urandom(32), found.contract, found.name,
+            {name: values[name] for name in found.names},
+        )  # fmt: skip
+        self.events.append(event)
+        return event
+
+    def study(self, name="heart", salt="5a" * 32):
+        payload = {"network": GENESIS.hex(), "name": name, "salt": salt, "title": "?"}
+        document = Document("twinward/study/v1", payload)
+        self.documents.append((f"{name}.json", document.encode()))
+        self.record(document.digest, Kind.STUDY)
+        number = study_number(network=payload["network"], name=name, salt=salt)
+        return Study(self, name, document.digest, number)
+
+    def record(self, digest, kind, parents=(), by="coordinator"):
+        return self.tell(
+            "Provenance.Recorded", digest=digest, kind=int(kind), by=account(by),
+            parents=tuple(parents),
+        )  # fmt: skip
+
+    def approve(self, digest, by):
+        return self.tell("Provenance.Approved", digest=digest, by=account(by), approvals=1)
+
+    def consent(self, study, patient, hospital, *, purposes=5, days=400, flags=1):
+        """A grant, or with purposes=0 a withdrawal."""
+        who = (study.number, pseudonym(patient))
+        nonce = self.nonces[who] = self.nonces.get(who, 0) + 1
+        self.sequence += 1
+        expiry = (self.time // DAY + days) * DAY if purposes else 0
+        relay = HOSPITALS.index(hospital) + 2
+        slot = purposes << 128 | expiry << 64 | nonce << 32 | relay << 16 | flags
+        return self.tell(
+            "Consent.ConsentChanged", study=study.number, subject=pseudonym(patient),
+            digest=bytes(32) if flags == 2 else os.urandom(32), sequence=self.sequence, slot=slot,
+        )  # fmt: skip
+
+    def withdraw(self, study, patient, hospital, *, flags=1):
+        return self.consent(study, patient, hospital, purposes=0, flags=flags)
+
+    # Asking
+
+    @property
+    def history(self):
+        last = self.events[-1]
+        return History.of(self.events, genesis=GENESIS, block=last.block, time=last.time)
+
+    def sources(self, **changes):
+        documents = Documents.of(self.documents)
+        return Sources(**{"history": self.history, "documents": documents, **changes})
+
+
+@dataclass
+class Study:
+    """A study of the story; `run` is told hospital by hospital."""
+
+    story: Story
+    name: str
+    digest: bytes
+    number: bytes
+
+    def plan(self, *, approved_by=HOSPITALS, by="coordinator"):
+        payload = {"study": self.name, "purpose": "heart-research", "nonce": os.urandom(4).hex()}
+        document = Document("twinward/plan/v1", payload)
+        self.story.documents.append((f"{payload['nonce']}.json", document.encode()))
+        self.story.record(document.digest, Kind.PLAN, [self.digest], by=by)
+        for name in approved_by:
+            self.story.approve(document.digest, name)
+        return document.digest
+
+    def run(self, plan, hospitals=HOSPITALS, *, micro_mu2=60_000, run=None):
+        run = run or os.urandom(32)
+        for name in hospitals:
+            self.reserve(plan, run, name, micro_mu2)
+        return run
+
+    def evaluation(self, plan, run, hospitals=HOSPITALS, *, micro_mu2=900_000):
+        return self.run(plan, hospitals, micro_mu2=micro_mu2, run=evaluation_run(run))
+
+    def reserve(self, plan, run, name, micro_mu2):
+        spent = self.story.spent[name] = self.story.spent.get(name, 0) + micro_mu2
+        return self.story.tell(
+            "Provenance.Reserved", hospital=account(name), run=run, plan=plan,
+            microMu2=micro_mu2, spent=spent,
+        )  # fmt: skip
+
+    def release(self, plan):
+        return self.story.record(os.urandom(32), Kind.MODEL, [plan])
