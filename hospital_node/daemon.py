@@ -21,6 +21,7 @@ from hospital_node.paths import NodePaths
 from hospital_node.supervise import SuperNode
 from hospital_node.train import train, warm
 from hospital_node.watch import describe
+from hospital_node.witness import WitnessThread
 from twinward import logging
 from twinward.clock import SystemClock
 from twinward.console import say
@@ -42,8 +43,9 @@ def main(folder: Path) -> int:
 class LocalService(NodeLocalServicer):  # type: ignore[misc]
     """What this machine's command line and the thin ClientApp may call, with the token."""
 
-    def __init__(self, node: Node, supernode: SuperNode) -> None:
+    def __init__(self, node: Node, supernode: SuperNode, witness: WitnessThread | None) -> None:
         self._node = node
+        self._witness = witness
         self._supernode = supernode
         self._trainings: set[asyncio.Task[Closing]] = set()
 
@@ -51,7 +53,7 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
         """Health, cohort, budget, mirror."""
         del request
         try:
-            found = describe(self._node, self._supernode)
+            found = describe(self._node, self._supernode, self._witness)
         except TwinwardError as error:
             await abort(context, error)
         return Blob(data=json.dumps(found).encode())
@@ -102,6 +104,7 @@ async def _serve(folder: Path) -> None:
     logging.configure(role="node", org=node.settings.org)
     await asyncio.to_thread(warm, node)
     address, tls = LocalAddress.of(folder), Organisation(folder).tls
+    witness = WitnessThread.of(node) if node.settings.witness else None
     supernode = SuperNode(
         NodePaths(folder).supernode,
         superlink=node.founding.endpoints["flower"],
@@ -116,12 +119,16 @@ async def _serve(folder: Path) -> None:
     service = desk.DeskService(node.desk, node.egress, changed=node.follower.changed)
     where = f"{node.settings.host}:{node.settings.desk_port}"
     desk_server, socket = desk.desk_server(service, tls=tls, address=where), local_server(address)
-    add_NodeLocalServicer_to_server(LocalService(node, supernode), socket)
+    add_NodeLocalServicer_to_server(LocalService(node, supernode, witness), socket)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(node.close)
+        if witness is not None:
+            stack.callback(witness.stop)
+            node.follower.also_require(witness.require)
+            witness.start()
         node.follower.start()
         for server in (socket, desk_server):
             await server.start()

@@ -29,6 +29,7 @@ ALLOWED: Final = {
     ("ledger", "approval"): 4_096,
     ("ledger", "reservation"): 4_096,
     ("ledger", "fence"): 4_096,
+    ("ledger", "co-signature"): MEGABYTE,
     ("desk", "reply"): MEGABYTE,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;

@@ -31,7 +31,7 @@ from twinward.rpc.replies import refusal_of
 from twinward.signing import Document, PublicIdentity
 
 _TICK_SECONDS = 0.5
-_CALL_SECONDS = 5.0
+CALL_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 
 
@@ -70,7 +70,12 @@ class Follower:
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="ledger-follower", daemon=True)
+        self._also: Callable[[], None] = lambda: None
         self.standing = Standing()
+
+    def also_require(self, condition: Callable[[], None]) -> None:
+        """Call this before every confirmation is believed; what it raises refuses the cohort."""
+        self._also = condition
 
     def start(self) -> None:
         """Begin following."""
@@ -96,8 +101,9 @@ class Follower:
         Raises:
             ConsentError: TW3102 the mirror is not what the ledger holds, TW3103 nothing was
                 confirmed yet, TW3104 the confirmation is too old.
-            TwinwardError: Whatever else speaks against the mirror, at once.
+            TwinwardError: Whatever else speaks against the mirror or the ledger, at once.
         """
+        self._also()
         standing = self.standing
         if standing.trouble is not None and not standing.holds:
             raise standing.trouble
@@ -148,7 +154,7 @@ class Follower:
 
     def _confirm(self) -> None:
         confirmed = self._mirror.check(
-            self._fetch_tip(),
+            fetch_tip(self._network),
             signer=self._coordinator,
             now=self._clock.now(),
             max_age_seconds=self._max_age,
@@ -177,14 +183,25 @@ class Follower:
             )
         return None
 
-    def _fetch_tip(self) -> Document:
-        try:
-            blob = self._network.Tip(Nothing(), timeout=_CALL_SECONDS)
-        except grpc.RpcError as error:
-            otherwise = CoordinatorUnreachable(
-                "the coordinator does not answer",
-                code="TW6001",
-                help="is it up, and is its address in the founding file right?",
-            )
-            raise refusal_of(error, otherwise=otherwise) from error
-        return Document.decode(blob.data, kind=TIP_KIND, at="tip")
+
+def fetch_tip(network: NetworkStub) -> Document:
+    """The coordinator's statement of the newest block; its signature is the caller's to check.
+
+    Raises:
+        CoordinatorUnreachable: TW6001.
+        UsageError: TW1011, TW1012, what came is none.
+    """
+    try:
+        blob = network.Tip(Nothing(), timeout=CALL_SECONDS)
+    except grpc.RpcError as error:
+        raise refusal_of(error, otherwise=coordinator_silent()) from error
+    return Document.decode(blob.data, kind=TIP_KIND, at="tip")
+
+
+def coordinator_silent() -> CoordinatorUnreachable:
+    """The one error for a coordinator that does not answer."""
+    return CoordinatorUnreachable(
+        "the coordinator does not answer",
+        code="TW6001",
+        help="is it up, and is its address in the founding file right?",
+    )

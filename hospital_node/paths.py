@@ -40,6 +40,18 @@ class NodePaths:
         return self.state / "accounts.sqlite"
 
     @property
+    def ledger(self) -> Path:
+        """This hospital's own copy of the chain, executed again."""
+        path = self.state / "ledger"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    @property
+    def votes(self) -> Path:
+        """Which blocks this hospital co-signed."""
+        return self.state / "votes.sqlite"
+
+    @property
     def egress_log(self) -> Path:
         """What left, one line a message."""
         return self.state / "egress.jsonl"

@@ -41,6 +41,10 @@ class NodeSettings(RoleSettings):
     """Older than this the record of consents is not trusted and training refuses."""
     minimum_cohort: int = Field(default=20, ge=1)
     """Fewer consenting patients than this and the hospital sits a run out."""
+    witness: bool = True
+    """Run a ledger node of this hospital's own that executes every block again, and co-sign."""
+    witness_quorum: int = Field(default=0, ge=0)
+    """Hospitals, this one included, that must have co-signed the newest block; 0 asks for none."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
     studies: tuple[StudyPolicy, ...] = ()
@@ -59,6 +63,8 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"mirror_max_age_seconds = {settings.mirror_max_age_seconds}",
         f"minimum_cohort = {settings.minimum_cohort}",
         f"on_chain_by_seconds = {settings.on_chain_by_seconds}",
+        f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",
+        f"witness_quorum = {settings.witness_quorum}  # co-signatures to ask for; 0 asks for none",
     ]
     for study in settings.studies:
         lines += [

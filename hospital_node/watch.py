@@ -23,9 +23,10 @@ from twinward.settings import load
 if TYPE_CHECKING:
     from hospital_node.node import Node
     from hospital_node.supervise import SuperNode
+    from hospital_node.witness import WitnessThread
 
 
-def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
+def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) -> dict[str, Any]:
     """The node's state as JSON values; called in the daemon."""
     from hospital_node import approvals, holdout  # noqa: PLC0415 - the daemon has it, the command does not
     from hospital_node.privacy.lifetime import LIFETIME_DELTA  # noqa: PLC0415
@@ -51,7 +52,8 @@ def describe(node: Node, supernode: SuperNode) -> dict[str, Any]:
             "confirmed_seconds_ago": (
                 None if confirmed is None else round(node.clock.now() - confirmed.time, 1)
             ),
-            "witnesses": 0,
+            "witnesses": 0 if witness is None else witness.standing.witnesses,
+            "witness": None if witness is None else witness.as_json(),
             "trouble": None if trouble is None else trouble.diagnostic.as_json(),
         },
         "not_on_ledger": [reason for _, reason in node.relay.problems()],

@@ -77,7 +77,12 @@ def _reservations(name: str, *, run: bytes, hospitals: Mapping[str, str]) -> tup
 
 
 def ledger_record(
-    rpc: Rpc, wanted: Sequence[Claim], *, contracts: Addresses, tip: Document
+    rpc: Rpc,
+    wanted: Sequence[Claim],
+    *,
+    contracts: Addresses,
+    tip: Document,
+    witnesses: Document | None = None,
 ) -> dict[str, Any]:
     """The content of ``ledger.json``: one signed block and proofs of all claims under it.
 
@@ -86,6 +91,7 @@ def ledger_record(
         wanted: From ``claims``.
         contracts: Where the contracts stand.
         tip: ``Tip.statement`` of a block after the release was recorded, signed by the coordinator.
+        witnesses: The statement about the same block that hospitals co-signed, if any did.
 
     Raises:
         LedgerError: TW5001 no answer, TW5003 refused, TW8512 the node lacks the block, TW5041 its
@@ -102,8 +108,11 @@ def ledger_record(
     header = proofs.header_rlp(block)
     proofs.open_header(header, expected_hash=statement.hash)
     addresses = contracts.to_json()
+    signed: dict[str, Any] = {"tip": as_json(tip), "header": "0x" + header.hex()}
+    if witnesses is not None and witnesses.signatures:
+        signed["witnesses"] = as_json(witnesses)
     return {
-        "blocks": [{"tip": as_json(tip), "header": "0x" + header.hex()}],
+        "blocks": [signed],
         "proofs": [
             {
                 "claim": claim.name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,10 +30,25 @@ class RpcError(LedgerError):
 class Rpc:
     """One node's JSON-RPC endpoint. Thread-safe."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self, url: str, *, timeout: float = 10.0, token: str | None = None, ca: Path | None = None
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            url: Address of the node.
+            timeout: Seconds for one request.
+            token: Sent with each request, if the node asks for one.
+            ca: Certificate of the only CA that an HTTPS node may have its certificate from.
+        """
         self.url = url
         # Proxies of the environment are not for the ledger: it is named in the founding file.
-        self._client = httpx.Client(timeout=timeout, trust_env=False)
+        self._client = httpx.Client(
+            timeout=timeout,
+            trust_env=False,
+            headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            verify=True if ca is None else ssl.create_default_context(cafile=str(ca)),
+        )
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of one call.

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ledger.chain import Chain
 from server.paths import ServerPaths
 from server.settings import ServerSettings
+from server.witnesses import Witnesses
 from twinward.founding import Founding, Member
 from twinward.ids import Fingerprint, OrgName
 from twinward.plan import Plan
 from twinward.signing import Document, Identity
 
 if TYPE_CHECKING:
-    from server.ledger_process import LedgerProcess
+    from ledger.process import LedgerProcess
     from server.run import Run
     from server.secure_sum import SecureSumRun
     from server.supervise import SuperLink
@@ -40,7 +41,12 @@ class Coordinator:
     run: Run | None = None
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
+    witnesses: Witnesses = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        hospitals = {member.fingerprint: member.identity for member in self.founding.hospitals}
+        self.witnesses = Witnesses(genesis=self.genesis, hospitals=hospitals)
 
     def remember(self, name: bytes, session: SecureSumRun) -> None:
         """Let hospitals in to this secure sum; the last few that ended are still answered for."""
@@ -69,7 +75,12 @@ class Coordinator:
         return {
             "network": self.founding.network,
             "pid": os.getpid(),
-            "ledger": {"url": self.ledger.url, "pid": self.ledger.pid, "block": tip.number},
+            "ledger": {
+                "url": self.ledger.url,
+                "pid": self.ledger.pid,
+                "block": tip.number,
+                "witnesses": self.witnesses.present,
+            },
             "members": [
                 {"org": m.org, "role": m.role, "online": not m.is_hospital or m.org in online}
                 for m in self.founding.members

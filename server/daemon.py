@@ -9,9 +9,9 @@ import signal
 from pathlib import Path
 
 from ledger.chain import Addresses, Chain, LedgerMember, Role
+from ledger.process import LedgerProcess
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
-from server.ledger_process import LedgerProcess
 from server.paths import ServerPaths
 from server.publish import publish, unpublished
 from server.services import LocalService, NetworkService, add_local, network_server

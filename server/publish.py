@@ -40,6 +40,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
         url=coordinator.founding.endpoints["ledger"],
         genesis=coordinator.genesis,
         identity=identity,
+        witnesses=coordinator.witnesses,
     )
     with contextlib.ExitStack() as open_files:
         open_files.callback(link.close)

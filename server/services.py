@@ -64,6 +64,14 @@ class NetworkService(NetworkServicer):  # type: ignore[misc]
         except TwinwardError as error:
             await abort(context, error)
 
+    async def Witness(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """Take a hospital's co-signatures; tell the newest block that enough others co-signed."""
+        try:
+            by = self._identify(context)
+            return Blob(data=self._coordinator.witnesses.take(by, request.data))
+        except TwinwardError as error:
+            await abort(context, error)
+
     def _identify(self, context: grpc.aio.ServicerContext) -> Fingerprint:
         return peer_member(context.auth_context(), self._coordinator.founding).fingerprint
 

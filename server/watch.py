@@ -62,7 +62,8 @@ def as_text(found: dict[str, Any]) -> str:
     return (
         f"coordinator of `{found['network']}`, pid {found['pid']}\n"
         f"ledger {found['ledger']['url']}, block {found['ledger']['block']}, pid "
-        f"{found['ledger']['pid']}, 1 operator, 0 witnesses\nrun: {running}\n\n"
+        f"{found['ledger']['pid']}, 1 operator, "
+        f"{found['ledger']['witnesses']} witnesses\nrun: {running}\n\n"
         + table(("MEMBER", "ROLE", "FLOWER"), rows)
     )
 

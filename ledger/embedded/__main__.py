@@ -7,11 +7,19 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.embedded.genesis import Genesis
+from ledger.process import URL_FILE
+from ledger.rpc import Rpc
 from twinward.child import end_with_stdin
 from twinward.clock import SystemClock
 from twinward.errors import LedgerError, TwinwardError
+from twinward.files import read_secret, write_atomic
+
+if TYPE_CHECKING:
+    from ledger.embedded.follow import Following
+    from ledger.embedded.node import Node
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,51 +34,94 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="stop when standard input ends: the supervisor that started this is gone",
     )
+    parser.add_argument("--follow", metavar="URL", help="execute the blocks of this node again")
+    parser.add_argument("--readers", type=Path, help="token file: who may read; default: anyone")
+    parser.add_argument("--writers", type=Path, help="token file: who may send; default: anyone")
+    parser.add_argument("--tls-certificate", type=Path, help="serve HTTPS with this certificate")
+    parser.add_argument("--tls-key", type=Path, help="its key")
+    parser.add_argument("--tls-client-ca", type=Path, help="only clients with its certificates")
+    parser.add_argument("--upstream-ca", type=Path, help="CA of the node that is followed")
+    parser.add_argument("--upstream-token", type=Path, help="file with the token for it")
     chosen = parser.parse_args(arguments)
     if chosen.end_with_stdin:
         end_with_stdin()
     try:
-        return _serve(chosen.dir, chosen.host, chosen.port, chosen.genesis)
+        return _serve(chosen)
     except TwinwardError as error:
         print(error.diagnostic.as_text(), file=sys.stderr)  # noqa: T201 - a program of its own
         return error.exit_status
 
 
-def _serve(folder: Path, host: str, port: int, genesis_file: Path | None) -> int:
+def _serve(chosen: argparse.Namespace) -> int:
     # py-evm takes a while to import; a wrong option should not have to wait for it.
+    from ledger.embedded.access import Access, tls_context  # noqa: PLC0415
     from ledger.embedded.engine import Engine  # noqa: PLC0415
     from ledger.embedded.methods import Methods  # noqa: PLC0415
     from ledger.embedded.node import Node  # noqa: PLC0415
     from ledger.embedded.server import RpcServer  # noqa: PLC0415
     from ledger.embedded.store import Store  # noqa: PLC0415
 
+    folder: Path = chosen.dir
+    access = Access.of(readers=chosen.readers, writers=chosen.writers)
+    tls = None
+    if chosen.tls_certificate is not None:
+        tls = tls_context(
+            certificate=chosen.tls_certificate,
+            key=chosen.tls_key or chosen.tls_certificate,
+            client_ca=chosen.tls_client_ca,
+        )
+    genesis = _genesis(folder, chosen.genesis)
+    engine = Engine(Store(folder / "chain.sqlite"), genesis)
+    node = Node(engine, clock=SystemClock(), follows=chosen.follow is not None)
+    following = _following(node, chosen)
+    methods = Methods(node) if following is None else Methods(node, following=following.as_json)
+    try:
+        server = RpcServer((chosen.host, chosen.port), methods, access=access, tls=tls)
+    except OSError as error:
+        node.close()
+        raise LedgerError(
+            f"cannot listen on {chosen.host}:{chosen.port} ({error.strerror})",
+            code="TW5017",
+            help="choose a free port; 0 takes any",
+        ) from error
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    if following is not None:
+        following.start()
+    write_atomic(folder / URL_FILE, server.url.encode(), mode=0o600)
+    print(f"ready {server.url}", flush=True)  # noqa: T201 - the parent waits for it
+    server.serve_forever(poll_interval=0.1)
+    if following is not None:
+        following.stop()
+    server.server_close()
+    node.close()
+    (folder / URL_FILE).unlink(missing_ok=True)
+    return 0
+
+
+def _genesis(folder: Path, file: Path | None) -> Genesis | None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        text = None if genesis_file is None else genesis_file.read_bytes()
+        return None if file is None else Genesis.from_json(file.read_bytes(), at=str(file))
     except OSError as error:
         raise LedgerError(
             f"the ledger's files cannot be read ({error})",
             code="TW5010",
             help="check the paths given to --dir and --genesis",
         ) from error
-    genesis = None if text is None else Genesis.from_json(text, at=str(genesis_file))
-    node = Node(Engine(Store(folder / "chain.sqlite"), genesis), clock=SystemClock())
-    try:
-        server = RpcServer((host, port), Methods(node))
-    except OSError as error:
-        node.close()
-        raise LedgerError(
-            f"cannot listen on {host}:{port} ({error.strerror})",
-            code="TW5017",
-            help="choose a free port; 0 takes any",
-        ) from error
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"ready http://{host}:{server.server_address[1]}", flush=True)  # noqa: T201 - the parent waits for it
-    server.serve_forever(poll_interval=0.1)
-    server.server_close()
-    node.close()
-    return 0
+
+
+def _following(node: Node, chosen: argparse.Namespace) -> Following | None:
+    """What follows the other node, if one is named; not started yet."""
+    from ledger.embedded.follow import Following  # noqa: PLC0415 - heavy, as above
+
+    if chosen.follow is None:
+        return None
+    token = None
+    if chosen.upstream_token is not None:
+        token = read_secret(chosen.upstream_token).decode().strip()
+    rpc = Rpc(chosen.follow, token=token, ca=chosen.upstream_ca)
+    return Following(node, rpc=rpc, folder=chosen.dir)
 
 
 if __name__ == "__main__":

@@ -41,12 +41,15 @@ class ExecutionFailed(Exception):
 class Methods:
     """Answers to JSON-RPC calls. Each public name is the method's with `_` after the family."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(
+        self, node: Node, *, following: Callable[[], dict[str, Any] | None] = lambda: None
+    ) -> None:
         self._node = node
+        self._following = following
         self._table: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
             for name in dir(type(self))
-            if name.partition("_")[0] in {"eth", "net", "web3", "debug"}
+            if name.partition("_")[0] in {"eth", "net", "web3", "debug", "twinward"}
         }
 
     def call(self, method: str, params: Sequence[Any]) -> Any:
@@ -71,6 +74,10 @@ class Methods:
 
     def web3_clientVersion(self) -> str:
         return f"twinward-embedded/{__version__}"
+
+    def twinward_following(self) -> dict[str, Any] | None:
+        """How this node stands to the one it follows; null if it makes its own blocks."""
+        return self._following()
 
     def net_version(self) -> str:
         with self._node.reading() as engine:

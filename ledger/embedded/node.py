@@ -26,10 +26,14 @@ class Refused(Exception):
 
 
 class Node:
-    """A running chain. Thread-safe."""
+    """A running chain. Thread-safe.
 
-    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+    One that ``follows`` another takes that one's blocks and makes none of its own.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Clock, follows: bool = False) -> None:
         self._engine = engine
+        self._follows = follows
         self._clock = clock
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
@@ -52,12 +56,23 @@ class Node:
                 return self._next_nonce[sender]
             return int(self._engine.state(self._engine.head).get_nonce(sender))
 
+    def follow(self, raw: bytes) -> Any:
+        """Take the next block of the node that this one follows, once it came out the same here.
+
+        Raises:
+            ValueError, ExecutionDiffers: As `Engine.follow`.
+        """
+        with self._lock:
+            return self._engine.follow(raw)
+
     def submit(self, raw: bytes) -> Future[bytes]:
         """Queue a signed transaction; the future gives its hash once its block is durable.
 
         Raises:
             Refused: It is not valid, was seen before, or leaves a gap in the sender's nonces.
         """
+        if self._follows:
+            raise Refused("this node follows another and makes no blocks; send it to that one")
         try:
             transaction = self._engine.decode(raw)  # outside of the lock: pure, and slow
         except ValueError as error:

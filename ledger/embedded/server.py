@@ -1,9 +1,10 @@
-"""JSON-RPC 2.0 over HTTP on the loopback: clean errors for whatever arrives, bounded everywhere."""
+"""JSON-RPC 2.0 over HTTP or HTTPS: clean errors for whatever arrives, bounded everywhere."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ledger.embedded.access import Access
 from ledger.embedded.logs import TooMany
 from ledger.embedded.methods import ExecutionFailed, Methods
 from ledger.embedded.node import Refused
@@ -41,10 +43,34 @@ class RpcServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], methods: Methods) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        methods: Methods,
+        *,
+        access: Access | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.methods = methods
+        self.access = access or Access()
+        self._tls = tls
         self._slots = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         super().__init__(address, _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host, port = self.server_address[:2]
+        return f"{'https' if self._tls else 'http'}://{host!s}:{port}"
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Take a connection; its handshake waits for its own thread, so that none holds others."""
+        connection, address = super().get_request()
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Wait for a free slot, so that no flood of connections takes the memory."""
@@ -87,7 +113,15 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"the request is larger than {_MOST_BYTES} bytes"
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _error(None, -32600, message))
             return
-        self._answer(HTTPStatus.OK, respond(self.server.methods, self.rfile.read(int(length))))
+        allows = self.server.access.allows
+        given = self.headers.get("Authorization")
+        if not allows(given, writing=False):
+            self.close_connection = True
+            refusal = _error(None, -32001, "this node answers only to a known token")
+            self._answer(HTTPStatus.UNAUTHORIZED, refusal)
+            return
+        body, may_write = self.rfile.read(int(length)), allows(given, writing=True)
+        self._answer(HTTPStatus.OK, respond(self.server.methods, body, may_write=may_write))
 
     def _answer(self, status: HTTPStatus, body: Any) -> None:
         encoded = json.dumps(body, separators=(",", ":")).encode()
@@ -102,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are not logged: they tell who asked about which subject."""
 
 
-def respond(methods: Methods, body: bytes) -> Any:
+def respond(methods: Methods, body: bytes, *, may_write: bool = True) -> Any:
     """The answer to a request or to a list of them; never raises.
 
     Transactions of one list are all queued before any is waited for, so they share a block; a
@@ -115,17 +149,17 @@ def respond(methods: Methods, body: bytes) -> Any:
     except ValueError:
         return _error(None, -32700, "the request is not JSON")
     if not isinstance(request, list):
-        return _finish(_one(methods, request))
+        return _finish(_one(methods, request, may_write=may_write))
     if not 0 < len(request) <= _MOST_CALLS:
         return _error(None, -32600, f"a list holds 1 to {_MOST_CALLS} calls")
     answers: list[dict[str, Any]] = []
     for sending, calls in itertools.groupby(request, key=_is_sending):
         if sending:
             with methods.between_blocks():
-                queued = [_one(methods, call) for call in calls]
+                queued = [_one(methods, call, may_write=may_write) for call in calls]
             answers.extend(_finish(answer) for answer in queued)
         else:
-            answers.extend(_one(methods, call) for call in calls)
+            answers.extend(_one(methods, call, may_write=may_write) for call in calls)
     return answers
 
 
@@ -133,10 +167,12 @@ def _is_sending(call: Any) -> bool:
     return isinstance(call, dict) and call.get("method") == "eth_sendRawTransaction"
 
 
-def _one(methods: Methods, call: Any) -> dict[str, Any]:
+def _one(methods: Methods, call: Any, *, may_write: bool) -> dict[str, Any]:
     if not isinstance(call, dict) or not isinstance(call.get("method"), str):
         return _error(None, -32600, "not a JSON-RPC call")
     identifier, params = call.get("id"), call.get("params", [])
+    if _is_sending(call) and not may_write:
+        return _error(identifier, -32001, "this token does not permit to send transactions")
     if not isinstance(params, list):
         return _error(identifier, -32602, "parameters must be a list")
     return _guarded(identifier, lambda: methods.call(call["method"], params))

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from ledger.chain import Chain, LedgerMember
+from ledger.process import LedgerProcess
 from server import daemon as coordinator_daemon
-from server.ledger_process import LedgerProcess
 from server.settings import FILE, ServerSettings
 from tests.simulators.network import COORDINATOR, twinward
 from twinward.organisation import Organisation

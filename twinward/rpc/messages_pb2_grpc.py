@@ -45,6 +45,11 @@ class NetworkStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                 _registered_method=True)
+        self.Witness = channel.unary_unary(
+                '/twinward.v1.Network/Witness',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -63,6 +68,12 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Witness(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +85,11 @@ def add_NetworkServicer_to_server(servicer, server):
             'Tip': grpc.unary_unary_rpc_method_handler(
                     servicer.Tip,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Nothing.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Witness': grpc.unary_unary_rpc_method_handler(
+                    servicer.Witness,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
     }
@@ -131,6 +147,33 @@ class Network:
             target,
             '/twinward.v1.Network/Tip',
             twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Witness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Witness',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,
             channel_credentials,

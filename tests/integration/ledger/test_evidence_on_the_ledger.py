@@ -15,6 +15,7 @@ from ledger.rpc import Rpc
 from server.ledger_link import LedgerLink
 from server.model_card import CardTexts
 from server.release import release
+from server.witnesses import Witnesses
 from tests.simulators.finished_run import HOSPITALS, finished_run
 from tests.simulators.ledger.network import Patient
 from twinward import canonical, gdp
@@ -41,7 +42,11 @@ def world(network, node, tmp_path_factory):
         hospital.reserve(run.run, plan=run.plan.digest, micro_mu2=gdp.micro_mu2(run.plan.mu**2))
     network.hospitals[0].relay_grants([Patient(network).signed_grant()])
     link = LedgerLink(
-        network.coordinator, url=node.url, genesis=network.genesis, identity=run.coordinator
+        network.coordinator,
+        url=node.url,
+        genesis=network.genesis,
+        identity=run.coordinator,
+        witnesses=Witnesses(genesis=network.genesis, hospitals={}),
     )
     released = release(
         folder / "release",

@@ -1,10 +1,13 @@
-"""Runs the embedded ledger as a child of the coordinator and keeps it running."""
+"""Runs an embedded ledger node as a child of a daemon and keeps it running.
+
+The coordinator's child makes the blocks; a hospital's follows it and executes them again.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from twinward.canonical import encode
 from twinward.child import Child, scrubbed_environment
 from twinward.errors import LedgerError, LedgerUnreachable
 from twinward.files import write_atomic
+
+URL_FILE = "url"
+"""In the node's folder while it runs: where it answers."""
 
 _LOOK_SECONDS = 0.05
 _PAUSE_SECONDS = 0.5
@@ -31,20 +37,29 @@ class LedgerProcess:
         genesis: dict[str, Any],
         host: str,
         port: int,
+        options: Sequence[str] = (),
         on_restart: Callable[[int], None] = lambda _status: None,
     ) -> None:
+        """Prepare it; ``options`` are further ones of ``python -m ledger.embedded``.
+
+        With port 0 it takes any free one; read `url` again after a restart.
+        """
         write_atomic(folder / "genesis.json", encode(genesis))
-        self.url = f"http://{host}:{port}"
+        self._fixed = f"http://{host}:{port}" if port else None
+        self._url_file = folder / URL_FILE
         self._child = Child(
             "ledger.embedded",
             [
                 "--dir",
                 str(folder.resolve()),
+                "--host",
+                host,
                 "--port",
                 str(port),
                 "--genesis",
                 str((folder / "genesis.json").resolve()),
                 "--end-with-stdin",
+                *options,
             ],
             environment=scrubbed_environment({}),
             log=folder / "ledger.log",
@@ -54,6 +69,16 @@ class LedgerProcess:
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="ledger-keeper", daemon=True)
         self.restarts = 0
+
+    @property
+    def url(self) -> str:
+        """Where it answers; empty while a node on any free port has not said so yet."""
+        if self._fixed is not None:
+            return self._fixed
+        try:
+            return self._url_file.read_text(encoding="utf-8")
+        except OSError:
+            return ""
 
     @property
     def pid(self) -> int | None:
@@ -66,14 +91,14 @@ class LedgerProcess:
         Raises:
             LedgerError: TW5301, something else answers on its port; TW5302, it did not start.
         """
-        if self._answers():
+        if self._fixed is not None and self._answers():
             raise LedgerError(
                 "something listens on the ledger's port already",
                 code="TW5301",
                 at=self.url,
                 help="stop the other coordinator, or set another `ledger_port`",
             )
-        self._child.start()
+        self._begin()
         deadline = time.monotonic() + 30.0
         while not self._answers():
             status = self._child.exit_status()
@@ -82,11 +107,16 @@ class LedgerProcess:
                     "the embedded ledger "
                     + (f"ended (exit {status})" if status is not None else "does not answer"),
                     code="TW5302",
-                    at=self.url,
+                    at=self.url or str(self._url_file),
                     note=self._child.last_words(),
                     help="read `ledger.log` in its folder",
                 )
             time.sleep(_LOOK_SECONDS)
+        self._keeper.start()
+
+    def begin(self) -> None:
+        """Start it and return at once; it is kept running from now on."""
+        self._begin()
         self._keeper.start()
 
     def stop(self) -> None:
@@ -96,7 +126,13 @@ class LedgerProcess:
             self._keeper.join()
         self._child.stop()
 
+    def _begin(self) -> None:
+        self._url_file.unlink(missing_ok=True)
+        self._child.start()
+
     def _answers(self) -> bool:
+        if not self.url:
+            return False
         rpc = Rpc(self.url, timeout=2.0)
         try:
             rpc.call("eth_chainId")
@@ -119,4 +155,4 @@ class LedgerProcess:
             if self._ended.wait(_PAUSE_SECONDS if self.restarts else 0.0):
                 return
             self.restarts += 1
-            self._child.start()
+            self._begin()
