@@ -23,7 +23,6 @@ from hospital_node.privacy.engines.patients import (
     misfit,
     require_call,
 )
-from models.cardiac_risk.risk import sigmoid
 
 __all__ = ["MOST_PATIENTS", "SLACK", "ClippedSum", "Floats", "LogisticClippedSum"]
 
@@ -58,6 +57,10 @@ class LogisticClippedSum:
     A patient with anything non-finite, or a label that is none, contributes zero to every sum.
     The result equals per-sample autograd with the patient as unit (a test compares with Opacus).
 
+    The gradient of a record is (p - y) x with p = (1 + tanh(xw / 2)) / 2. With s = 1 - 2y, which is
+    1 or -1, and z = s x / 2 that is (1 + tanh(zw)) z, label or no label: a number between 0 and 2
+    times a fixed row. Clipping one record is then one minimum, and records are kept as z.
+
     Raises:
         BudgetError: TW4010, shapes or owners do not fit together; TW4011, too many patients.
     """
@@ -77,9 +80,11 @@ class LogisticClippedSum:
             norms = np.sqrt(np.einsum("nd,nd->n", x, x))
             sound = members.sound(~np.isfinite(norms) | ~LOGISTIC.usable(y))
             empty = ~sound[members.owners]
-            self._limits = self._bound / np.where(empty, 0.0, norms)
-        self._x = np.where(empty[:, None], 0.0, x)
-        self._y = np.where(empty, 0.0, y)
+            # No factor is above 2, so 2 clips nothing: infinity would make an excluded one NaN.
+            self._limits = np.minimum(2.0, 2.0 * self._bound / np.where(empty, 0.0, norms))
+        z = np.where(empty[:, None], 0.0, x * (0.5 - np.where(empty, 0.0, y))[:, None])
+        # One column per record: both products below then run over long rows.
+        self._z = np.ascontiguousarray(z.T)
         self._members = members
 
     def __call__(self, weights: Floats, include: Mask) -> Floats:
@@ -89,26 +94,25 @@ class LogisticClippedSum:
             BudgetError: TW4010, the mask has another length than there are patients; TW4012, the
                 weights are not finite (they come from a sum that should have been refused).
         """
-        require_call(weights, include, dimension=self._x.shape[1], patients=self.patients)
+        require_call(weights, include, dimension=len(self._z), patients=self.patients)
         with np.errstate(over="ignore", invalid="ignore"):
-            residual = sigmoid(self._x @ weights) - self._y
+            factors = weights @ self._z
+            np.tanh(factors, out=factors)
+            factors += 1.0
             if self._members.one_each:
-                return self._of_single_records(residual, include)
-            return self._of_many_records(residual, include)
+                return self._of_single_records(factors, include)
+            return self._of_many_records(factors, include)
 
-    def _of_single_records(self, residual: Floats, include: Mask) -> Floats:
-        """One record is one factor: its gradient is (residual x), so the residual is clipped."""
-        limits = np.where(include, self._limits, 0.0)
-        clipped = np.minimum(residual, limits, out=residual)
-        np.maximum(clipped, np.negative(limits, out=limits), out=clipped)
-        total: Floats = clipped @ self._x
-        if not np.isfinite(total).all():
-            total = np.where(np.isfinite(clipped), clipped, 0.0) @ self._x
+    def _of_single_records(self, factors: Floats, include: Mask) -> Floats:
+        clipped = np.minimum(factors, self._limits * include, out=factors)
+        total: Floats = self._z @ clipped
+        if not np.isfinite(total).all():  # a record whose product with the weights is no number
+            total = self._z @ np.where(np.isfinite(clipped), clipped, 0.0)
         return total
 
-    def _of_many_records(self, residual: Floats, include: Mask) -> Floats:
+    def _of_many_records(self, factors: Floats, include: Mask) -> Floats:
         having = self._members.records > 0
         starts = self._members.offsets[:-1][having]
-        weighted = (residual * self._members.share())[:, None] * self._x
+        weighted = (self._z * (factors * self._members.share())).T
         gradients = np.add.reduceat(weighted, starts, axis=0)
         return clipped_rows(gradients, include[having], bound=self._bound)

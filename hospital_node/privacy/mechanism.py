@@ -153,9 +153,13 @@ class Mechanism:
                 help="use a plan with a larger public cap on patients; nothing was sent",
             )
         drawn = gaussian(clipped.size, sd=guarantee.share_sd, entropy_for_tests_only=self._entropy)
-        limit = self.bound(members)
+        drawn += clipped
+        drawn /= self._plan.grid
+        steps = np.rint(drawn, out=drawn)
+        limit = float(self.bound(members))
         # Cutting is post-processing of noised numbers, and keeps the cast below from overflowing.
-        steps = np.clip(np.rint((clipped + drawn) / self._plan.grid), -limit, limit)
+        np.minimum(steps, limit, out=steps)
+        np.maximum(steps, -limit, out=steps)
         return NoisedSum(steps.astype(np.int64), guarantee)
 
     def bound(self, members: int) -> int:

@@ -53,11 +53,12 @@ def _fill(block: NDArray[np.float64], sd: float, stream: Keystream) -> None:
     2 / (1 + t^2). Few passes over the numbers: for a small model each costs more than its numbers.
     """
     pairs = block.size // 2
-    radius = np.log(fine_uniforms(stream, pairs))
+    words = stream.words(block.size)
+    radius = np.log(fine_uniforms(words[:pairs], stream))
     radius *= -2.0
     np.sqrt(radius, out=radius)
     radius *= sd
-    tangent = stream.signed(pairs)
+    tangent = words[pairs:].view("<i8").astype(np.float64)
     tangent *= math.pi * 2.0**-64
     np.tan(tangent, out=tangent)
     first, second = block[:pairs], block[pairs:]
@@ -69,10 +70,14 @@ def _fill(block: NDArray[np.float64], sd: float, stream: Keystream) -> None:
     first -= radius
 
 
-def fine_uniforms(stream: Keystream, count: int) -> NDArray[np.float64]:
-    """Uniform numbers on (0, 1] with 53 random significant bits however small they are."""
+def fine_uniforms(words: NDArray[np.uint64], stream: Keystream) -> NDArray[np.float64]:
+    """Uniform numbers on (0, 1] from these words, and more of the stream for the small ones.
+
+    All have 53 random significant bits, however small they are.
+    """
     unit = 2.0**-64
-    uniforms = stream.words(count) * unit
+    uniforms = words.astype(np.float64)
+    uniforms *= unit
     if uniforms.min(initial=1.0) >= _FEW_BITS * unit:
         return uniforms
     small = np.flatnonzero(uniforms < _FEW_BITS * unit)

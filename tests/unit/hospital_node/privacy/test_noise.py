@@ -53,6 +53,10 @@ def test_the_two_halves_of_a_pair_are_independent():
     assert abs(np.corrcoef(first**2, second**2)[0, 1]) < 5 / math.sqrt(first.size)
 
 
+def fine(stream, count):
+    return noise.fine_uniforms(stream.words(count), stream)
+
+
 class Rare(Keystream):
     """A keystream whose next words are chosen, then random again."""
 
@@ -66,16 +70,16 @@ class Rare(Keystream):
 
 
 def test_a_small_uniform_gets_fresh_digits_until_it_has_fifty_three():
-    assert noise.fine_uniforms(Rare(1 << 60), 1)[0] == 2.0**-4
-    assert noise.fine_uniforms(Rare(1, 3 << 62), 1)[0] == (1 + 0.75) * 2.0**-64
-    assert noise.fine_uniforms(Rare(0, 1, 1 << 63), 1)[0] == 2.0**-128 * 1.5
-    twice = noise.fine_uniforms(Rare(0, 5, 1 << 63, 7), 2)
+    assert fine(Rare(1 << 60), 1)[0] == 2.0**-4
+    assert fine(Rare(1, 3 << 62), 1)[0] == (1 + 0.75) * 2.0**-64
+    assert fine(Rare(0, 1, 1 << 63), 1)[0] == 2.0**-128 * 1.5
+    twice = fine(Rare(0, 5, 1 << 63, 7), 2)
     assert np.array_equal(twice, [2.0**-65, 5 * 2.0**-64 + 7 * 2.0**-128])
 
 
 def test_tails_reach_beyond_where_plain_uniforms_stop():
     """A 53-bit uniform ends at 8.57 standard deviations, a 64-bit one at 9.42."""
-    smallest = noise.fine_uniforms(Rare(0, 0, 1), 1)[0]
+    smallest = fine(Rare(0, 0, 1), 1)[0]
     assert math.sqrt(-2 * math.log(smallest)) > 16
 
 
@@ -89,7 +93,7 @@ def test_tails_have_their_probability():
 
 
 def test_fine_uniforms_are_uniform_at_every_scale():
-    uniforms = noise.fine_uniforms(Keystream(b"k" * 32), 2_000_000)
+    uniforms = fine(Keystream(b"k" * 32), 2_000_000)
     assert uniforms.min() > 0
     assert uniforms.max() <= 1
     small = uniforms[uniforms < 2.0**-10]
