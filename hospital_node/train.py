@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.study import Study
-from hospital_node import approvals, holdout, secure_sum, session
+from hospital_node import approvals, holdout, local_training, secure_sum, session
 from hospital_node.cohort import Cohort
 from hospital_node.evaluate import evaluate
 from hospital_node.node import Node, require_on_ledger
@@ -161,6 +161,7 @@ class ActiveRun:
         self._trained = _trained(node, self._plan)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
+        self._before: descent.Weights | None = None
         self._iterates: list[descent.Weights] = []
         self._head = bytes(32)
 
@@ -171,6 +172,16 @@ class ActiveRun:
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
         permitted = self._cohort.mask() & self._trained
         include = self._node.lifetime.allowed(self._order.run, permitted)
+        if self._plan.fedavg is not None:
+            return local_training.update(
+                self._plan,
+                self._plan.fedavg,
+                mechanism=self._mechanism,
+                clipped_sum=self._sum,
+                weights=self._weights,
+                permitted=include,
+                members=members,
+            )
         return self._mechanism.release(self._sum, self._weights, include, members).vector
 
     def evaluation_drawn(self) -> None:
@@ -184,7 +195,8 @@ class ActiveRun:
     def apply(self, step: int, total: Integers) -> None:
         """Update the weights with a sum that passed every check."""
         del step
-        self._weights = descent.step(self._plan, self._weights, total)
+        moved = descent.step(self._plan, self._weights, total, before=self._before)
+        self._weights, self._before = moved, self._weights
         self._iterates.append(self._weights)
 
     def consent_head(self) -> bytes:

@@ -863,10 +863,32 @@ def _base64(text: str) -> bytes:
 # --- Arithmetic: the descent and the price in privacy, in plain IEEE 754 doubles ---------------
 
 
-def take_step(plan: Mapping[str, Any], weights: list[float], words: Sequence[int]) -> list[float]:
-    """One update; the same operations in the same order as every hospital did them."""
+def take_step(
+    plan: Mapping[str, Any],
+    weights: list[float],
+    words: Sequence[int],
+    before: list[float] | None = None,
+) -> list[float]:
+    """One update; the same operations in the same order as every hospital did them.
+
+    ``before`` are the weights one step earlier, None at the first; only ``fedavg`` has momentum.
+    """
+    local = plan["fedavg"]
+    if local is not None:
+        rate, grid = float(plan["learning_rate"]) / len(plan["sites"]), update_grid(local)
+        moved = [w + rate * (float(s) * grid) for w, s in zip(weights, words, strict=True)]
+        if before is None:
+            return moved
+        momentum = float(local["momentum"])
+        last = zip(moved, weights, before, strict=True)
+        return [m + momentum * (w - b) for m, w, b in last]
     rate, grid = float(plan["learning_rate"]) / plan["divisor"], float(plan["grid"])
     return [w - rate * (float(s) * grid) for w, s in zip(weights, words, strict=True)]
+
+
+def update_grid(local: Mapping[str, Any]) -> float:
+    """What one word of a summed update is worth, in units of the weights."""
+    return float(local["max_update_norm"]) / 65536
 
 
 def released_weights(plan: Mapping[str, Any], iterates: Sequence[list[float]]) -> list[float]:
@@ -928,7 +950,13 @@ def price(plan: Mapping[str, Any]) -> tuple[float, float]:
     if sampling is not None:
         return float(sampling["charged_mu"]), float(sampling["noise_multiplier"])
     mu = mu_of(float(plan["epsilon"]), float(plan["delta"]))
-    return mu, math.sqrt(plan["steps"] + plan["spare_attempts"]) / mu
+    releases = (plan["steps"] + plan["spare_attempts"]) * releases_per_attempt(plan)
+    return mu, math.sqrt(releases) / mu
+
+
+def releases_per_attempt(plan: Mapping[str, Any]) -> int:
+    """How many noised sums over its patients a hospital makes for one attempt."""
+    return 1 if plan["fedavg"] is None else int(plan["fedavg"]["local_steps"])
 
 
 def privacy_statement(
@@ -943,13 +971,14 @@ def privacy_statement(
     """
     epsilon, delta = float(plan["epsilon"]), float(plan["delta"])
     mu, noise_multiplier = price(plan)
-    sampling = plan["sampling"]
+    sampling, local = plan["sampling"], plan["fedavg"]
 
     def seen_by(knows: Callable[[int], int]) -> dict[str, float]:
         # The summed noise is spread over |U| - c; who knows k shares of it faces |U| - k. What a
-        # sampled run gains by that is not a matter of proportion, so nothing is claimed for it.
+        # sampled run gains by that is not a matter of proportion, so nothing is claimed for it;
+        # nor for local steps, where each hospital adds all of the noise, for whoever looks.
         worst = max((n - colluders(n)) / (n - knows(n)) for n in member_counts)
-        worst = worst if sampling is None else 1.0
+        worst = worst if sampling is None and local is None else 1.0
         return {"mu": mu * math.sqrt(worst), "epsilon": epsilon_of(mu * math.sqrt(worst), delta)}
 
     return {
@@ -965,9 +994,10 @@ def privacy_statement(
         "word_bits": plan["word_bits"],
         "steps": plan["steps"],
         "spare_attempts": plan["spare_attempts"],
+        "releases_per_attempt": releases_per_attempt(plan),
         "attempts_charged": dict(charged),
         "fewest_members": min(member_counts),
-        "fewest_honest_shares": min(n - colluders(n) for n in member_counts),
+        "fewest_honest_shares": 1 if local else min(n - colluders(n) for n in member_counts),
         "adversaries": {
             "public": seen_by(lambda _: 0),
             "one_other_hospital": seen_by(lambda _: 1),
@@ -1185,7 +1215,7 @@ class _Run:
         numbers = {
             **self.plan, "steps": 1, "spare_attempts": terms["spare_attempts"],
             "averaged_steps": 1, "epsilon": terms["epsilon"], "max_grad_norm": 1.0,
-            "sampling": None,
+            "sampling": None, "aggregate": "secure_sum", "fedavg": None,
             "grid": 1 / 65536, "start_weights": [0.0] * (2 * terms["bins"]),
         }  # fmt: skip
         run = tagged_hash("evaluation/v1", self.id)
@@ -1199,6 +1229,8 @@ class _Run:
     def largest_sum(self) -> float:
         """Public range of a coordinate of a sum, in grid steps; as in ``twinward.plan``."""
         plan = self.plan
+        if plan["fedavg"] is not None:
+            return float(len(plan["sites"]) * 65536)  # updates are cut after the noise
         norm = float(plan["max_grad_norm"])
         _, sigma = price(plan)
         patients = len(plan["sites"]) * plan["max_patients_per_hospital"] * norm
@@ -1211,6 +1243,7 @@ class _Transcript:
 
     history: bytes
     weights: list[float]
+    before: list[float] | None = None
     iterates: list[list[float]] = field(default_factory=list)
     totals: list[list[int]] = field(default_factory=list)
     member_counts: list[int] = field(default_factory=list)
@@ -1401,6 +1434,8 @@ class _Audit:
             and 1 <= plan["averaged_steps"] <= plan["steps"]
             and len(network.hospitals(plan["sites"])) == len(plan["sites"]) >= 3
             and plan["word_bits"] in {32, 64}
+            and plan["aggregate"] in {"secure_sum", "fedavg"}
+            and (plan["aggregate"] == "fedavg") == (plan["fedavg"] is not None)
         )
         if not sound:
             _broken("V031", "plan.json", "of another network, or its numbers contradict each other")
@@ -1545,7 +1580,8 @@ class _Audit:
         state.history = history_next(
             state.history, place["epoch"], step, state.members, head["total"]
         )
-        state.weights = take_step(run.plan, state.weights, words)
+        moved = take_step(run.plan, state.weights, words, state.before)
+        state.weights, state.before = moved, state.weights
         state.iterates.append(state.weights)
         if run.folder:  # of a run of large vectors only the model is kept
             state.totals.append(words)

@@ -81,6 +81,23 @@ _SAMPLED = (
 )
 
 
+_DRAW = {
+    "secure_sum": "attempt.",
+    "fedavg": "local step. All of it is each hospital's own: the secure sum reduces none of it.",
+}
+_SEEN = {
+    "secure_sum": (
+        "Sums only (`secure_sum`): vectors are masked, and the masks cancel only over all members "
+        "of an epoch."
+    ),
+    "fedavg": (
+        "Sums of updates only (`fedavg` through secure sum): each hospital's update is masked, and "
+        "the masks cancel only over all members of an epoch. This hides who changed what; the "
+        "noise that protects patients is in each update already."
+    ),
+}
+
+
 def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "unit": (
@@ -99,17 +116,15 @@ def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
         "accountant": _SAMPLED if plan["sampling"] else _EXACT,
         "noise": (
             "Gaussian, added at each hospital before the one rounding to the grid, from AES-256 in "
-            "counter mode keyed by the operating system for every attempt. Rounding adds less than "
-            "2^-1000 to delta; the generator is assumed to be as good as random."
+            f"counter mode keyed by the operating system for every {_DRAW[plan['aggregate']]} "
+            "Rounding adds less than 2^-1000 to delta; the generator is assumed to be as good as "
+            "random."
         ),
         "attempts": (
             "Every attempt in which a vector may have left a hospital is charged like a step, "
             "whether or not a sum came of it. What a lost hospital reserved counts as spent."
         ),
-        "what_the_coordinator_sees": (
-            "Sums only (`secure_sum`): vectors are masked, and the masks cancel only over all "
-            "members of an epoch."
-        ),
+        "what_the_coordinator_sees": _SEEN[plan["aggregate"]],
         "hyper_parameters": texts.hyper_parameters,
         "other_releases": list(texts.other_releases),
         "not_covered": [
@@ -179,6 +194,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         f"- Clipping norm: {privacy['max_grad_norm']:g}",
         f"- Grid: {privacy['grid']:.6g}, in words of {privacy['word_bits']} bits",
         f"- Steps: {privacy['steps']}, spare attempts: {privacy['spare_attempts']}; all reserved",
+        f"- Noised sums over patients per attempt: {privacy['releases_per_attempt']}",
         f"- Attempts charged: {charged}. {words['attempts']}",
         f"- Fewest members in an epoch: {privacy['fewest_members']}",
         f"- Fewest honest shares of noise: {privacy['fewest_honest_shares']}",

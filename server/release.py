@@ -223,10 +223,7 @@ class _Facts:
     ) -> _Facts:
         """Recompute the model from the recorded sums and compare it with what members signed."""
         finished = Finished.read(transcript, numbers=plan, founding=founding)
-        weights, iterates = plan.start, []
-        for total in sums_of(transcript, numbers=plan):
-            weights = descent.step(plan, weights, total)
-            iterates.append(weights)
+        iterates = descent.follow(plan, sums_of(transcript, numbers=plan))
         released = descent.release(plan, iterates)
         digest = descent.digest(released)
         finished.require_signed(digest)

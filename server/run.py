@@ -203,10 +203,7 @@ class Run:
         Raises:
             TrainingError: TW6011.
         """
-        iterates, weights = [], self.plan.start
-        for total in outcome.sums:
-            weights = descent.step(self.plan, weights, total)
-            iterates.append(weights)
+        iterates = descent.follow(self.plan, outcome.sums)
         ours = descent.to_bytes(descent.release(self.plan, iterates))
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while missing := [name for name in outcome.members if name not in self._closings]:

@@ -26,8 +26,8 @@ def considerations(
         "guarantee": _guarantee(privacy, lifetime_mu2, held_out),
         "algorithm": _algorithm(plan, privacy),
         "utility_and_bias": {
-            "utility": "reported on the model card with its interval where evaluated; noise on the "
-            "sum does not grow with the number of hospitals",
+            "utility": "reported on the model card with its interval where evaluated; "
+            + _UTILITY[plan["aggregate"]],
             "bias": "noise costs small groups most: figures are shown per hospital, and not at all "
             "for classes too small to show",
             "post_processing": "clipping of sums and averaging of iterates are public functions of "
@@ -44,8 +44,7 @@ def considerations(
             "noise and a count of the budget; it needs no record, so anyone can repeat it",
         },
         "trust": {
-            "model": "distributed: each hospital is trusted with its own records and adds a share "
-            "of the noise; secure aggregation hides each vector",
+            "model": _TRUST[plan["aggregate"]],
             "coordinator": "not trusted with records or with any hospital's vector; it could "
             "refuse to work",
             "adversaries": {
@@ -69,6 +68,24 @@ def considerations(
     }
 
 
+_UTILITY = {
+    "secure_sum": "noise on the sum does not grow with the number of hospitals",
+    "fedavg": "every hospital adds all of the noise itself, so more hospitals do not mean less "
+    "noise for the patients of each",
+}
+_TRUST = {
+    "secure_sum": "distributed: each hospital is trusted with its own records and adds a share of "
+    "the noise; secure aggregation hides each vector",
+    "fedavg": "local: each hospital is trusted with its own records and adds all of the noise; "
+    "secure aggregation hides each update and does not reduce the noise",
+}
+_KIND = {
+    "secure_sum": "machine learning: descent on clipped patient gradients",
+    "fedavg": "machine learning: descent on clipped patient gradients in each hospital, updates "
+    "averaged (federated averaging)",
+}
+
+
 def _guarantee(
     privacy: Mapping[str, Any], lifetime_mu2: float | None, held_out: Mapping[str, float] | None
 ) -> dict[str, Any]:
@@ -90,12 +107,13 @@ def _guarantee(
 
 def _algorithm(plan: Mapping[str, Any], privacy: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "kind": "machine learning: full-batch descent on clipped patient gradients",
+        "kind": _KIND[plan["aggregate"]],
         "mechanism": "Gaussian",
         "sensitivity": f"{privacy['max_grad_norm']:g} (L2), by clipping the gradient of the "
         "patient's mean loss once",
         "noise_multiplier": privacy["noise_multiplier"],
         "steps": privacy["steps"],
+        "releases_per_attempt": privacy["releases_per_attempt"],
         "spare_attempts": privacy["spare_attempts"],
         "data": f"records of {len(plan['sites'])} hospitals; inputs scaled by public constants of "
         "the plan",

@@ -8,7 +8,7 @@ identical weights and may compare them by hash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,33 @@ from twinward.secsum.words import Integers
 Weights = NDArray[np.float64]
 
 
-def step(plan: Plan, weights: Weights, sum_words: Integers) -> Weights:
+def step(
+    plan: Plan, weights: Weights, sum_words: Integers, *, before: Weights | None = None
+) -> Weights:
     """One update: ``weights - (learning_rate / divisor) * (sum_words * grid)``.
 
     The divisor is a public constant of the plan, never the size of a cohort.
+
+    In mode ``fedavg`` the sum is of updates and their mean over the plan's hospitals is added:
+    ``weights + (learning_rate / hospitals) * (sum_words * grid)``, then ``momentum * (weights -
+    before)``, where ``before`` are the weights one step earlier, None at the first.
     """
+    if plan.fedavg is not None:
+        rate = plan.learning_rate / len(plan.sites)
+        moved = weights + rate * (sum_words.astype(np.float64) * plan.fedavg.grid)
+        return moved if before is None else moved + plan.fedavg.momentum * (weights - before)
     rate = plan.learning_rate / plan.divisor
     return weights - rate * (sum_words.astype(np.float64) * plan.grid)
+
+
+def follow(plan: Plan, sums: Iterable[Integers]) -> list[Weights]:
+    """The weights after every step of a run, from its sums in order."""
+    iterates: list[Weights] = []
+    weights, before = plan.start, None
+    for total in sums:
+        weights, before = step(plan, weights, total, before=before), weights
+        iterates.append(weights)
+    return iterates
 
 
 def release(plan: Plan, iterates: Sequence[Weights]) -> Weights:

@@ -27,6 +27,9 @@ KIND = "twinward/plan/v1"
 GRID_STEPS_PER_NORM = 2**16
 """The grid is this fraction of the clipping norm (facts: rounding then costs under .01 %)."""
 
+MOST_RELEASES = 100_000
+"""Noised sums over patients in one run that are still accounted."""
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 _Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Positive = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
@@ -49,6 +52,16 @@ class _SamplingForm(BaseModel):
     charged_mu: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 
+class _FedAvgForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    local_steps: Annotated[int, Field(ge=1, le=1_000)]
+    local_learning_rate: _Positive
+    proximal: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
+    max_update_norm: _Positive
+    momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
 class _PlanForm(BaseModel):
     """The edge: what a plan document must look like before anything trusts it."""
 
@@ -57,7 +70,7 @@ class _PlanForm(BaseModel):
     network: _Hex32
     study: _Name
     model: Annotated[str, StringConstraints(pattern=r"^[a-z_]+/[0-9]+$")]
-    aggregate: Literal["secure_sum"]
+    aggregate: Literal["secure_sum", "fedavg"]
     sites: Annotated[tuple[_Name, ...], Field(min_length=3, max_length=64)]
     steps: Annotated[int, Field(ge=1, le=10_000)]
     spare_attempts: Annotated[int, Field(ge=0, le=1_000)]
@@ -78,6 +91,7 @@ class _PlanForm(BaseModel):
     start_weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=10_000_000)]
     evaluation: _EvaluationForm | None
     sampling: _SamplingForm | None
+    fedavg: _FedAvgForm | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +124,30 @@ class Sampling:
     rate: float
     noise_multiplier: float
     charged_mu: float
+
+
+@dataclass(frozen=True, slots=True)
+class FedAvg:
+    """How a hospital trains by itself between two sums (McMahan et al. 2017, with DP-SGD inside).
+
+    Each attempt is ``local_steps`` noised steps at rate ``local_learning_rate``, each with the
+    FULL noise of the claim: no one else's noise is in it, so the secure sum hides a hospital's
+    update and does not reduce its noise. ``proximal`` pulls back to the round's first weights
+    (FedProx, Li et al. 2020). What leaves is the change of the weights, cut to
+    ``max_update_norm``; the coordinator's ``momentum`` carries part of the last move on (FedAvgM,
+    Hsu et al. 2019). The sum is divided by the number of the plan's hospitals, never by a count.
+    """
+
+    local_steps: int
+    local_learning_rate: float
+    proximal: float
+    max_update_norm: float
+    momentum: float
+
+    @property
+    def grid(self) -> float:
+        """What one step of an update's grid is worth, in units of the weights."""
+        return self.max_update_norm / GRID_STEPS_PER_NORM
 
 
 @dataclass(frozen=True)
@@ -145,6 +183,7 @@ class Plan:
     aggregate: str = "secure_sum"
     evaluation: Evaluation | None = None
     sampling: Sampling | None = None
+    fedavg: FedAvg | None = None
 
     @cached_property
     def start(self) -> NDArray[np.float64]:
@@ -160,6 +199,11 @@ class Plan:
     def attempts(self) -> int:
         """Vectors that may leave a hospital in one run, each charged: T + R."""
         return self.steps + self.spare_attempts
+
+    @property
+    def releases(self) -> int:
+        """Noised sums over patients in one run: several for each attempt where steps are local."""
+        return self.attempts * (1 if self.fedavg is None else self.fedavg.local_steps)
 
     @property
     def sample_rate(self) -> float:
@@ -185,18 +229,24 @@ class Plan:
 
     @property
     def noise_multiplier(self) -> float:
-        """Standard deviation of the summed noise of one attempt, in units of the norm."""
+        """Standard deviation of the noise of one release, in units of the norm.
+
+        Of the noise of all hospitals together; of each one's own where steps are local.
+        """
         if self.sampling is not None:
             return self.sampling.noise_multiplier
-        return math.sqrt(self.attempts) / self.mu
+        return math.sqrt(self.releases) / self.mu
 
     @property
     def max_abs_sum(self) -> int:
         """The largest honest coordinate of a sum, in grid steps: beyond it a sum is refused.
 
         Every patient of every hospital at full norm plus twelve standard deviations of noise
-        (twice the total, because the share is calibrated for ``|U| - c`` hospitals).
+        (twice the total, because the share is calibrated for ``|U| - c`` hospitals). Updates of
+        local training are cut to their norm after the noise.
         """
+        if self.fedavg is not None:
+            return len(self.sites) * GRID_STEPS_PER_NORM
         patients = len(self.sites) * self.max_patients_per_hospital * self.max_grad_norm
         noise = 24.0 * self.noise_multiplier * self.max_grad_norm
         return math.ceil((patients + noise) / self.grid)
@@ -217,6 +267,7 @@ class Plan:
         return replace(
             self,
             aggregate="secure_sum",
+            fedavg=None,
             steps=1,
             spare_attempts=self.evaluation.spare_attempts,
             averaged_steps=1,
@@ -259,6 +310,8 @@ class Plan:
             fields["evaluation"] = Evaluation(**form.evaluation.model_dump())
         if form.sampling is not None:
             fields["sampling"] = Sampling(**form.sampling.model_dump())
+        if form.fedavg is not None:
+            fields["fedavg"] = FedAvg(**form.fedavg.model_dump())
         plan = cls(**fields)
         plan.require_consistent()
         if plan.digest != document.digest:
@@ -273,6 +326,7 @@ class Plan:
         """
         if len(set(self.sites)) != len(self.sites):
             raise _bad_plan("a hospital is named twice in `sites`")
+        self._require_consistent_mode()
         if self.averaged_steps > self.steps:
             raise _bad_plan("`averaged_steps` is larger than `steps`")
         if self.grid != self.max_grad_norm / GRID_STEPS_PER_NORM:
@@ -285,6 +339,16 @@ class Plan:
             raise _bad_plan("`start_weights` must be finite")
         if self.evaluation is not None:
             self.for_evaluation().require_consistent()
+
+    def _require_consistent_mode(self) -> None:
+        if (self.aggregate == "fedavg") != (self.fedavg is not None):
+            raise _bad_plan("`fedavg` belongs to the mode `fedavg`, and only there")
+        if self.fedavg is None:
+            return
+        if self.fedavg.local_learning_rate * self.fedavg.proximal > 1:
+            raise _bad_plan("`local_learning_rate` times `proximal` is above 1: it would diverge")
+        if self.releases > MOST_RELEASES:
+            raise _bad_plan(f"more than {MOST_RELEASES:,} noised sums in one run")
 
 
 def evaluation_run(run: bytes) -> bytes:

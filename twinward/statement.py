@@ -18,7 +18,6 @@ from typing import Any
 
 from twinward import gdp
 from twinward.considerations import considerations
-from twinward.errors import BudgetError
 
 WHO = {
     "public": "the public and auditors",
@@ -27,18 +26,11 @@ WHO = {
 }
 
 
-def require_secure_sum(aggregate: str) -> None:
-    """Speak and act only for the mode whose noise is known here.
-
-    Raises:
-        BudgetError: TW4403.
-    """
-    if aggregate != "secure_sum":
-        raise BudgetError(
-            f"statement and audit are for plans of mode `secure_sum`, not `{aggregate}`",
-            code="TW4403",
-            help="rely on no figure for this plan but those on its model card",
-        )
+_LEAVES = {
+    "secure_sum": "are sums over its patients, blurred with random noise and masked",
+    "fedavg": "is how its own copy of the model changed, with random noise in every step of its "
+    "training, and masked",
+}
 
 
 def right_guesses(mu: float) -> float:
@@ -54,18 +46,11 @@ class PrivacyStatement:
         plan: Payload of the plan.
         privacy: Numbers of the privacy statement, as on the model card.
         lifetime_mu2: What a hospital lets all studies together cost a patient, in mu^2.
-
-    Raises:
-        BudgetError: TW4403, the plan is of another mode than ``secure_sum``.
     """
 
     plan: Mapping[str, Any]
     privacy: Mapping[str, Any]
     lifetime_mu2: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be stated."""
-        require_secure_sum(self.plan["aggregate"])
 
     @property
     def share_of_lifetime(self) -> float | None:
@@ -102,8 +87,8 @@ class PrivacyStatement:
         paragraphs = [
             (
                 f"This study trains one model at {hospitals} hospitals. Records stay where they "
-                "are. What leaves a hospital are sums over its patients, blurred with random noise "
-                "and masked so that only the total over all hospitals can be read."
+                f"are. What leaves a hospital {_LEAVES[self.plan['aggregate']]} so that only the "
+                "total over all hospitals can be read."
             ),
             (
                 "Could someone find out that you took part? Say they know everything about you and "

@@ -64,7 +64,7 @@ def account(plan: Plan) -> Account:
     """
     if plan.sampling is None:
         return Account(plan.epsilon, plan.mu, None)
-    run = SampledGaussian(plan.sampling.rate, plan.noise_multiplier, plan.attempts)
+    run = SampledGaussian(plan.sampling.rate, plan.noise_multiplier, plan.releases)
     losses = curve(run)
     return Account(_cross_checked(run, losses, plan.delta), plan.mu, losses)
 

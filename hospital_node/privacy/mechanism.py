@@ -8,7 +8,8 @@ Each of the |U| members adds N(0, (sigma C)^2 / (|U| - c)), so that the sum stil
 of a Gaussian sum up to an error below 2^-1000 at this grid, so the integers are post-processing of
 the Gaussian mechanism and mu is exact. What float64 arithmetic may add to epsilon is bounded
 (``Guarantee.epsilon_noise``) and paid for by wider noise: (epsilon, delta) of the plan holds as it
-stands.
+stands. In mode ``fedavg`` every local step is such a release, with all of the noise from the one
+hospital that takes it.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class Guarantee:
     """What one noised vector, and the whole run it belongs to, can say about one patient.
 
     ``epsilon`` and ``delta`` hold for all ``attempts`` of the run together, against whoever sees
-    all sums and knows the noise of ``colluders`` members. A patient at m hospitals of the study
-    has m times ``mu``. With a ``sample_rate`` below 1 the price is that of the whole run only, and
-    rests on nobody learning who was drawn.
+    all sums and knows the noise of ``colluders`` members: of everyone else in mode ``fedavg``,
+    where each hospital adds all of it alone. A patient at m hospitals of the study has m times
+    ``mu``. With a ``sample_rate`` below 1 the price is that of the whole run only, and rests on
+    nobody learning who was drawn.
     """
 
     epsilon: float
@@ -169,7 +171,9 @@ class Mechanism:
 
 
 def _guarantee(plan: Plan, price: Account, members: int) -> Guarantee:
-    shares = noise_shares(members)
+    shares, known = noise_shares(members), colluders(members)
+    if plan.fedavg is not None:  # the noise of a local step is this hospital's alone
+        shares, known = 1, members - 1
     plain = plan.noise_multiplier * plan.max_grad_norm / math.sqrt(shares)
     epsilon_noise = _epsilon_of_arithmetic(plan, members, plain)
     if plain < _SMALLEST_SD_IN_GRID * plan.grid or epsilon_noise > 0.1 * plan.epsilon:
@@ -193,7 +197,7 @@ def _guarantee(plan: Plan, price: Account, members: int) -> Guarantee:
         noise_multiplier=plan.noise_multiplier,
         max_grad_norm=plan.max_grad_norm,
         members=members,
-        colluders=colluders(members),
+        colluders=known,
         share_sd=plain * wider,
         epsilon_noise=epsilon_noise,
         sample_rate=plan.sample_rate,
@@ -205,9 +209,9 @@ def _epsilon_of_arithmetic(plan: Plan, members: int, sd: float) -> float:
 
     A draw of radius r errs by at most e = ERROR_ULPS 2^-53 r sd / grid grid steps, so each cell of
     the rounded noise has its ideal probability times (1 +- 2e), in both of two neighbouring worlds.
-    That is 4e of privacy loss per draw, summed over coordinates, attempts and members; the radii of
+    That is 4e of privacy loss per draw, summed over coordinates, releases and members; the radii of
     n draws add up to less than 1.5 n + 100 (mean 1.2533, sd 0.655) but once in 10^30.
     """
-    numbers = plan.dimension * plan.attempts * members
+    numbers = plan.dimension * plan.releases * members
     error_per_radius = ERROR_ULPS * 2.0**-53 * (1.01 * sd) / plan.grid
     return 4.0 * error_per_radius * (1.5 * numbers + 100.0)

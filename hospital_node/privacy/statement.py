@@ -9,7 +9,7 @@ from hospital_node.privacy.mechanism import Mechanism
 from ledger import verify
 from twinward.errors import BudgetError
 from twinward.plan import Plan
-from twinward.statement import PrivacyStatement, require_secure_sum
+from twinward.statement import PrivacyStatement
 
 
 def of_plan(
@@ -20,10 +20,8 @@ def of_plan(
     The numbers are the offline verifier's; what the node's mechanism would guarantee must agree.
 
     Raises:
-        BudgetError: TW4402, mechanism and verifier disagree; TW4403, the plan is of another mode
-            than ``secure_sum``; and what ``Mechanism`` refuses.
+        BudgetError: TW4402, mechanism and verifier disagree; and what ``Mechanism`` refuses.
     """
-    require_secure_sum(plan.aggregate)
     count = len(plan.sites) if members is None else members
     guarantee = Mechanism(plan).guarantee(count)
     payload = plan.to_document().payload

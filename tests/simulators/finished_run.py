@@ -18,7 +18,7 @@ from twinward import canonical, descent
 from twinward.founding import KIND as FOUNDING_KIND
 from twinward.founding import Founding, keys_document, tls_key_digest
 from twinward.ids import OrgName, StudyId
-from twinward.plan import Evaluation, Plan, Sampling, evaluation_run
+from twinward.plan import Evaluation, FedAvg, Plan, Sampling, evaluation_run
 from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
 from twinward.secsum.profile import KEPT_DIMENSION
@@ -102,7 +102,14 @@ def found(identities, *, accounts=None, chain=None) -> Founding:
 
 
 def make_plan(
-    founding: Founding, *, steps=4, dimension=3, word_bits=64, evaluation=None, sampling=None
+    founding: Founding,
+    *,
+    steps=4,
+    dimension=3,
+    word_bits=64,
+    evaluation=None,
+    sampling=None,
+    fedavg=None,
 ) -> Plan:
     """A small plan with the proportions of the real one."""
     return Plan(
@@ -129,6 +136,8 @@ def make_plan(
         start_weights=tuple(0.25 - 0.125 * i for i in range(dimension)),
         evaluation=evaluation,
         sampling=sampling,
+        fedavg=fedavg,
+        aggregate="secure_sum" if fedavg is None else "fedavg",
     )
 
 
@@ -145,7 +154,7 @@ class Sums:
         self.words = WordFormat(plan.word_bits, plan.dimension)
         self.transcript = Transcript.create(path, run=run, plan=self.digest)
         self.history = transcript.history_start(run, self.digest)
-        self.weights, self.iterates = plan.start, []
+        self.sums, self.iterates = [], []
         self.epoch, self.attempts = 0, {}
         self.consent = b"\x07" * 32
         self.rng = np.random.default_rng(7)
@@ -221,7 +230,8 @@ class Sums:
         """M4 and M5; without a sum if a member is lost after the others have sent."""
         size = self.plan.dimension
         if vectors is None:
-            vectors = {m: self.rng.integers(-(10**6), 10**6, size) for m in self.members}
+            limit = min(10**6, self.plan.max_abs_sum // len(self.members))
+            vectors = {m: self.rng.integers(-limit, limit, size) for m in self.members}
         gone = raw(self.identities[lost].public.fingerprint) if lost else None
         masked = tuple(self._masked(m, vectors[m]) for m in self.members if m != gone)
         step = len(self.iterates) + 1
@@ -249,8 +259,8 @@ class Sums:
         self.history = transcript.history_next(
             self.history, epoch=self.epoch, step=step, members=self.members, total=head.total
         )
-        self.weights = descent.step(self.plan, self.weights, total)
-        self.iterates.append(self.weights)
+        self.sums.append(total)
+        self.iterates = descent.follow(self.plan, self.sums)
 
     def _kept(self, masked: tuple[MaskedRecord, ...]) -> tuple[MaskedRecord, ...]:
         if self.words.dimension <= KEPT_DIMENSION:
@@ -291,6 +301,7 @@ def finished_run(
     chain=None,
     evaluation: Evaluation | None = None,
     sampling: Sampling | None = None,
+    fedavg: FedAvg | None = None,
 ) -> FinishedRun:
     """A run of four hospitals in which one is lost after the second step.
 
@@ -300,7 +311,7 @@ def finished_run(
     founding = found(identities, accounts=accounts, chain=chain)
     plan = make_plan(
         founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation,
-        sampling=sampling,
+        sampling=sampling, fedavg=fedavg,
     )  # fmt: skip
     plan.require_consistent()
     run = os.urandom(32)

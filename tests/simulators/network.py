@@ -56,6 +56,8 @@ class Network:
     """A network in one folder. Use ``found``, then ``start``, inside ``with network.stage``."""
 
     folder: Path
+    study: str = STUDY
+    model: str = "cardiac_risk/1"
     stage: Stage = field(init=False)
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
@@ -73,7 +75,9 @@ class Network:
         data = {name: self.folder / path for name, path in made.items()}
         for path in data.values():
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
-        self.local = LocalNetwork(self.stage, tuple(data), data, SLOT)
+        self.local = LocalNetwork(
+            self.stage, tuple(data), data, SLOT, study=self.study, model=self.model
+        )
         self.plan = self.local.found()
         self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)
         for name in self.hospitals:
@@ -286,7 +290,7 @@ class Network:
 
     def run(self):
         """Start ``server run``; follow it with `Run.until` and `Run.end`."""
-        return Run(self.stage.events("server", "run", COORDINATOR, "--study", STUDY))
+        return Run(self.stage.events("server", "run", COORDINATOR, "--study", self.study))
 
     def complete_run(self):
         """A run that has to be released."""
@@ -433,9 +437,9 @@ def command_lines(containing):
 
 
 @contextmanager
-def running_network(folder):
+def running_network(folder, **agreed):
     """A network that is up, with consents given; every process is gone at the end."""
-    network = Network(folder)
+    network = Network(folder, **agreed)
     with network.stage:
         network.found()
         network.start()

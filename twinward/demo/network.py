@@ -18,6 +18,8 @@ class LocalNetwork:
     hospitals: tuple[str, ...]
     data: dict[str, Path]
     slot: float
+    study: str = STUDY
+    model: str = "cardiac_risk/1"
 
     def found(self) -> Json:
         """Make all keys on site, sign the founding file everywhere, approve one plan; the plan."""
@@ -29,7 +31,8 @@ class LocalNetwork:
         self._everywhere(
             lambda name, place: (
                 "node", "init", name, "--name", name, "--data", str(self.data[name]),
-                "--base-port", str(ports + 3 + 2 * place), "--study", STUDY,
+                "--base-port", str(ports + 3 + 2 * place), "--study", self.study,
+                "--model", self.model,
             ),
             shown="node init HOSPITAL --name HOSPITAL --data FILE",
         )  # fmt: skip
@@ -43,7 +46,7 @@ class LocalNetwork:
         signed = (f"--signed={name}/founding.{name}.json" for name in names)
         stage.command("server", "found", "coordinator", *signed)
         plan = stage.command(
-            "server", "plan", "coordinator", "--study", STUDY, "--slot", str(self.slot)
+            "server", "plan", "coordinator", "--study", self.study, "--slot", str(self.slot)
         )
         self._everywhere(
             lambda name, _: ("node", "accept", name, "coordinator/founding.json"),
@@ -54,9 +57,11 @@ class LocalNetwork:
             shown=f"node approve HOSPITAL {plan['study']} {plan['plan']}",
         )
         self._everywhere(
-            lambda name, _: ("node", "letters", name, "--study", STUDY, "--out", f"{name}.letters"),
-            shown=f"node letters HOSPITAL --study {STUDY} --out HOSPITAL.letters",
-        )
+            lambda name, _: (
+                "node", "letters", name, "--study", self.study, "--out", f"{name}.letters",
+            ),
+            shown=f"node letters HOSPITAL --study {self.study} --out HOSPITAL.letters",
+        )  # fmt: skip
         return plan
 
     def start(self) -> None:

@@ -22,7 +22,6 @@ from twinward.console import table
 from twinward.errors import BudgetError
 from twinward.plan import Plan
 from twinward.secsum.profile import MIN_MEMBERS
-from twinward.statement import require_secure_sum
 
 FALSE_ALARM = 0.9e-3
 """Of a whole audit of a correct node; the confidence of *refuted* is one minus this."""
@@ -126,7 +125,12 @@ def audit(
     Raises:
         BudgetError: TW4403, the plan is of another mode than ``secure_sum``.
     """
-    require_secure_sum(plan.aggregate)
+    if plan.aggregate != "secure_sum":
+        raise BudgetError(
+            f"the audit attacks plans of mode `secure_sum`, not `{plan.aggregate}`",
+            code="TW4403",
+            help="audit a `secure_sum` plan of the same model: engine and noise are the same",
+        )
     under = subject or Subject()
     checks = tuple(_checks(plan, under, size, coins))
     assert len(checks) <= _MOST_CHECKS  # noqa: S101 - the bound on false alarms rests on it

@@ -38,7 +38,7 @@ def test_a_sampled_run_verifies_and_says_what_was_not_checked(tmp_path):
 def test_the_statement_takes_price_and_noise_from_one_place(sampling):
     plan = {
         "steps": 30, "spare_attempts": 3, "epsilon": 1.0, "delta": 1e-5, "max_grad_norm": 2.0,
-        "grid": 2.0 / 65536, "word_bits": 64, "sampling": sampling,
+        "grid": 2.0 / 65536, "word_bits": 64, "sampling": sampling, "fedavg": None,
     }  # fmt: skip
     found = verify.privacy_statement(plan, member_counts=[4, 3], charged={})
     if sampling is None:

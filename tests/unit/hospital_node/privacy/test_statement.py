@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -13,7 +14,7 @@ from hospital_node.privacy.statement import of_plan
 from models.cardiac_risk import recipe
 from twinward import canonical
 from twinward.errors import BudgetError
-from twinward.plan import Evaluation
+from twinward.plan import Evaluation, FedAvg
 from twinward.statement import right_guesses
 
 
@@ -112,9 +113,25 @@ def test_patients_who_test_the_model_are_told_their_own_price():
     assert of_plan(plan_for()).held_out is None
 
 
-def test_another_mode_is_neither_stated_nor_audited():
-    plan = dataclasses.replace(plan_for(), aggregate="fedavg")
-    for attempt in (of_plan, audit):
-        with pytest.raises(BudgetError) as refusal:
-            attempt(plan)
-        assert refusal.value.code == "TW4403"
+LOCAL = FedAvg(5, 0.2, 0.1, 2.0, 0.3)
+
+
+def test_another_mode_is_not_audited():
+    with pytest.raises(BudgetError) as refusal:
+        audit(dataclasses.replace(plan_for(), aggregate="fedavg", fedavg=LOCAL))
+    assert refusal.value.code == "TW4403"
+
+
+def test_local_training_is_stated_with_all_of_the_noise_at_each_hospital():
+    plan = dataclasses.replace(plan_for(), aggregate="fedavg", fedavg=LOCAL)
+    made, summed = of_plan(plan), of_plan(plan_for())
+    assert made.privacy["epsilon"] == summed.privacy["epsilon"]
+    # five noised sums per attempt, none of them blurred by anyone else
+    noise = made.privacy["noise_multiplier"] / summed.privacy["noise_multiplier"]
+    assert noise == pytest.approx(math.sqrt(5))
+    assert {one["mu"] for one in made.privacy["adversaries"].values()} == {made.privacy["mu"]}
+    assert "how its own copy of the model changed" in made.words()[0]
+    others = f"{len(plan.sites) - 1} hospitals on their side"
+    assert others in made.words()[1]
+    assert "does not reduce the noise" in made.nist()["trust"]["model"]
+    assert made.nist()["algorithm"]["releases_per_attempt"] == 5
