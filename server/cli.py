@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors
 from twinward.files import read_given
+
+if TYPE_CHECKING:
+    from twinward.plan import Plan
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
@@ -118,6 +122,11 @@ def found(
     help="Part of the patients kept out of training, to measure the model; 0: do not measure it.",
 )
 @click.option("--evaluation-epsilon", type=float, help="What measuring may say of such a patient.")
+@click.option(
+    "--sample-rate",
+    type=click.FloatRange(1e-4, 1, max_open=True),
+    help="Chance of a patient to be in one attempt, drawn in secret; without it all of them are.",
+)
 @json_option
 @reports_errors
 def plan(
@@ -129,6 +138,7 @@ def plan(
     expected_patients: int | None,
     holdout_share: float | None,
     evaluation_epsilon: float | None,
+    sample_rate: float | None,
     as_json: bool,
 ) -> None:
     """Make and sign a STUDY and its plan, for hospitals to approve."""
@@ -146,6 +156,7 @@ def plan(
         expected_patients=expected_patients,
         holdout_share=holdout_share,
         evaluation_epsilon=evaluation_epsilon,
+        sample_rate=sample_rate,
         now=SystemClock().now(),
     )
     paths = studies.publish(folder, described, planned, identity=Organisation(folder).identity())
@@ -157,16 +168,24 @@ def plan(
             "epsilon": planned.epsilon,
             "delta": planned.delta,
             "noise_multiplier": planned.noise_multiplier,
+            "sample_rate": planned.sample_rate,
+            "charged_mu": planned.mu,
         },
         schema="server.plan",
         as_json=as_json,
         text=lambda: (
             f"{planned.model}: {planned.steps} steps and {planned.spare_attempts} spare, epsilon "
             f"{planned.epsilon:g} at delta {planned.delta:g}, noise multiplier "
-            f"{planned.noise_multiplier:.2f}\nstudy {paths[0]}\nplan  {paths[1]}"
+            f"{planned.noise_multiplier:.2f}{_sampled(planned)}\nstudy {paths[0]}\nplan  {paths[1]}"
         ),
     )
     next_step("send both files to every hospital; each reviews and runs `twinward node approve`")
+
+
+def _sampled(plan: Plan) -> str:
+    if plan.sampling is None:
+        return ""
+    return f", {plan.sample_rate:g} of the patients in an attempt, charged as mu {plan.mu:g}"
 
 
 @server.command()

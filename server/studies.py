@@ -103,13 +103,19 @@ def make(
     expected_patients: int | None,
     holdout_share: float | None = None,
     evaluation_epsilon: float | None = None,
+    sample_rate: float | None = None,
     now: float,
 ) -> tuple[Study, Plan]:
     """A study and its plan for all founding hospitals.
 
     ``slot_seconds`` is the fixed time after each sum at which every hospital sends, whatever its
     size; longer hides more of how long it computed. A ``holdout_share`` of 0 leaves the
-    evaluation out; None takes the template's.
+    evaluation out; None takes the template's. With a ``sample_rate`` every attempt is over a secret
+    sample of the patients, and the noise follows from the rate; takes some seconds.
+
+    Raises:
+        UsageError: TW1020, the numbers do not make a usable plan.
+        BudgetError: TW4001, no noise that can be accounted keeps a sampled run to its epsilon.
     """
     genesis = str(founding.chain["genesis_hash"])
     study = Study(
@@ -122,12 +128,13 @@ def make(
         closes=int(now) + _YEAR_SECONDS,
     )
     evaluation = _evaluation(template.evaluation, share=holdout_share, epsilon=evaluation_epsilon)
-    trained_on = 1.0 if evaluation is None else 1.0 - evaluation.holdout_share
+    summed = 1.0 if evaluation is None else 1.0 - evaluation.holdout_share
+    summed *= 1.0 if sample_rate is None else sample_rate
     plan = template.recipe(
         network=genesis,
         study=name,
         sites=tuple(hospital.org for hospital in founding.hospitals),
-        divisor=max(1, round(trained_on * (expected_patients or template.expected_patients))),
+        divisor=max(1, round(summed * (expected_patients or template.expected_patients))),
         purpose=template.purpose,
         grades=("signed-on-device",),
         epsilon=epsilon,
@@ -135,7 +142,14 @@ def make(
         deadline_seconds=slot_seconds + _SILENCE_SECONDS,
         evaluation=evaluation,
     )
-    return study, plan
+    return study, plan if sample_rate is None else _sampled(plan, sample_rate)
+
+
+def _sampled(plan: Plan, rate: float) -> Plan:
+    from twinward.accounting.sampled import calibrate  # noqa: PLC0415 - scipy
+
+    sampling = calibrate(epsilon=plan.epsilon, delta=plan.delta, rate=rate, attempts=plan.attempts)
+    return Plan.from_document(replace(plan, sampling=sampling).to_document())
 
 
 def _evaluation(

@@ -56,6 +56,7 @@ class Network:
     """A network in one folder. Use ``found``, then ``start``, inside ``with network.stage``."""
 
     folder: Path
+    plan_options: tuple = ()
     study: str = STUDY
     model: str = "cardiac_risk/1"
     stage: Stage = field(init=False)
@@ -76,7 +77,7 @@ class Network:
         for path in data.values():
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
         self.local = LocalNetwork(
-            self.stage, tuple(data), data, SLOT, study=self.study, model=self.model
+            self.stage, tuple(data), data, SLOT, self.plan_options, self.study, self.model
         )
         self.plan = self.local.found()
         self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)
@@ -437,9 +438,9 @@ def command_lines(containing):
 
 
 @contextmanager
-def running_network(folder, **agreed):
+def running_network(folder, *plan_options, **agreed):
     """A network that is up, with consents given; every process is gone at the end."""
-    network = Network(folder, **agreed)
+    network = Network(folder, plan_options, **agreed)
     with network.stage:
         network.found()
         network.start()

@@ -18,6 +18,8 @@ class LocalNetwork:
     hospitals: tuple[str, ...]
     data: dict[str, Path]
     slot: float
+    plan_options: tuple[str, ...] = ()
+    """What else `server plan` is told."""
     study: str = STUDY
     model: str = "cardiac_risk/1"
 
@@ -45,9 +47,8 @@ class LocalNetwork:
         )
         signed = (f"--signed={name}/founding.{name}.json" for name in names)
         stage.command("server", "found", "coordinator", *signed)
-        plan = stage.command(
-            "server", "plan", "coordinator", "--study", self.study, "--slot", str(self.slot)
-        )
+        words = ("server", "plan", "coordinator", "--study", self.study, "--slot", str(self.slot))
+        plan = stage.command(*words, *self.plan_options)
         self._everywhere(
             lambda name, _: ("node", "accept", name, "coordinator/founding.json"),
             shown="node accept HOSPITAL coordinator/founding.json",
