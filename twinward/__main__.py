@@ -21,6 +21,9 @@ _COMMANDS = {
     "node": _Command("hospital_node.cli:node", "Run one hospital's node.", "node"),
     "consent": _Command("consent.cli:consent", "Grant, withdraw and show consents.", "node"),
     "verify": _Command("ledger.cli:verify", "Check an evidence pack, offline.", "base"),
+    "explorer": _Command(
+        "ledger.explorer.cli:explorer", "Show auditors what stands on the ledger.", "web"
+    ),
     "demo": _Command(
         "twinward.demo.cli:demo", "See the whole network work on this machine.", "node"
     ),

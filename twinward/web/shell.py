@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from fastapi import APIRouter, FastAPI
@@ -85,8 +86,12 @@ class Page:
     shown: Mapping[str, Any] = field(default_factory=dict)
 
 
+class SessionNeeded(Exception):
+    """Raised by a page that only those who are signed in may see."""
+
+
 class Shell:
-    """One running site."""
+    """One running site; ``/sign-in`` is where visitors without a session are led."""
 
     def __init__(self, site: Site, *, sessions: Sessions, clock: Clock) -> None:
         """A site without pages; add them to `build`."""
@@ -125,6 +130,7 @@ class Shell:
             app.include_router(router)
         app.add_api_route("/static/{version}/{name}", _static, include_in_schema=False)
         app.add_exception_handler(errors.TwinwardError, self._on_refusal)
+        app.add_exception_handler(SessionNeeded, self._on_stranger)
         app.add_exception_handler(HTTPException, self._on_status)
         app.add_exception_handler(RequestValidationError, self._on_bad_query)
         app.add_exception_handler(Exception, self._on_bug)
@@ -226,6 +232,16 @@ class Shell:
     def _on_refusal(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.TwinwardError)  # noqa: S101 - registered for it
         return self.problem(request, error, _status_of(error))
+
+    def _on_stranger(self, request: Request, error: Exception) -> Response:
+        del error
+        if request.url.path.endswith((".json", ".csv")):
+            refusal = errors.IdentityError(
+                "nobody is signed in", code="TW7037", help="sign in at /sign-in first"
+            )
+            return self.problem(request, refusal, 401)
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(asked)}", status_code=303)
 
     def _on_status(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it

@@ -45,7 +45,11 @@ class Column:
         """The address behind a cell, if there is something to see."""
         if self.href is None or row.get(self.key) in {None, ""}:
             return None
-        return self.href.format_map({key: quote(str(value)) for key, value in row.items()})
+        given = {key: quote(str(value)) for key, value in row.items() if value not in {None, ""}}
+        try:
+            return self.href.format_map(given)
+        except KeyError:  # this row has nothing behind its cell
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""An explorer as a process: follows the ledger in one thread, answers in others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from ledger.explorer.entrance import entrance
+from ledger.explorer.pages import EXPORTS, PAGES
+from ledger.explorer.site import Explorer
+from ledger.explorer.standing import Source
+from twinward.clock import Clock
+from twinward.errors import TwinwardError
+from twinward.files import read_given
+from twinward.founding import Founding
+from twinward.logging import log
+
+EVERY_SECONDS = 2.0
+
+
+def state_of(folder: Path) -> Path:
+    """Where an explorer keeps accounts, sessions and its copy; only its owner can read it."""
+    state = folder / "state" / "explorer"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.chmod(0o700)
+    return state
+
+
+def load_founding(folder: Path) -> Founding:
+    """The founding file in the folder, every signature checked.
+
+    Raises:
+        UsageError: TW1070, there is none.
+        IdentityError: A member's signature is missing or wrong.
+    """
+    path = folder / "founding.json"
+    return Founding.decode(read_given(path), at=str(path))
+
+
+@contextmanager
+def running(
+    folder: Path, *, origin: str, ledger: str | None, clock: Clock, follow: bool = True
+) -> Iterator[ASGIApp]:
+    """The site on a folder, followed by a thread for as long as the block lasts.
+
+    Args:
+        folder: A coordinator's or a node's folder, or a copy of one: founding file, studies,
+            releases, checkpoints.
+        origin: Where browsers reach the site.
+        ledger: The ledger's node; None shows the copy as it is.
+        clock: For sessions, accounts and the banner.
+        follow: Whether to keep looking for new blocks.
+    """
+    founding, state = load_founding(folder), state_of(folder)
+    source = Source(folder, state, founding=founding, url=ledger, clock=clock)
+    source.refresh()
+    ended = threading.Event()
+    follower = threading.Thread(target=_follow, args=(source, ended), daemon=True)
+    with closing(Explorer(origin=origin, state=state, source=source, clock=clock)) as explorer:
+        if follow and ledger is not None:
+            follower.start()
+        try:
+            yield explorer.application(PAGES, EXPORTS, entrance(explorer))
+        finally:
+            ended.set()
+            if follower.ident is not None:
+                follower.join()
+
+
+def _follow(source: Source, ended: threading.Event) -> None:
+    while not ended.wait(EVERY_SECONDS):
+        try:
+            source.refresh()
+        except TwinwardError as error:  # the pages say how old the copy is
+            log().warning("the copy was not refreshed", code=error.code, reason=str(error))

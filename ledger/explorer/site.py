@@ -1,0 +1,139 @@
+"""The explorer as a site: who may see what, and the way from an address to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp
+
+from ledger.explorer.auditors import Auditors
+from ledger.explorer.standing import Source
+from ledger.explorer.view import View, open_view
+from twinward.clock import Clock
+from twinward.web.guard import too_often
+from twinward.web.limits import Limit
+from twinward.web.sessions import Sessions
+from twinward.web.shell import Link, Page, SessionNeeded, Shell, Site, as_json
+
+Make = Callable[[View, Mapping[str, str]], Page]
+"""A page of what a visitor sees, for the words of an address."""
+
+Export = Callable[[View, Mapping[str, str]], dict[str, Any]]
+"""A document in a format of others."""
+
+NAVIGATION = (
+    Link("Overview", "/overview"),
+    Link("Timeline", "/timeline"),
+    Link("Studies", "/studies"),
+    Link("Models", "/models"),
+    Link("Consents", "/consents"),
+    Link("Privacy", "/privacy"),
+    Link("Gaps", "/gaps"),
+    Link("Questions", "/questions"),
+)
+
+
+class Explorer:
+    """One explorer: its accounts, its sessions and its source."""
+
+    def __init__(
+        self,
+        *,
+        origin: str,
+        state: Path,
+        source: Source,
+        clock: Clock,
+    ) -> None:
+        """An explorer whose accounts and sessions lie in ``state``."""
+        self.source = source
+        self.auditors = Auditors(state / "auditors.sqlite", clock=clock)
+        self.sessions = Sessions(state / "sessions.sqlite", clock=clock)
+        site = Site(
+            title=f"Audit of {source.papers.founding.network}",
+            origin=origin,
+            templates=Path(__file__).parent / "templates",
+            navigation=NAVIGATION,
+            help="Questions about this site: ask the coordinator who invited you.",
+        )
+        self.shell = Shell(site, sessions=self.sessions, clock=clock)
+        # A person mistypes; ten tries in ten minutes are enough for that.
+        self._tries = Limit(per_second=1 / 60, burst=10)
+
+    def close(self) -> None:
+        """Release the files."""
+        self.auditors.close()
+        self.sessions.close()
+
+    def view(self, request: Request, *, form: str = "html") -> View:
+        """What this visitor may see.
+
+        Raises:
+            SessionNeeded: Nobody is signed in, or the account has ended.
+        """
+        session = self.shell.session(request)
+        auditor = self.auditors.find(session.subject) if session else None
+        if auditor is None or not auditor.is_open:
+            raise SessionNeeded
+        return open_view(
+            self.source.path,
+            papers=self.source.papers,
+            standing=self.source.standing,
+            scope=auditor.studies,
+            form=form,
+        )
+
+    def count_try(self, request: Request, name: str) -> None:
+        """Count a try to sign in, by name and by address.
+
+        Raises:
+            UsageError: TW7032, too many.
+        """
+        host = request.client.host if request.client else ""
+        seconds = max(self._tries.wait(f"name {name[:64]}"), self._tries.wait(f"host {host}"))
+        if seconds:
+            raise too_often(seconds)
+
+    def application(
+        self, pages: Mapping[str, Make], exports: Mapping[str, Export], *entrance: APIRouter
+    ) -> ASGIApp:
+        """The site with these pages, each also as JSON and CSV, exports, and an entrance."""
+        router = APIRouter()
+        router.add_api_route("/", lambda: RedirectResponse("/overview", status_code=303))
+        for path, export in exports.items():
+            router.add_api_route(path, self._export(export))
+        for path, make in pages.items():
+            # The most specific first: `/models/x.json` is not a model called `x.json`.
+            for suffix, form in ((".json", "json"), (".csv", "csv"), ("", "html")):
+                router.add_api_route(path + suffix, self._respond(make, form))
+        return self.shell.build([*entrance, router])
+
+    def _respond(self, make: Make, form: str) -> Callable[[Request], Response]:
+        def respond(request: Request) -> Response:
+            with self.view(request, form=form) as view:
+                words = {**request.query_params, **request.path_params}
+                page = make(view, words)
+                facts = {
+                    "verified": view.standing.as_json(),
+                    "scope": None if view.scope is None else list(view.scope),
+                    **page.facts,
+                }
+                shown = {"standing": view.standing, **page.shown}
+                return self.shell.answer(
+                    request,
+                    Page(page.template, page.title, page.schema, page.tables, facts, shown),
+                    form=form,
+                )
+
+        return respond
+
+    def _export(self, export: Export) -> Callable[[Request], Response]:
+        def respond(request: Request) -> Response:
+            with self.view(request, form="json") as view:
+                return as_json(export(view, request.path_params))
+
+        return respond

@@ -1,0 +1,161 @@
+"""What one visitor sees: the history as far as their scope goes, with names for its numbers.
+
+An auditor whose scope is some studies gets a history that holds only what concerns those studies
+and the membership: pages cannot show what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ledger.consents import ATTESTED, Slot
+from ledger.events import Event
+from ledger.explorer.papers import Papers
+from ledger.explorer.standing import Standing
+from ledger.history import History
+from ledger.provenance import Kind
+
+CONSENT_CHANGED = "Consent.ConsentChanged"
+RECORDED, APPROVED = "Provenance.Recorded", "Provenance.Approved"
+RESERVED, JOINED = "Provenance.Reserved", "Membership.Joined"
+_FOR_EVERYONE = {"Membership", "AuditAnchor"}
+_OF_MEMBERS = {"Provenance.FenceRaised", "Provenance.CapStated"}
+
+
+@dataclass(frozen=True)
+class View:
+    """One visitor's view. Use it as a context: it holds a connection.
+
+    Attributes:
+        history: The events that are in scope.
+        papers: Signed documents.
+        standing: How far the copy is verified.
+        scope: Names of the studies in scope, or None for all.
+        form: What the visitor wants: ``html``, ``json`` or ``csv``.
+    """
+
+    history: History
+    papers: Papers
+    standing: Standing
+    scope: tuple[str, ...] | None
+    form: str = "html"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.history.close()
+
+    def of_kind(self, kind: str) -> Iterator[Event]:
+        """Events of one kind, in order."""
+        return self.history.events(kind=kind)
+
+    def member(self, key: Any) -> str:
+        """The organisation with this account, identity or number; its start in hex otherwise."""
+        if isinstance(key, int):
+            key = next(
+                (e.values["account"] for e in self.of_kind(JOINED) if e.values["number"] == key),
+                key,
+            )
+        if isinstance(key, int):
+            return f"member {key}" if key else "nobody"
+        text = key.hex()
+        for member in self.papers.founding.members:
+            if text in {member.fingerprint, member.ledger_account.lower().removeprefix("0x")}:
+                return str(member.org)
+        return f"0x{text[:10]}"
+
+    def study(self, number: bytes) -> str:
+        """The name of the study that consents carry under this number."""
+        paper = self.papers.study_numbered(number)
+        return paper.name if paper else f"study {number.hex()[:10]}"
+
+    def recorded(self) -> dict[bytes, Event]:
+        """The record of every digest."""
+        return {event.raw("digest"): event for event in self.of_kind(RECORDED)}
+
+
+def slot_of(event: Event) -> Slot:
+    """What stands about a subject after a change."""
+    return Slot.unpack(
+        event.integer("slot").to_bytes(32, "big"),
+        study=event.raw("study"),
+        subject=event.raw("subject"),
+        digest=event.raw("digest"),
+        block=event.block,
+        sequence=event.integer("sequence"),
+    )
+
+
+def grade_of(slot: Slot) -> str:
+    """Who answers for a change: the subject's own signature, or staff."""
+    return "attested by staff" if slot.flags & ATTESTED else "signed by the subject"
+
+
+def kind_of(event: Event) -> str:
+    """What a record is of, as a word: ``plan``."""
+    try:
+        return Kind(event.integer("kind")).name.lower()
+    except ValueError:
+        return f"kind {event.integer('kind')}"
+
+
+def open_view(
+    path: Path,
+    *,
+    papers: Papers,
+    standing: Standing,
+    scope: tuple[str, ...] | None,
+    form: str = "html",
+) -> View:
+    """A view on the copy at this path, as far as the scope goes.
+
+    Raises:
+        LedgerError: TW3702, there is no usable copy.
+    """
+    history = History.reader(path)
+    if scope is None:
+        return View(history, papers, standing, None, form)
+    with _closing(history):
+        chosen = list(in_scope(history.events(), papers=papers, scope=scope))
+        narrowed = History.of(
+            chosen, genesis=history.genesis, block=history.block, time=history.time
+        )
+    named = {event.raw("digest") for event in chosen if event.kind == RECORDED}
+    return View(narrowed, papers.only(named), standing, scope, form)
+
+
+def in_scope(events: Iterable[Event], *, papers: Papers, scope: tuple[str, ...]) -> Iterator[Event]:
+    """The events about membership and these studies; what is not understood is left out."""
+    studies = [paper for name in scope if (paper := papers.study_named(name))]
+    numbers, digests = {one.number for one in studies}, {one.digest for one in studies}
+    for event in events:
+        values = event.values
+        if event.kind == RECORDED and digests.intersection(event.parts("parents")):
+            digests.add(event.raw("digest"))
+        about = values.get("plan") if event.kind == RESERVED else values.get("digest")
+        if (
+            event.contract in _FOR_EVERYONE
+            or event.kind in _OF_MEMBERS
+            or values.get("study") in numbers
+            or (event.contract == "Provenance" and about in digests)
+        ):
+            yield event
+
+
+@contextmanager
+def _closing(history: History) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        history.close()
