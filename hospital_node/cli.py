@@ -130,12 +130,13 @@ def accept(*, folder: Path, founding: Path, as_json: bool) -> None:
 @reports_errors
 def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
     """Say what PLAN costs a patient, then approve STUDY and PLAN if they keep to the limits."""
-    from hospital_node import accounts, approvals, membership
+    from hospital_node import accounts, approvals, audit_log, membership
     from hospital_node.settings import FILE, NodeSettings
     from twinward.settings import load
 
     files, founding = (read_given(study), read_given(plan)), membership.load_founding(folder)
-    approvals.read(*files, founding=founding)
+    asked = approvals.read(*files, founding=founding).plan
+    audit_log.commanded(folder, "approve", about=[f"digest:{asked.digest.hex()}"])
     cost = accounts.price_of(folder, files[1])
     say(cost["text"])
     agreed = approvals.approve(
@@ -196,13 +197,15 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 
     RECORD is a record number, or - to type it, so that it stands in no list of processes.
     """
-    from hospital_node import accounts
+    from hospital_node import accounts, audit_log
 
     if remove and epsilon is not None:
         raise click.UsageError("give --epsilon or --remove, not both")
     if record == "-":
         record = click.prompt("record number", hide_input=True, err=True)
     change = {"epsilon": None if remove else epsilon} if remove or epsilon is not None else {}
+    if change:
+        audit_log.commanded(folder, "limit")
     found = accounts.account(folder, record, **change)
     emit(
         found,
@@ -223,8 +226,9 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 @reports_errors
 def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
-    from hospital_node import enrolment
+    from hospital_node import audit_log, enrolment
 
+    audit_log.commanded(folder, "letters")
     count = enrolment.write(folder, study=study, out=out)
     emit(
         {"letters": count, "out": str(out)},
@@ -233,6 +237,29 @@ def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
         text=lambda: f"{count} letters in {out}; each stands for its patient, keep them safe",
     )
     next_step(f"twinward node up {folder}")
+
+
+@node.command(name="erase-audit")
+@FOLDER
+@click.argument("record")
+@json_option
+@reports_errors
+def erase_audit(*, folder: Path, record: str, as_json: bool) -> None:
+    """Erase what links the audit log to one patient; the entries stay and point to nobody.
+
+    RECORD is a record number, or - to type it, so that it stands in no list of processes.
+    """
+    from hospital_node import audit_log
+
+    if record == "-":
+        record = click.prompt("record number", hide_input=True, err=True)
+    count = audit_log.erase(folder, record)
+    emit(
+        {"erased": count},
+        schema="node.erase-audit",
+        as_json=as_json,
+        text=lambda: f"{count} bodies and the key to them are erased; backups of keys must go too",
+    )
 
 
 @node.command()
@@ -247,6 +274,27 @@ def up(*, folder: Path, end_with_stdin: bool) -> None:
     if end_with_stdin:
         child.end_with_stdin()
     sys.exit(daemon.main(folder))
+
+
+@node.command()
+@FOLDER
+@click.confirmation_option(
+    "--no-other-copy-is-in-use", prompt="Is every other copy of this node stopped for good?"
+)
+@json_option
+@reports_errors
+def recover(*, folder: Path, as_json: bool) -> None:
+    """Go on with a privacy book from a backup; all patients pay for what it forgot."""
+    from hospital_node import recovery
+
+    charged = recovery.recover(folder)
+    emit(
+        {"charged_mu2": charged},
+        schema="node.recover",
+        as_json=as_json,
+        text=lambda: f"every patient was charged {charged:.4f} of mu^2 for what was forgotten",
+    )
+    next_step(f"twinward node up {folder}")
 
 
 @node.command()

@@ -67,6 +67,19 @@ class LedgerView(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision on one patient, and the digest of the grant that it is about."""
+
+    record: RecordNumber
+    consent: bytes
+    decision: Decision
+
+
+def _unnoted(decisions: Sequence[Decided]) -> None:
+    """Decisions of a cohort that trains nobody: tests and benchmarks."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Position:
     """Up to where changes are in the mask: change number here, block and running hash there."""
 
@@ -87,6 +100,8 @@ class Cohort:
         clock: Local time.
         confirm: Requires a fresh and complete mirror (`Mirror.check`) and returns the time of the
             confirmed block, Unix seconds. Called before each mask; what it raises is passed on.
+        note: Is given the decisions that were made, before the mask that follows from them; what
+            it raises is passed on, and there is no mask.
 
     Raises:
         DataError: TW3040, a record number stands in the table twice.
@@ -102,6 +117,7 @@ class Cohort:
         domain: Domain,
         clock: Clock,
         confirm: Callable[[], float],
+        note: Callable[[Sequence[Decided]], None] = _unnoted,
     ) -> None:
         self._vault = vault
         self._ledger = ledger
@@ -109,6 +125,8 @@ class Cohort:
         self._domain = domain
         self._clock = clock
         self._confirm = confirm
+        self._note = note
+        self._decided: list[Decided] = []
         self._row = {record: row for row, record in enumerate(records)}
         if len(self._row) != len(records):
             raise DataError(
@@ -161,12 +179,15 @@ class Cohort:
             chain=max(chain, self._moment.chain),
         )
         since, self._position = self._position, None  # an error on the way means: start again
+        self._decided = []
         block = self._ledger.block
         now = _Position(self._vault.last_change(), block, self._ledger.head_at(block))
         if since is None or since.head != self._ledger.head_at(since.block):
             self._rebuild()
         else:
             self._apply(self._dirty(since))
+        if self._decided:
+            self._note(self._decided)
         self._position = now
 
     def _rebuild(self) -> None:
@@ -204,6 +225,7 @@ class Cohort:
 
     def _decide_and_watch(self, kept: KeptGrant) -> bool:
         decision = self._decide(kept)
+        self._decided.append(Decided(kept.record, kept.digest, decision))
         if decision.rule is Rule.NOT_YET:
             heapq.heappush(self._starts, (kept.grant.not_before, kept.record))
         elif decision.permit:

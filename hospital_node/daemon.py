@@ -125,6 +125,7 @@ async def _serve(folder: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(node.close)
+        node.audit.did("node-started")
         if witness is not None:
             stack.callback(witness.stop)
             node.follower.also_require(witness.require)
@@ -139,3 +140,4 @@ async def _serve(folder: Path) -> None:
         say(f"node `{node.settings.org}` is up: consent desk {where}, pid {os.getpid()}")
         await ended.wait()
         say(f"node `{node.settings.org}` is stopping")
+        node.audit.did("node-stopped")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.vault import Vault
 from hospital_node import accounts, approvals, holdout, membership
+from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
 from hospital_node.data import uci
 from hospital_node.egress import Egress
@@ -71,6 +73,8 @@ class Node:
     """What each patient has spent and may still spend."""
     fence: Fence
     egress: Egress
+    audit: NodeAudit
+    """What this node wrote down; what it cannot write down it does not do."""
     relay: Relay
     follower: Follower
     desk: ConsentDesk
@@ -97,7 +101,7 @@ class Node:
         organisation, paths = Organisation(folder), NodePaths(folder)
         identity = organisation.identity()
         closing = ExitStack()
-        chain = _connect(founding, organisation.ledger_key())
+        chain = connect_ledger(founding, organisation.ledger_key())
         closing.callback(chain.close)
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
@@ -108,9 +112,12 @@ class Node:
         fence = Fence.take(book, chain)
         lifetime = accounts.open_(folder, settings, identity, patients.records)
         spending.catch_up(book, lifetime)
+        audit = NodeAudit.open(
+            folder, org=settings.org, founding=founding, identity=identity, clock=clock
+        )
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
-        courier, rpc = _connect(founding, new_key()), Rpc(founding.endpoints["ledger"])
+        courier, rpc = connect_ledger(founding, new_key()), Rpc(founding.endpoints["ledger"])
         closing.callback(courier.close)
         closing.callback(rpc.close)
         mirror = Mirror(
@@ -167,6 +174,7 @@ class Node:
             lifetime=lifetime,
             fence=fence,
             egress=egress,
+            audit=audit,
             relay=relay,
             follower=follower,
             desk=ConsentDesk(vault, desk),
@@ -198,6 +206,7 @@ class Node:
                 domain=consent_domain(self.founding),
                 clock=self.clock,
                 confirm=self.follower.confirm,
+                note=partial(self.audit.decided, approved.study),
             )
         return self._cohorts[key]
 
@@ -218,6 +227,7 @@ class Node:
         self.lifetime.close()
         self.book.close()
         self.egress.close()
+        self.audit.close()
 
 
 def _gated_ledger(
@@ -272,7 +282,12 @@ def require_on_ledger(chain: Chain, founding: Founding, orgs: Sequence[str]) -> 
             )
 
 
-def _connect(founding: Founding, key: bytes) -> Chain:
+def connect_ledger(founding: Founding, key: bytes) -> Chain:
+    """The network's ledger, for the account of this key.
+
+    Raises:
+        LedgerError: TW5001 unreachable, TW5021 another network.
+    """
     return Chain.connect(
         founding.endpoints["ledger"],
         genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),

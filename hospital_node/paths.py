@@ -57,6 +57,13 @@ class NodePaths:
         return self.state / "egress.jsonl"
 
     @property
+    def audit(self) -> Path:
+        """The audit log: entries, heads, and the bodies and keys that can be erased."""
+        path = self.state / "audit"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    @property
     def reports(self) -> Path:
         """Exact figures on this hospital's own patients; they stay here."""
         path = self.state / "reports"

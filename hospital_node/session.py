@@ -8,8 +8,10 @@ this hospital approved.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc.aio
+import numpy as np
 
 from hospital_node import secure_sum
 from hospital_node.node import Node
@@ -61,6 +63,8 @@ async def reserve(
         wanted=wanted,
         at_least=at_least,
     )
+    payers = np.flatnonzero(node.lifetime.allowed(run, wanted))
+    await asyncio.to_thread(_in_audit_log, node, numbers.study, run, plan_digest, payers.tolist())
     await asyncio.to_thread(_on_ledger, node, run, plan_digest, micro_mu2)
 
 
@@ -102,6 +106,17 @@ async def take_part(
             last_epoch=last_epoch,
             attempts_before=attempts_before,
         )
+
+
+def _in_audit_log(
+    node: Node, study: str, run: RunId, plan_digest: bytes, payers: Sequence[int]
+) -> None:
+    """That these patients' data goes into this run, durably, before a vector leaves."""
+    node.audit.did("reserved", about=(f"run:{run}", f"digest:{plan_digest.hex()}"))
+    records = node.patients.records
+    node.audit.used(
+        [records[n] for n in payers], study=study, run=run, to=node.founding.coordinator.org
+    )
 
 
 def _on_ledger(node: Node, run: RunId, plan_digest: bytes, micro_mu2: int) -> None:

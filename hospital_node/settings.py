@@ -45,6 +45,8 @@ class NodeSettings(RoleSettings):
     """Run a ledger node of this hospital's own that executes every block again, and co-sign."""
     witness_quorum: int = Field(default=0, ge=0)
     """Hospitals, this one included, that must have co-signed the newest block; 0 asks for none."""
+    audit_anchor_seconds: float = Field(default=3600.0, gt=0)
+    """How often a head of the audit log goes to the ledger, whatever happened in between."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
     studies: tuple[StudyPolicy, ...] = ()
@@ -63,6 +65,7 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"mirror_max_age_seconds = {settings.mirror_max_age_seconds}",
         f"minimum_cohort = {settings.minimum_cohort}",
         f"on_chain_by_seconds = {settings.on_chain_by_seconds}",
+        f"audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log",
         f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",
         f"witness_quorum = {settings.witness_quorum}  # co-signatures to ask for; 0 asks for none",
     ]

@@ -47,8 +47,16 @@ async def train(node: Node, opening: Opening) -> Closing:
     # 1. The coordinator ordered it, and this hospital approved exactly this plan.
     order = read_opening(node, opening)
     node.run = order.run  # claimed before anything is awaited: Flower may bring two at once
+    about = (f"run:{order.run}", f"digest:{order.approved.plan.digest.hex()}")
     try:
-        return await _take_part(node, order)
+        node.audit.did("run-opened", about=about)
+        closing = await _take_part(node, order)
+    except TwinwardError as error:
+        node.audit.did("run-ended", about=about, failure=error.code)
+        raise
+    else:
+        node.audit.did("run-ended", about=about)
+        return closing
     finally:
         node.run = None
 

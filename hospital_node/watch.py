@@ -67,6 +67,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             "delta": LIFETIME_DELTA,
             "patients_nearly_spent": int(node.lifetime.nearly_spent().sum()),
         },
+        "audit": _audit(node),
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
 
@@ -76,6 +77,16 @@ def _head(node: Node) -> str | None:
         return node.mirror.head.hex()
     except TwinwardError:
         return None
+
+
+def _audit(node: Node) -> dict[str, Any]:
+    """How long the audit log is, and how far the ledger is behind it."""
+    lag = node.audit.log.lag()
+    return {
+        "entries": node.audit.log.log.size,
+        "not_anchored": lag.entries,
+        "oldest_not_anchored_seconds": round(lag.seconds),
+    }
 
 
 def _can_confirm(node: Node) -> bool:
@@ -121,7 +132,7 @@ def ask(folder: Path, question: Callable[[NodeLocalStub], Blob]) -> dict[str, An
 
 def as_text(found: dict[str, Any]) -> str:
     """The state for people."""
-    ledger, budget = found["ledger"], found["budget"]
+    ledger, budget, audit = found["ledger"], found["budget"], found["audit"]
     rows = [
         ("node", f"{found['org']} of {found['network']}, pid {found['pid']}"),
         ("health", "green" if found["healthy"] else "RED"),
@@ -134,6 +145,13 @@ def as_text(found: dict[str, Any]) -> str:
             ),
         ),
         ("consent head", (ledger["head"] or "unreadable")[:16]),
+        (
+            "audit log",
+            (
+                f"{audit['entries']} entries, {audit['not_anchored']} not on the ledger yet, "
+                f"the oldest for {audit['oldest_not_anchored_seconds']} s"
+            ),
+        ),
         ("patients", str(found["patients"])),
         *(
             (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")

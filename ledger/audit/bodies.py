@@ -142,15 +142,20 @@ class Bodies:
             raise _changed()
         return salt, body
 
-    def noted(self, about: str) -> dict[str, str]:
-        """The word that was noted last on this matter, by patient."""
+    def noted(self, about: str, patients: Sequence[str]) -> dict[str, str]:
+        """The word that was noted last on this matter, of those of these patients who have one."""
+        found = dict[str, str]()
         with self._refusing():
-            return dict(
-                self._keys.execute(
-                    "select patient, word from standing join keys using (topic) where about = ?",
-                    (about,),
+            for start in range(0, len(patients), 500):
+                some = patients[start : start + 500]
+                marks = ",".join("?" * len(some))
+                rows = self._keys.execute(
+                    "select patient, word from keys join standing using (topic)"  # noqa: S608 - marks
+                    f" where about = ? and patient in ({marks})",
+                    (about, *some),
                 )
-            )
+                found.update(rows.fetchall())
+        return found
 
     def note(self, about: str, words: Mapping[str, str]) -> None:
         """Note what was entered, so that it is entered when it changes and not at each start.
