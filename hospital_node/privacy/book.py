@@ -122,8 +122,8 @@ class BudgetBook:
                     "this privacy book is older than the one that this machine wrote last",
                     code="TW4108",
                     at=str(self._file.path),
-                    help="bring back the latest book of this node; it is not allowed to train "
-                    "with an old copy",
+                    help="bring back the latest book of this node; if it is lost, `twinward node "
+                    "recover` charges every patient for what this one has forgotten",
                 )
             # One change may be on disk and not yet noted: its vector had not left.
             if noted is None or changes - noted > 1:

@@ -112,8 +112,8 @@ def _require_all_runs(book: BudgetBook, ledger: FencedLedger) -> None:
             "the privacy book of this node knows less than the ledger",
             code="TW4105",
             note=f"of {spent} on the ledger {known} are in the book, in 1e-6 of mu^2",
-            help="this is an old copy or a backup: bring back the latest book of this node; "
-            "it is not allowed to train with this one",
+            help="this is an old copy or a backup: bring back the latest book of this node; if it "
+            "is lost, `twinward node recover` charges every patient for what this one forgot",
         )
 
 
@@ -141,6 +141,6 @@ def _fenced_off(found: int, own: int) -> BudgetError:
         "another process of this node has begun, with another copy of its privacy book",
         code="TW4310",
         note=f"number {found} on the ledger, {own} here",
-        help="stop every copy but one; if the others are gone for good, run "
-        "`hospital_node.privacy.fence.recover` for the one that is left",
+        help="stop every copy but one; if the others are gone for good, run `twinward node "
+        "recover` on the one that is left",
     )
