@@ -21,10 +21,6 @@ class Keystream:
         """The next ``count`` words, uniform on 0 to 2^64 - 1."""
         return np.frombuffer(self._encryptor.update(bytes(8 * count)), dtype="<u8")
 
-    def signed(self, count: int) -> NDArray[np.float64]:
-        """The next ``count`` words as numbers, uniform on -2^63 to 2^63 to 53 digits."""
-        return self.words(count).view("<i8").astype(np.float64)
-
     def uniforms(self, count: int) -> NDArray[np.float64]:
         """The next ``count`` numbers on [0, 1), each a multiple of 2^-53."""
         return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -71,6 +72,7 @@ def build(
             max_grad_norm=max_grad_norm,
             loss=loss,
             owner=owner,
+            dtype=np.float32 if dense[0].weight.dtype == torch.float32 else np.float64,
         )
     if engine == "ghost":
         from hospital_node.privacy.engines.ghost import GhostClippedSum  # noqa: PLC0415 - heavy

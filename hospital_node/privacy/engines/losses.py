@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[Any]
+"""In a model's own precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,14 @@ class Loss:
         name: What a plan calls it.
         usable: Which entries of the targets mean something; others make their patient empty.
         of_records: Torch: outputs and targets [records, outputs] to one loss per record.
-        residual: Numpy: its derivative by the outputs; None keeps the closed forms away.
+        residual: Numpy: its derivative by the outputs, in their precision; None keeps the closed
+            forms away.
     """
 
     name: str
     usable: Callable[[Floats], NDArray[np.bool_]]
     of_records: Callable[[Tensor, Tensor], Tensor]
-    residual: Callable[[Floats, Floats], Floats] | None = None
+    residual: Callable[[Numbers, Numbers], Numbers] | None = None
 
 
 def _is_label(targets: Floats) -> NDArray[np.bool_]:
