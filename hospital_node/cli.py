@@ -299,6 +299,30 @@ def recover(*, folder: Path, as_json: bool) -> None:
 
 @node.command()
 @FOLDER
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@json_option
+@reports_errors
+def statements(*, folder: Path, out: Path, as_json: bool) -> None:
+    """Write what this hospital was shown of the ledger, for comparison by another hospital.
+
+    Signed tips and headers of blocks; nothing in it is about patients.
+    """
+    from hospital_node import witness
+    from twinward.files import write_atomic
+
+    found = witness.statements(folder)
+    write_atomic(out, found.encode())
+    emit(
+        {"tips": len(found.tips), "headers": len(found.headers), "file": str(out)},
+        schema="node.statements",
+        as_json=as_json,
+        text=lambda: f"{len(found.tips)} signed tips, {len(found.headers)} headers: {out}",
+    )
+    next_step(f"twinward ledger fork {out} THEIRS --founding FILE --out FILE")
+
+
+@node.command()
+@FOLDER
 @json_option
 @reports_errors
 def status(*, folder: Path, as_json: bool) -> None:

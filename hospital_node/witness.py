@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,7 +20,8 @@ from hospital_node.egress import Egress
 from hospital_node.follower import CALL_SECONDS, coordinator_silent, fetch_tip
 from hospital_node.paths import NodePaths
 from ledger.evidence import as_json
-from ledger.process import LedgerProcess
+from ledger.fork import Statements
+from ledger.process import URL_FILE, LedgerProcess
 from ledger.rpc import Rpc
 from ledger.tip import TipStatement
 from ledger.witness import KIND, BlockStatement, Votes, Witness
@@ -29,6 +32,7 @@ from twinward.errors import (
     ConsentError,
     InternalError,
     TwinwardError,
+    UsageError,
 )
 from twinward.founding import Founding
 from twinward.logging import log
@@ -271,6 +275,26 @@ class WitnessThread:
         if times:
             agreed_at = (statement.number, max(times))
             self.standing = replace(self.standing, agreed=agreed_at, witnesses=count)
+
+
+def statements(folder: Path) -> Statements:
+    """What the witness of a node's folder was shown; its daemon must be running.
+
+    Raises:
+        UsageError: TW3566, it is not running.
+    """
+    paths = NodePaths(folder)
+    try:
+        url = (paths.ledger / URL_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "the following ledger node of this folder is not running",
+            code="TW3566",
+            at=str(folder),
+            help="start the node, with `witness = true` in node.toml, and ask again",
+        ) from error
+    with closing(Votes(paths.votes)) as votes, closing(Rpc(url)) as own:
+        return Statements.collect(votes, own)
 
 
 def _is_silence(trouble: TwinwardError) -> bool:

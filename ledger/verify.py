@@ -1141,6 +1141,10 @@ NOT_SHOWN = (
     "that hospitals computed honestly, on consenting patients only: nobody can from outside",
     "trusted time, or that the ledger's operator left nothing out: 1 operator, 0 witnesses",
 )
+_CO_SIGNED = (
+    "trusted time, or that the ledger's operator took in everything that it was sent; hospitals "
+    "executed its blocks again and co-signed: 1 operator, "
+)
 """What no pack of this version establishes; part of every report."""
 
 
@@ -1285,7 +1289,7 @@ def verify_bytes(
     """The same for a pack in memory."""
     try:
         records, faults = read_archive(data)
-        audit = _AnswerAudit if ANSWER in records else _Audit
+        audit = _AnswerAudit if ANSWER in records else _ForkAudit if FORK in records else _Audit
         return audit(records, faults, pins=(founding, founding_sha256)).run()
     except Broken as broken:
         return Report(False, (), (broken.fault,), NOT_SHOWN)
@@ -1756,6 +1760,7 @@ class _Audit:
             self.notes.append("the pack holds no ledger proofs: reservations were not checked")
             return
         roots = dict(self._block(network, block) for block in record["blocks"])
+        self._witnesses(network, record["blocks"])
         reserved: set[bytes] = set()
         reserved_to_measure: set[bytes] = set()
         recorded = False
@@ -1797,6 +1802,30 @@ class _Audit:
         if not fits or _hash32(said["genesis"]).hex() != network.genesis:
             _broken("V090", "ledger.json", f"the header of block {number} is not the signed one")
         return number, bytes(header[3])
+
+    def _witnesses(self, network: _Network, blocks: Sequence[Json]) -> None:
+        """Which hospitals co-signed every one of the blocks: what the report says of witnesses."""
+        co_signed: list[set[str]] = []
+        for block in blocks:
+            signers = set()
+            if "witnesses" in block:
+                statement = Document.of(block["witnesses"], "twinward/block/v1")
+                tip = {key: block["tip"]["payload"][key] for key in ("genesis", "hash", "number")}
+                if statement.payload != tip:
+                    _broken("V094", "ledger.json", "witnesses co-signed another block")
+                for by in statement.signatures:
+                    witness = network.members.get(bytes.fromhex(by))
+                    if witness is None or witness.role != "hospital":
+                        _broken("V094", "ledger.json", "a witness is no hospital of this network")
+                    if not statement.is_signed_by(witness.key):
+                        what = f"the co-signature of {witness.org} does not fit"
+                        _broken("V094", "ledger.json", what)
+                    signers.add(witness.org)
+            co_signed.append(signers)
+        everywhere = sorted(set.intersection(*co_signed)) if co_signed else []
+        if everywhere:
+            said = f"{_CO_SIGNED}{len(everywhere)} witnesses ({', '.join(everywhere)})"
+            self.notes[self.notes.index(NOT_SHOWN[1])] = said
 
     def _word(self, network: _Network, contract: str, root: bytes, slot: int, proof: Json) -> int:
         try:
@@ -2044,6 +2073,48 @@ class _AnswerAudit(_Audit):
         if tip[1] != last:
             _broken("V116", "leaves.txt", f"the last entry of `{topic[:80]}` is another one")
         self._passed("complete", f"{topic[:120]}: all {count} entries")
+
+
+FORK = "fork.json"
+_NOT_IN_A_FORK = "who was shown which of the two histories, when, and why"
+
+
+class _ForkAudit(_Audit):
+    """Evidence that one member signed two histories of the ledger."""
+
+    def _stages(self) -> None:
+        if self.faults:
+            return
+        self.notes = [_NOT_IN_A_FORK]
+        network = self._founding()
+        record = self.pack.fields(FORK, "first", "second", "headers")
+        kinds = ("twinward/tip/v1", "twinward/block/v1")
+        first, second = (
+            next(Document.of(one, kind) for kind in kinds if one["kind"] == kind)
+            for one in (record["first"], record["second"])
+        )
+        if {first.payload["genesis"], second.payload["genesis"]} != {network.genesis}:
+            _broken("V120", FORK, "a statement is not about this network's ledger")
+        both = (m for m in network.members.values() if first.is_signed_by(m.key))
+        signer = next((m for m in both if second.is_signed_by(m.key)), None)
+        if signer is None:
+            _broken("V120", FORK, "no member signed both statements")
+        number, height = first.payload["number"], second.payload["number"]
+        headers = [_0x(header) for header in record["headers"]]
+        expected = _hash32(second.payload["hash"])
+        if not 0 <= number <= height or len(headers) != height - number:
+            _broken("V121", FORK, "not the headers that lead from the second to the first height")
+        for header in reversed(headers):
+            if keccak256(header) != expected:
+                _broken("V121", FORK, "a header is not the one that the next one stands on")
+            expected = bytes(rlp_decode(header)[0])
+        if expected == _hash32(first.payload["hash"]):
+            _broken("V122", FORK, "both statements are about one history")
+        self._passed(
+            "fork",
+            f"{signer.org} signed two histories of the ledger: block {number} is "
+            f"{first.payload['hash'][:16]} in one and {expected.hex()[:16]} in the other",
+        )
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -20,7 +20,13 @@ _COMMANDS = {
     "server": _Command("server.cli:server", "Run the coordinator of a network.", "server"),
     "node": _Command("hospital_node.cli:node", "Run one hospital's node.", "node"),
     "consent": _Command("consent.cli:consent", "Grant, withdraw and show consents.", "node"),
+    "audit": _Command(
+        "ledger.questions.cli:audit", "Ask the ledger questions, with proofs.", "ledger"
+    ),
     "verify": _Command("ledger.cli:verify", "Check an evidence pack, offline.", "base"),
+    "ledger": _Command(
+        "ledger.embedded.cli:ledger", "Keep a ledger node's database safe.", "ledger"
+    ),
     "explorer": _Command(
         "ledger.explorer.cli:explorer", "Show auditors what stands on the ledger.", "web"
     ),

@@ -1,0 +1,310 @@
+"""Re-derives every row of a node's database: what was changed, added or lost is named.
+
+Hashes lead from the head to everything: header to header, to transactions, receipts and state.
+Trie nodes are their own names; the rows that clients ask are a function of blocks and receipts. A
+node may run meanwhile: the check sees one moment of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rlp
+from eth.db.backends.base import BaseAtomicDB
+from eth.db.schema import SchemaV1
+from eth.rlp.sedes import chain_gaps
+from eth_hash.auto import keccak
+from rlp.sedes import big_endian_int
+from trie.constants import BLANK_NODE_HASH
+
+from ledger.embedded.blocks import rows_of
+from ledger.embedded.engine import chain_class
+from ledger.embedded.genesis import Genesis
+from twinward.errors import TwinwardError
+
+_MOST_FAULTS = 100
+_NO_CODE = keccak(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row that is not what it must be: code, table, which row, and what is wrong."""
+
+    code: str
+    table: str
+    row: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check came to.
+
+    Attributes:
+        head: Number and hash of the last block; compare it with a tip that somebody signed, since
+            a whole database may have been put in the place of another. None if it cannot be told.
+        rows: How many rows were re-derived.
+        faults: Empty if all is well; at most a hundred.
+    """
+
+    head: tuple[int, bytes] | None
+    rows: int
+    faults: tuple[Fault, ...]
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Snapshot(BaseAtomicDB):  # type: ignore[misc] # py-evm is untyped
+    """The key-value rows at one moment, for py-evm to read."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getitem__(self, key: bytes) -> bytes:
+        row = self._db.execute("select value from kv where key = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return bytes(row[0])
+
+    def _exists(self, key: bytes) -> bool:
+        return self._db.execute("select 1 from kv where key = ?", (key,)).fetchone() is not None
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        raise TypeError("a check changes nothing")
+
+    def __delitem__(self, key: bytes) -> None:
+        raise TypeError("a check changes nothing")
+
+    @contextmanager
+    def atomic_batch(self) -> Iterator[_Snapshot]:
+        """Never needed: nothing is written."""
+        yield self
+
+
+def check(path: Path, *, progress: Callable[[int], None] = lambda _block: None) -> Found:
+    """Re-derive every row of a database; changes nothing.
+
+    Args:
+        path: ``chain.sqlite`` of a node that runs or not, or a backup.
+        progress: Told the number of each block that was checked.
+    """
+    scan = _Scan(progress)
+    try:
+        with closing(reading(path)) as db:
+            scan.run(db)
+    except _Enough:
+        pass
+    except sqlite3.DatabaseError as error:
+        scan.faults.append(
+            Fault(code="TW3580", table="", row=str(path), what=f"SQLite cannot read it: {error}")
+        )
+    return Found(scan.head, scan.rows, tuple(scan.faults))
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that sees one moment of a database, which another process may be writing."""
+    db = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=5.0)
+    db.execute("pragma query_only = 1")
+    db.execute("begin")
+    return db
+
+
+class _Scan:
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self.head: tuple[int, bytes] | None = None
+        self.rows = 0
+        self.faults: list[Fault] = []
+
+    def run(self, db: sqlite3.Connection) -> None:
+        said = [row[0] for row in db.execute("pragma integrity_check(10)")]
+        if said != ["ok"]:
+            self._fault("", "", "; ".join(map(str, said))[:300], code="TW3580")
+        genesis = self._genesis(db)
+        self._nodes(db)
+        if genesis is not None:
+            self._chain(db, genesis)
+
+    def _fault(self, table: str, row: str, what: str, *, code: str) -> None:
+        self.faults.append(Fault(code, table, row, what))
+        if len(self.faults) >= _MOST_FAULTS:
+            raise _Enough
+
+    def _genesis(self, db: sqlite3.Connection) -> Genesis | None:
+        rows = db.execute("select name, value from about").fetchall()
+        self.rows += len(rows)
+        try:
+            ((name, value),) = rows
+            genesis = Genesis.from_json(value)
+            first = db.execute("select hash from blocks where number = 0").fetchone()
+            good = name == "genesis" and genesis.to_json() == value and first is not None
+            if good and genesis.hash() == first[0]:
+                return genesis
+        except (TwinwardError, ValueError, TypeError):
+            pass
+        self._fault("about", "genesis", "it is not the genesis of block 0", code="TW3581")
+        return None
+
+    def _nodes(self, db: sqlite3.Connection) -> None:
+        """Every row with a hash for a key holds what hashes to it."""
+        for key, value in db.execute("select key, value from kv where length(key) = 32"):
+            self.rows += 1
+            if keccak(value) != key:
+                self._fault("kv", _name(key), "its value does not hash to its key", code="TW3582")
+
+    def _chain(self, db: sqlite3.Connection, genesis: Genesis) -> None:
+        store = _Snapshot(db)
+        chain = chain_class(genesis.chain_id)(store)
+        vm_class = chain.get_vm_class_for_block_number(0)
+        header_class = type(chain.get_canonical_head())
+        lookups = _Lookups(self, db)
+        parent: Any = None
+        counted = [0, 0, 0]
+        rows = db.execute("select number, hash, header, size from blocks order by number")
+        for row in rows:
+            number = counted[0]
+            try:
+                header = rlp.decode(row[2], sedes=header_class)
+                block = chain.get_block_by_header(header)
+                receipts = chain.chaindb.get_receipts(header, vm_class.get_receipt_builder())
+                wanted = rows_of(block, receipts)
+            except Exception as error:  # noqa: BLE001 - a changed row can break any decoder
+                what = f"block or receipts cannot be read ({type(error).__name__})"
+                self._fault("blocks", str(row[0]), what, code="TW3583")
+                return
+            expected = wanted.block if number else (*wanted.block[:3], len(row[2]))
+            linked = parent is None or header.parent_hash == parent.hash
+            if row != expected or row[0] != number or not linked:
+                self._fault(
+                    "blocks", str(row[0]), "it is not the block that comes here", code="TW3583"
+                )
+                return
+            for table, given in (
+                ("transactions", wanted.transactions),
+                ("logs", wanted.logs),
+            ):
+                query = f"select * from {table} where block = ? order by position"  # noqa: S608 - our own two names
+                self._same(table, given, db.execute(query, (number,)).fetchall())
+            if header.state_root != BLANK_NODE_HASH and header.state_root not in store:
+                self._fault(
+                    "kv", _name(header.state_root), f"no state of block {number}", code="TW3586"
+                )
+            lookups.block(header, wanted.transactions)
+            counted = [
+                number + 1,
+                counted[1] + len(wanted.transactions),
+                counted[2] + len(wanted.logs),
+            ]
+            parent = header
+            self._progress(number)
+        if parent is None:
+            self._fault("blocks", "0", "there is no block", code="TW3583")
+            return
+        self.rows += sum(counted)
+        self.head = (int(parent.block_number), bytes(parent.hash))
+        lookups.end(parent)
+        for table, count in zip(("transactions", "logs"), counted[1:], strict=True):
+            (there,) = db.execute(f"select count(*) from {table}").fetchone()  # noqa: S608 - our own two names
+            if there != count:
+                what = f"{there} rows where the blocks give {count}"
+                self._index_fault(table, "all", what)
+        self._state(store, parent.state_root)
+
+    def _index_fault(self, table: str, row: str, what: str) -> None:
+        if table == "logs":
+            self._fault(table, row, what, code="TW3585")
+        else:
+            self._fault(table, row, what, code="TW3584")
+
+    def _same(self, table: str, wanted: Sequence[Any], found: Sequence[Any]) -> None:
+        if list(wanted) == list(found):
+            return
+        at = next(
+            (n for n, (one, other) in enumerate(zip(wanted, found, strict=False)) if one != other),
+            min(len(wanted), len(found)),
+        )
+        row = (found[at:] or wanted[at:])[0]
+        named = f"{row[0]}/{row[1]}" if table == "logs" else _name(row[0])
+        self._index_fault(table, named, "it is not what the block and its receipts give")
+
+    def _state(self, store: _Snapshot, root: bytes) -> None:
+        """Everything that the newest state consists of is there."""
+        for account in self._leaves(store, root):
+            _, _, storage, code = rlp.decode(account)
+            if code != _NO_CODE and code not in store:
+                self._fault("kv", _name(code), "the code of a contract is missing", code="TW3586")
+            for _ in self._leaves(store, storage):
+                pass
+
+    def _leaves(self, store: _Snapshot, root: bytes) -> Iterator[bytes]:
+        """The values of a trie, node by node; a missing node is a fault."""
+        if root == BLANK_NODE_HASH:
+            return
+        waiting: list[Any] = [root]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, bytes):
+                try:
+                    node = rlp.decode(store[node])
+                except (KeyError, rlp.DecodingError):
+                    self._fault(
+                        "kv", _name(node), "a node of the newest state is missing", code="TW3586"
+                    )
+                    continue
+            if len(node) == 17:
+                waiting += [child for child in node[:16] if child]
+                if node[16]:
+                    yield node[16]
+            elif node[0][0] >> 4 & 2:
+                yield node[1]
+            else:
+                waiting.append(node[1])
+
+
+class _Lookups:
+    """py-evm's own index rows, each a function of the chain."""
+
+    def __init__(self, scan: _Scan, db: sqlite3.Connection) -> None:
+        self._scan = scan
+        self._db = db
+        self._score = 0
+        self._expected: int = 0
+
+    def block(self, header: Any, transactions: Sequence[Any]) -> None:
+        number = header.block_number
+        self._score += header.difficulty or number  # as py-evm does where nothing is mined
+        self._is(SchemaV1.make_block_number_to_hash_lookup_key(number), rlp.encode(header.hash))
+        score = rlp.encode(self._score, sedes=big_endian_int)
+        self._is(SchemaV1.make_block_hash_to_score_lookup_key(header.hash), score)
+        for place, row in enumerate(transactions):
+            key = SchemaV1.make_transaction_hash_to_block_lookup_key(row[0])
+            self._is(key, rlp.encode([number, place]))
+
+    def end(self, head: Any) -> None:
+        self._is(SchemaV1.make_canonical_head_hash_lookup_key(), head.hash)
+        gaps = rlp.encode(((), head.block_number + 1), sedes=chain_gaps)
+        self._is(SchemaV1.make_header_chain_gaps_lookup_key(), gaps)
+        self._is(SchemaV1.make_chain_gaps_lookup_key(), gaps)
+        (there,) = self._db.execute("select count(*) from kv where length(key) <> 32").fetchone()
+        if there != self._expected:
+            what = f"{there} index rows where the chain gives {self._expected}"
+            self._scan._fault("kv", "index", what, code="TW3582")  # noqa: SLF001 - one module, one scan
+
+    def _is(self, key: bytes, value: bytes) -> None:
+        self._expected += 1
+        self._scan.rows += 1
+        row = self._db.execute("select value from kv where key = ?", (key,)).fetchone()
+        if row is None or row[0] != value:
+            what = "missing" if row is None else "it is not what the chain gives"
+            self._scan._fault("kv", key.decode("ascii", "replace"), what, code="TW3582")  # noqa: SLF001 - as above
+
+
+def _name(key: Any) -> str:
+    return key.hex()[:24] if isinstance(key, bytes) else str(key)[:24]
