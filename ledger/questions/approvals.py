@@ -128,7 +128,7 @@ def _in_force(sources: Sources, values: Values) -> Found | NoSource:
         if event.time > day or kind not in {Kind.STUDY, Kind.PLAN}:
             continue
         agreed = [one for one in approvals if one.raw("digest") == digest]
-        known = sources.documents.studies if kind == Kind.STUDY else sources.documents.plans
+        known = sources.studies if kind == Kind.STUDY else sources.documents.plans
         payload = known.get(digest, {})
         cells = (
             Kind(kind).name.lower(),

@@ -25,7 +25,8 @@ _STUDY = Parameter("study", "Study", "study")
 
 def _topics(values: Values) -> tuple[str, ...]:
     study = values["study"]
-    return (JOINED, CHANGED if study is None else f"study:{study.hex()}")
+    changes = CHANGED if study is None else f"study:{study.hex()}"
+    return (JOINED, "kind:Provenance.Recorded", changes)
 
 
 def _changes(sources: Sources, values: Values):  # type: ignore[no-untyped-def]  # noqa: ANN202

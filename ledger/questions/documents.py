@@ -16,6 +16,7 @@ from twinward.errors import UsageError
 from twinward.signing import Document
 
 STUDY, PLAN, RELEASE = "twinward/study/v1", "twinward/plan/v1", "twinward/release/v1"
+_NEEDED = {STUDY: {"network", "name", "salt"}, PLAN: {"study", "model", "purpose"}}
 _LARGEST_DOCUMENT = 64 * 2**20
 _SECRET = {"secrets"}
 
@@ -92,6 +93,9 @@ class Documents:
             else:
                 found = [data]
             for document in filter(None, map(_document, found)):
+                if not _NEEDED[document.kind] <= {k for k, v in document.payload.items() if v}:
+                    unusable.append(f"{name}: a field is missing")
+                    continue
                 digest = document.digest
                 payloads[document.kind][digest] = document.payload
                 kept[digest] = document.encode()

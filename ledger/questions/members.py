@@ -128,7 +128,7 @@ def _spend(sources: Sources, values: Values) -> Found:
 
 
 def _study_name(sources: Sources, digest: bytes | None) -> str | None:
-    payload = sources.documents.studies.get(digest or b"")
+    payload = sources.studies.get(digest or b"")
     return str(payload["name"]) if payload else digest.hex() if digest else None
 
 

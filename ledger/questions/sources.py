@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ledger.history import History
-from ledger.questions.documents import Documents, Pack
+from ledger.questions.documents import Documents
 from twinward.founding import Founding
 from twinward.ids import study_number
 
@@ -82,9 +82,19 @@ class Sources:
 
     # Documents that the ledger names
 
+    @cached_property
+    def studies(self) -> Mapping[bytes, Mapping[str, Any]]:
+        """Payloads of the studies that are on the ledger and at hand, by digest.
+
+        A question that uses them names ``kind:Provenance.Recorded`` among its topics.
+        """
+        recorded = (e.raw("digest") for e in self.history.events(kind="Provenance.Recorded"))
+        known = self.documents.studies
+        return {digest: known[digest] for digest in recorded if digest in known}
+
     def study(self, text: str) -> bytes:
         """The number on the ledger of a study of this name; its own hex form is taken as it is."""
-        for payload in self.documents.studies.values():
+        for payload in self.studies.values():
             if payload["name"] == text:
                 return number_of(payload)
         value = bytes.fromhex(text.removeprefix("0x"))
@@ -94,12 +104,8 @@ class Sources:
 
     def study_name(self, number: bytes) -> str:
         """The name of the study with this number, or the number in hex."""
-        names = (p["name"] for p in self.documents.studies.values() if number_of(p) == number)
+        names = (p["name"] for p in self.studies.values() if number_of(p) == number)
         return str(next(names, f"0x{number.hex()}"))
-
-    def packs(self) -> Iterable[Pack]:
-        """The evidence packs at hand."""
-        return self.documents.packs
 
 
 def number_of(study: Mapping[str, Any]) -> bytes:

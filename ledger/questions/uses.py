@@ -32,7 +32,7 @@ NO_STUDY = (
 def studies_of(sources: Sources, found: Iterable[Run]) -> dict[bytes, bytes] | None:
     """The number under which consents stand, by digest of a study's document; None if one lacks."""
     wanted = {run.study for run in found if run.study is not None}
-    known = sources.documents.studies
+    known = sources.studies
     if not wanted <= set(known):
         return None
     return {digest: number_of(known[digest]) for digest in wanted}

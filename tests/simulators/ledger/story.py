@@ -12,6 +12,7 @@ from ledger.history import History
 from ledger.provenance import Kind
 from ledger.questions.documents import Documents
 from ledger.questions.sources import Sources
+from twinward.founding import Founding
 from twinward.ids import study_number
 from twinward.plan import evaluation_run
 from twinward.signing import Document
@@ -34,21 +35,45 @@ def pseudonym(name):
 class Story:
     """Each act is one block, a minute after the last unless the clock is moved."""
 
+    founding: Founding | None = None
     events: list = field(default_factory=list)
     documents: list = field(default_factory=list)
     time: int = START
 
     def __post_init__(self):
         self.nonces, self.sequence, self.spent = {}, 0, {}
-        for number, name in enumerate(("coordinator", *HOSPITALS), 1):
+        names = ("coordinator", *HOSPITALS)
+        self.accounts = {name: account(name) for name in names}
+        if self.founding is not None:
+            names = tuple(str(one.org) for one in self.founding.members)
+            self.accounts = {
+                str(one.org): bytes.fromhex(one.ledger_account[2:]) for one in self.founding.members
+            }
+        self.hospitals = tuple(name for name in names if name != "coordinator")
+        for number, name in enumerate(names, 1):
             self.tell(
                 "Membership.Joined",
-                id=hashlib.sha256(b"id" + name.encode()).digest(),
-                account=account(name),
+                id=self.identity(name),
+                account=self.accounts[name],
                 keys=hashlib.sha256(b"keys" + name.encode()).digest(),
-                role=1 if number == 1 else 2,
+                role=1 if name == "coordinator" else 2,
                 number=number,
             )
+
+    @property
+    def genesis(self):
+        known = self.founding.chain["genesis_hash"] if self.founding else None
+        return bytes.fromhex(known) if known else GENESIS
+
+    def identity(self, name):
+        if self.founding is None:
+            return hashlib.sha256(b"id" + name.encode()).digest()
+        return bytes.fromhex(self.founding.member(name).fingerprint)
+
+    def number(self, name):
+        """The member's number."""
+        (joined,) = [e for e in self.events if e.values.get("id") == self.identity(name)]
+        return joined.values["number"]
 
     def tell(self, what, /, *, block=None, **values):
         """One event; returns it."""
@@ -67,7 +92,15 @@ class Story:
         return event
 
     def study(self, name="heart", salt="5a" * 32):
-        payload = {"network": GENESIS.hex(), "name": name, "salt": salt, "title": "?"}
+        payload = {
+            "network": self.genesis.hex(),
+            "name": name,
+            "salt": salt,
+            "title": "?",
+            "purpose": "heart-research",
+            "categories": ["age"],
+            "closes": self.time,
+        }
         document = Document("twinward/study/v1", payload)
         self.documents.append((f"{name}.json", document.encode()))
         self.record(document.digest, Kind.STUDY)
@@ -76,12 +109,12 @@ class Story:
 
     def record(self, digest, kind, parents=(), by="coordinator"):
         return self.tell(
-            "Provenance.Recorded", digest=digest, kind=int(kind), by=account(by),
+            "Provenance.Recorded", digest=digest, kind=int(kind), by=self.accounts[by],
             parents=tuple(parents),
         )  # fmt: skip
 
     def approve(self, digest, by):
-        return self.tell("Provenance.Approved", digest=digest, by=account(by), approvals=1)
+        return self.tell("Provenance.Approved", digest=digest, by=self.accounts[by], approvals=1)
 
     def consent(self, study, patient, hospital, *, purposes=5, days=400, flags=1):
         """A grant, or with purposes=0 a withdrawal."""
@@ -89,7 +122,7 @@ class Story:
         nonce = self.nonces[who] = self.nonces.get(who, 0) + 1
         self.sequence += 1
         expiry = (self.time // DAY + days) * DAY if purposes else 0
-        relay = HOSPITALS.index(hospital) + 2
+        relay = self.number(hospital)
         slot = purposes << 128 | expiry << 64 | nonce << 32 | relay << 16 | flags
         return self.tell(
             "Consent.ConsentChanged", study=study.number, subject=pseudonym(patient),
@@ -104,11 +137,12 @@ class Story:
     @property
     def history(self):
         last = self.events[-1]
-        return History.of(self.events, genesis=GENESIS, block=last.block, time=last.time)
+        return History.of(self.events, genesis=self.genesis, block=last.block, time=last.time)
 
     def sources(self, **changes):
         documents = Documents.of(self.documents)
-        return Sources(**{"history": self.history, "documents": documents, **changes})
+        known = {"history": self.history, "founding": self.founding, "documents": documents}
+        return Sources(**{**known, **changes})
 
 
 @dataclass
@@ -121,7 +155,12 @@ class Study:
     number: bytes
 
     def plan(self, *, approved_by=HOSPITALS, by="coordinator"):
-        payload = {"study": self.name, "purpose": "heart-research", "nonce": os.urandom(4).hex()}
+        payload = {
+            "study": self.name,
+            "purpose": "heart-research",
+            "model": "m/1",
+            "nonce": os.urandom(4).hex(),
+        }
         document = Document("twinward/plan/v1", payload)
         self.story.documents.append((f"{payload['nonce']}.json", document.encode()))
         self.story.record(document.digest, Kind.PLAN, [self.digest], by=by)
@@ -141,7 +180,7 @@ class Study:
     def reserve(self, plan, run, name, micro_mu2):
         spent = self.story.spent[name] = self.story.spent.get(name, 0) + micro_mu2
         return self.story.tell(
-            "Provenance.Reserved", hospital=account(name), run=run, plan=plan,
+            "Provenance.Reserved", hospital=self.story.accounts[name], run=run, plan=plan,
             microMu2=micro_mu2, spent=spent,
         )  # fmt: skip
 

@@ -1,0 +1,216 @@
+"""A folder from which questions are asked: the network's papers, and a copy of its ledger.
+
+A coordinator's folder is one; an auditor makes one of copies. What is read: ``founding.json``,
+``studies/``, ``releases/``, ``documents/`` and signed ``checkpoints/``. The copy of the ledger and
+the log over it lie in ``state/audit``; both can be deleted and fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger import verify
+from ledger.deployed import Addresses
+from ledger.history import History
+from ledger.history_feed import HistoryFeed
+from ledger.log import checkpoint
+from ledger.log.network import NetworkLog
+from ledger.log.store import Log
+from ledger.questions import proof
+from ledger.questions.answer import Answer
+from ledger.questions.documents import Documents
+from ledger.questions.library import ask
+from ledger.questions.sources import Sources
+from ledger.rpc import Rpc
+from twinward.errors import EvidenceError, TwinwardError, UsageError
+from twinward.files import write_atomic
+from twinward.founding import Founding
+from twinward.signing import Identity
+
+CHECKPOINTS = "checkpoints"
+_PAPERS = ("studies", "releases", "documents")
+
+
+class Workspace:
+    """One folder. Nothing is fetched or computed before it is asked for."""
+
+    def __init__(self, folder: Path, *, more: Sequence[Path] = ()) -> None:
+        """Read the founding file of this folder; ``more`` are further places with documents.
+
+        Raises:
+            UsageError: TW3713, there is no founding file.
+            IdentityError: It is not signed by its members.
+        """
+        path = folder / "founding.json"
+        if not path.is_file():
+            raise UsageError(
+                "there is no founding file here, so nobody's name or signature can be known",
+                code="TW3713",
+                at=str(path),
+                help="copy the network's founding.json into this folder",
+            )
+        self.folder = folder
+        self.founding = Founding.decode(path.read_bytes(), at=str(path))
+        self._more = more
+        self._genesis = bytes.fromhex(str(self.founding.chain["genesis_hash"]))
+        self._contracts = Addresses.from_json(self.founding.chain["contracts"])
+
+    @property
+    def history_path(self) -> Path:
+        """Where the copy of the ledger lies."""
+        path = self.folder / "state" / "audit"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path / "history.sqlite"
+
+    def follow(self, url: str | None = None) -> int:
+        """Fetch what is new from the ledger; the last block in the copy.
+
+        Raises:
+            LedgerError: TW5001, TW3701 to TW3704.
+            EvidenceError: TW3714, a signed checkpoint contradicts what the ledger shows.
+        """
+        rpc = Rpc(url or self.founding.endpoints["ledger"])
+        with closing(rpc), self._writer() as history:
+            HistoryFeed(history, rpc=rpc, contracts=self._contracts).sync()
+            with self._at_checkpoint(history) as signed:
+                if signed is not None and (block := signed.stated.block) is not None:
+                    history.confirm(block[0])
+            return history.block
+
+    def documents(self) -> Documents:
+        """Everything that lies in the folder and in the further places."""
+        own = [self.folder / name for name in _PAPERS if (self.folder / name).is_dir()]
+        return Documents.read([*own, *self._more])
+
+    @contextmanager
+    def sources(self) -> Iterator[Sources]:
+        """What questions are asked of, while the block lasts."""
+        with closing(History.reader(self.history_path)) as history:
+            yield Sources(history, founding=self.founding, documents=self.documents())
+
+    def ask(self, name: str, given: Mapping[str, str]) -> Answer:
+        """The answer as of the copy's last block."""
+        with self.sources() as sources:
+            return ask(name, given, sources=sources)
+
+    def prove(self, name: str, given: Mapping[str, str]) -> tuple[Answer, bytes]:
+        """The answer as of the newest signed checkpoint, and the archive that proves it.
+
+        Raises:
+            UsageError: TW3715, there is no signed checkpoint; TW3720, nothing to prove.
+        """
+        with self.sources() as sources, self._at_checkpoint(sources.history) as signed:
+            if signed is None:
+                raise UsageError(
+                    "there is no signed checkpoint of the network's log here",
+                    code="TW3715",
+                    at=str(self.folder / CHECKPOINTS),
+                    help="at the coordinator run `twinward audit checkpoint`; elsewhere copy its"
+                    " newest checkpoint into this folder",
+                )
+            return proof.prove(name, given, sources=sources, log=signed.log, checkpoint=signed.note)
+
+    def checkpoint(self, identity: Identity) -> Path:
+        """Sign the present state of the network's log, as the coordinator; where it lies.
+
+        Raises:
+            UsageError: TW3716, this is not the coordinator's identity.
+        """
+        if identity.public.fingerprint != self.founding.coordinator.fingerprint:
+            raise UsageError(
+                "only the coordinator signs checkpoints of the network's log",
+                code="TW3716",
+                at=str(self.folder),
+                help="run this in the coordinator's folder",
+            )
+        with self._writer() as history, self._log(history, size=history.count) as log:
+            block, digest = history.db.execute(
+                "select block, hash from blocks order by block desc limit 1"
+            ).fetchone()
+            stated = checkpoint.checkpoint_of(log.origin, log.seal(), block=(block, bytes(digest)))
+            path = self.folder / CHECKPOINTS / f"{stated.size:012}-{block}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, checkpoint.sign(stated, identity).encode())
+            history.confirm(block)
+            return path
+
+    @contextmanager
+    def _writer(self) -> Iterator[History]:
+        with closing(
+            History.open(self.history_path, genesis=self._genesis, contracts=self._contracts)
+        ) as history:
+            yield history
+
+    @contextmanager
+    def _log(self, history: History, *, size: int) -> Iterator[Log]:
+        """The log over the first events of this history, sealed at exactly this size.
+
+        Entries never change, so a ledger that showed another past gets a log of its own.
+        """
+        path = self.history_path.with_name(f"network-log-{len(history.rewound)}.sqlite")
+        origin = checkpoint.network_origin(self._genesis)
+        log = Log(path, origin=origin)
+        if log.size > size and log.sealed(size) is None:
+            log.close()  # it went past the place where a proof has to start: made anew
+            path.unlink()
+            log = Log(path, origin=origin)
+        with closing(log):
+            if log.size < size:
+                known = history.events(until=log.size, kind="Membership.Joined")
+                NetworkLog(log, known=known).extend(history.events(log.size, size))
+                log.seal()
+            yield log
+
+    @contextmanager
+    def _at_checkpoint(self, history: History) -> Iterator[_Signed | None]:
+        """The log at the newest signed checkpoint that the copy reaches; None without one."""
+        known = [one for one in self._checkpoints() if one[1].size <= history.count]
+        if not known:
+            yield None
+            return
+        note, newest = max(known, key=lambda one: one[1].size)
+        with self._log(history, size=newest.size) as log:
+            for _, stated in known:
+                self._require_same(log, stated, newest)
+            yield _Signed(note, newest, log)
+
+    def _checkpoints(self) -> list[tuple[verify.Note, verify.Checkpoint]]:
+        origin, found = checkpoint.network_origin(self._genesis), []
+        for path in sorted((self.folder / CHECKPOINTS).glob("*")):
+            try:
+                found.append(
+                    checkpoint.read(
+                        path.read_bytes(),
+                        origin=origin,
+                        signer=self.founding.coordinator.identity,
+                    )
+                )
+            except TwinwardError:
+                continue  # of another log, or signed by somebody else
+        return found
+
+    def _require_same(self, log: Log, stated: verify.Checkpoint, newest: verify.Checkpoint) -> None:
+        own = log.sealed(newest.size)
+        assert own is not None  # noqa: S101 - `_log` sealed it
+        proven = log.consistency(stated.size, own.size)
+        same = verify.is_consistent(stated.size, stated.root, own.size, own.root, proven)
+        if not same or (stated.size == own.size and stated.topics != own.topics):
+            raise EvidenceError(
+                f"the signed checkpoint of {stated.size} events is not of the ledger as shown here",
+                code="TW3714",
+                at=str(self.folder / CHECKPOINTS),
+                help="keep the checkpoint and this folder: together they prove two histories; tell"
+                " the network",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A checkpoint, as it was signed, and the log that it is of."""
+
+    note: verify.Note
+    stated: verify.Checkpoint
+    log: Log
