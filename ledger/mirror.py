@@ -3,19 +3,23 @@
 Every event is folded into the same running hash that the contract keeps. Events come from a
 ledger node that need not be trusted: `check` compares the copy's hash with the contract's storage,
 proven against a block hash that someone else signed. A dropped, added or altered event is seen.
+What was confirmed that way never changes again; what was not may, and the copy then goes back.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ledger import proofs
-from ledger.consents import CHANGED, HEAD_SLOT, Slot, fold
+from ledger.consents import CHANGED, HEAD_SLOT, fold
+from ledger.mirror_reader import MirrorReader, unusable
 from ledger.rpc import TOO_MANY, Rpc, RpcError
 from ledger.tip import TipStatement
 from twinward.errors import ConsentError, LedgerError
@@ -25,7 +29,8 @@ FUTURE_SECONDS = 60.0
 """How far a signer's clock may be ahead of ours."""
 
 _BLOCKS_A_PAGE = 4_096
-_SCHEMA = 1
+_EVENTS_A_PAGE = 10_000
+_SCHEMA = 2
 _TABLES = """
 create table events (
   sequence integer primary key, block integer not null, study blob not null,
@@ -34,14 +39,24 @@ create index events_by_block on events (block);
 create table slots (
   study blob not null, subject blob not null, sequence integer not null,
   primary key (study, subject)) without rowid;
+create table pages (block integer primary key, hash blob not null);
 create table cursor (
   one integer primary key check (one = 1), genesis blob not null, contract blob not null,
-  block integer not null, hash blob not null);
+  block integer not null, confirmed integer not null);
 """
 
 
-class Mirror:
-    """The copy in one SQLite file. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What came of one range of blocks, and the hash of the last one."""
+
+    last: int
+    hash: bytes
+    logs: list[dict[str, Any]]
+
+
+class Mirror(MirrorReader):
+    """The copy in one SQLite file, followed by one process. Thread-safe."""
 
     def __init__(self, path: Path, *, rpc: Rpc, genesis: bytes, contract: bytes) -> None:
         """Open or create the copy of one contract on one chain.
@@ -49,39 +64,39 @@ class Mirror:
         Raises:
             LedgerError: TW5043, the file is of another chain or contract, or is damaged.
         """
-        self._path = path
+        super().__init__(path)
         self._rpc = rpc
         self._contract = contract
         self._genesis = genesis
         self._following = threading.RLock()  # held while the ledger is asked, by one at a time
-        self._lock = threading.RLock()  # held while the file is used: no reader waits for a ledger
-        self._confirmed = 0
-        try:
+        self._lock = threading.RLock()  # held while the file is written
+        with self._refusing():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")  # it can always be fetched again
             with self._transaction():
                 self._create()
             row = self._db.execute("select genesis, contract from cursor").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise _unusable(path, f"it is damaged ({error})") from error
         if row != (genesis, contract):
-            raise _unusable(path, "it is of another chain or contract")
+            raise unusable(path, "it is of another chain or contract")
 
     def _create(self) -> None:
         (version,) = self._db.execute("pragma user_version").fetchone()
-        if version == 0:
-            for statement in _TABLES.split(";\n"):
-                self._db.execute(statement)
-            self._db.execute(
-                "insert into cursor values (1, ?, ?, 0, ?)",
-                (self._genesis, self._contract, self._genesis),
-            )
-            self._db.execute(f"pragma user_version = {_SCHEMA}")
+        if version == _SCHEMA:
+            return
+        for table in ("events", "slots", "pages", "cursor"):  # of an older version: fetch it again
+            self._db.execute(f"drop table if exists {table}")
+        for statement in _TABLES.split(";\n"):
+            self._db.execute(statement)
+        self._db.execute(
+            "insert into cursor values (1, ?, ?, 0, 0)", (self._genesis, self._contract)
+        )
+        self._db.execute("insert into pages values (0, ?)", (self._genesis,))
+        self._db.execute(f"pragma user_version = {_SCHEMA}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._refusing():
+        with self._refusing(), self._lock:
             self._db.execute("begin immediate")
             try:
                 yield
@@ -89,63 +104,6 @@ class Mirror:
                 self._db.execute("rollback")
                 raise
             self._db.execute("commit")
-
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """One caller at a time; trouble with the file becomes a refusal by name."""
-        try:
-            with self._lock:
-                yield
-        except sqlite3.Error as error:
-            raise _unusable(self._path, f"it is damaged ({error})") from error
-
-    # Reading
-
-    @property
-    def block(self) -> int:
-        """Number of the last block that is in the copy."""
-        return int(self._row("select block from cursor")[0])
-
-    @property
-    def head(self) -> bytes:
-        """Running hash over every change in the copy; zero before the first."""
-        return self.head_at(self.block)
-
-    def head_at(self, block: int) -> bytes:
-        """The running hash after this block."""
-        with self._refusing():
-            row = self._db.execute(
-                "select head from events where block <= ? order by sequence desc limit 1", (block,)
-            ).fetchone()
-        return bytes(32) if row is None else bytes(row[0])
-
-    def slot(self, study: bytes, subject: bytes) -> Slot | None:
-        """What stands about this subject, or None if nothing ever did."""
-        found = self._slots("slots.study = ? and slots.subject = ?", (study, subject))
-        return found[0] if found else None
-
-    def changes(self, after_block: int) -> list[Slot]:
-        """The current slots of every subject that changed after this block, oldest first."""
-        return self._slots("events.block > ?", (after_block,))
-
-    def _slots(self, where: str, parameters: Sequence[Any]) -> list[Slot]:
-        with self._refusing():
-            rows = self._db.execute(
-                "select events.study, events.subject, slot, digest, block, sequence"  # noqa: S608 - our own clauses
-                f" from events join slots using (sequence) where {where} order by sequence",
-                parameters,
-            ).fetchall()
-        return [
-            Slot.unpack(
-                row[2], study=row[0], subject=row[1], digest=row[3], block=row[4], sequence=row[5]
-            )
-            for row in rows
-        ]
-
-    def _row(self, query: str) -> tuple[Any, ...]:
-        with self._refusing():
-            row: tuple[Any, ...] = self._db.execute(query).fetchone()
-        return row
 
     # Following
 
@@ -160,46 +118,84 @@ class Mirror:
         Raises:
             LedgerUnreachable: TW5001.
             ConsentError: TW3102, the last page does not lead to ``proven``.
-            LedgerError: TW5044 the ledger's history changed under the copy, TW5045 an event is
+            LedgerError: TW5044 what was confirmed is history no more, TW5045 an event is
                 malformed or one is missing.
         """
         with self._following:
             tip = self._rpc.call("eth_getBlockByNumber", "latest", False)
-            self._require_same_history()
+            self._rewind_to_common()
             newest = int(tip["number"], 16)
-            end, page = newest if to is None else min(to, newest), _BLOCKS_A_PAGE
-            while self.block < end:
-                last = min(self.block + page, end)
-                try:
-                    logs = self._logs(self.block + 1, last)
-                except RpcError as error:
-                    if error.rpc_code != TOO_MANY or page == 1:
-                        raise
-                    page = max(1, page // 8)
-                    continue
-                block_hash = bytes.fromhex(self._hash_of(last)[2:])
-                self._store(logs, last, block_hash, proven=proven if last == to else None)
+            end = newest if to is None else min(to, newest)
+            # The next page is on its way while this one is decoded and written.
+            if self.block < end:
+                with closing(_ahead(self._pages(self.block + 1, end))) as pages:
+                    for page in pages:
+                        self._store(page, proven=proven if page.last == to else None)
             return self.block
 
     def rebuild(self) -> int:
         """Forget everything and fetch it again, after a ledger node that lied was replaced."""
         with self._following:
             with self._transaction():
-                self._db.execute("delete from events")
-                self._db.execute("delete from slots")
-                self._db.execute("update cursor set block = 0, hash = ?", (self._genesis,))
+                for table in ("events", "slots", "pages"):
+                    self._db.execute(f"delete from {table}")  # noqa: S608 - our own three names
+                self._db.execute("insert into pages values (0, ?)", (self._genesis,))
+                self._db.execute("update cursor set block = 0, confirmed = 0")
             return self.sync()
 
-    def _require_same_history(self) -> None:
-        number, known = self._row("select block, hash from cursor")
-        if self._hash_of(number) != f"0x{known.hex()}":
-            raise LedgerError(
-                f"the ledger shows another block {number} than it did before",
-                code="TW5044",
-                at=self._rpc.url,
-                help="the ledger was rewritten or this is another ledger: stop, keep both copies,"
-                " and tell the network",
+    def _pages(self, first: int, end: int) -> Iterator[_Page]:
+        """The events of these blocks, in answers of a size that suits both sides."""
+        blocks = _BLOCKS_A_PAGE
+        while first <= end:
+            last = min(first + blocks - 1, end)
+            try:
+                logs = self._logs(first, last)
+            except RpcError as error:
+                if error.rpc_code != TOO_MANY or blocks == 1:
+                    raise
+                blocks = max(1, blocks // 8)
+                continue
+            yield _Page(last, bytes.fromhex(self._hash_of(last)[2:]), logs)
+            first = last + 1
+            fitting = blocks * _EVENTS_A_PAGE // max(len(logs), 1)
+            blocks = min(max(1, fitting), 2 * blocks, _BLOCKS_A_PAGE)
+
+    def _rewind_to_common(self) -> None:
+        """Go back to the newest block that copy and ledger share, as far as nothing confirmed it.
+
+        Raises:
+            LedgerError: TW5044.
+        """
+        (confirmed,) = self._row("select confirmed from cursor")
+        known = self._reading.execute(
+            "select block, hash from pages where block >= ? order by block desc", (confirmed,)
+        ).fetchall()
+        for block, digest in known:
+            if self._hash_of(block) == f"0x{digest.hex()}":
+                if block != known[0][0]:
+                    self._rewind(block)
+                return
+        raise LedgerError(
+            f"the ledger shows another block {confirmed} than it did before",
+            code="TW5044",
+            at=self._rpc.url,
+            help="the ledger was rewritten or this is another ledger: stop, keep both copies,"
+            " and tell the network",
+        )
+
+    def _rewind(self, block: int) -> None:
+        with self._transaction():
+            self._db.execute(
+                "delete from slots where sequence in (select sequence from events where block > ?)",
+                (block,),
             )
+            self._db.execute("delete from events where block > ?", (block,))
+            self._db.execute("delete from pages where block > ?", (block,))
+            self._db.execute(
+                "insert or ignore into slots"
+                " select study, subject, max(sequence) from events group by study, subject"
+            )
+            self._db.execute("update cursor set block = ?", (block,))
 
     def _hash_of(self, number: int) -> str:
         block = self._rpc.call("eth_getBlockByNumber", hex(number), False)
@@ -215,17 +211,13 @@ class Mirror:
         found: list[dict[str, Any]] = self._rpc.call("eth_getLogs", wanted)
         return found
 
-    def _store(
-        self, logs: list[dict[str, Any]], last: int, block_hash: bytes, *, proven: bytes | None
-    ) -> None:
+    def _store(self, page: _Page, *, proven: bytes | None) -> None:
         with self._transaction():
-            head = self.head
-            row = self._db.execute("select max(sequence) from events").fetchone()
-            expected, earliest = (row[0] or 0) + 1, self.block + 1
+            head, expected, earliest = self.head, self.count + 1, self.block + 1
             events, slots = [], []
-            for log in logs:
+            for log in page.logs:
                 sequence, block, study, subject, slot, digest = _read_event(log)
-                if sequence != expected or not earliest <= block <= last:
+                if sequence != expected or not earliest <= block <= page.last:
                     raise _bad_event(f"change {expected} is missing or out of order")
                 earliest = block
                 head = fold(head, study=study, subject=subject, packed=slot, digest=digest)
@@ -236,7 +228,8 @@ class Mirror:
                 raise _mismatch("what the ledger node tells is not what the ledger holds")
             self._db.executemany("insert into events values (?, ?, ?, ?, ?, ?, ?)", events)
             self._db.executemany("insert or replace into slots values (?, ?, ?)", slots)
-            self._db.execute("update cursor set block = ?, hash = ?", (last, block_hash))
+            self._db.execute("insert into pages values (?, ?)", (page.last, page.hash))
+            self._db.execute("update cursor set block = ?", (page.last,))
 
     # Trusting
 
@@ -275,10 +268,21 @@ class Mirror:
                 raise _mismatch(f"the ledger node does not have block {statement.number} yet")
             if self.head_at(statement.number) != proven:
                 raise _mismatch("the copy of the consents is not what the ledger holds")
-            self._confirmed = max(self._confirmed, statement.number)
-            if self.block > self._confirmed and self.head != self.head_at(self._confirmed):
+            confirmed = self._confirm(statement.number)
+            if self.block > confirmed and self.head != self.head_at(confirmed):
                 raise _mismatch("the copy holds changes that nobody has confirmed yet")
         return statement
+
+    def _confirm(self, number: int) -> int:
+        """From now on this block never changes; returns the newest that does not."""
+        with self._transaction():
+            self._db.execute("update cursor set confirmed = max(confirmed, ?)", (number,))
+            (confirmed,) = self._db.execute("select confirmed from cursor").fetchone()
+            self._db.execute(
+                "delete from pages where block < (select max(block) from pages where block <= ?)",
+                (confirmed,),
+            )
+        return int(confirmed)
 
     def _proven_head(self, statement: TipStatement) -> bytes:
         block = self._rpc.call("eth_getBlockByHash", f"0x{statement.hash.hex()}", False)
@@ -305,7 +309,17 @@ class Mirror:
     def close(self) -> None:
         """Release the file."""
         with self._lock:
+            super().close()
             self._db.close()
+
+
+def _ahead(pages: Iterator[_Page]) -> Generator[_Page]:
+    """The same pages, each fetched while the one before is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="mirror") as worker:
+        coming = worker.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = worker.submit(next, pages, None)
+            yield page
 
 
 def _read_event(log: dict[str, Any]) -> tuple[int, int, bytes, bytes, bytes, bytes]:
@@ -333,13 +347,4 @@ def _mismatch(message: str) -> ConsentError:
         message,
         code="TW3102",
         help="nobody's data is used; connect to another ledger node and rebuild the copy",
-    )
-
-
-def _unusable(path: Path, why: str) -> LedgerError:
-    return LedgerError(
-        f"the copy of the consents cannot be used: {why}",
-        code="TW5043",
-        at=str(path),
-        help="delete the file; it is fetched again from the ledger",
     )

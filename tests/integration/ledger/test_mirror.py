@@ -1,10 +1,14 @@
 """The mirror believes no ledger node: every lie about consents is caught."""
 
 import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from ledger.mirror import Mirror
+from ledger.mirror_reader import MirrorReader
 from ledger.rpc import Rpc
 from tests.simulators.ledger.liar import LyingNode
 from tests.simulators.ledger.network import LedgerNetwork, Patient, RunningNode
@@ -266,6 +270,101 @@ def test_a_rewritten_history_is_refused(network, liar, mirror):
     with pytest.raises(LedgerError) as refusal:
         mirror.sync()
     assert refusal.value.code == "TW5044"
+
+
+def test_blocks_that_nobody_confirmed_may_be_replaced(network, liar, mirror):
+    """A node of another kind of chain reorganises: the copy goes back and follows it."""
+    patients = granted(network)
+    check(mirror, statement(network))
+    confirmed, slots = mirror.block, mirror.changes(0)
+    granted(network)
+    liar.twist = lambda method, params, result: (
+        {**result, "hash": "0x" + "ab" * 32}
+        if method == "eth_getBlockByNumber" and int(result["number"], 16) > confirmed
+        else result
+    )
+    other = mirror.sync()  # blocks of a branch that will not stay
+    assert other > confirmed
+    assert len(mirror.changes(0)) > len(slots)
+    network.coordinator.relay_withdrawal(*patients[0].signed_withdrawal())
+    liar.twist = lambda method, params, result: result
+    assert mirror.sync() > other
+    assert mirror.slot(patients[0].study, patients[0].subject).purposes == 0
+    check(mirror, statement(network))
+    assert mirror.head == network.coordinator.consent_head()
+
+
+def test_going_back_restores_the_older_slots(network, mirror):
+    patients = granted(network)
+    check(mirror, statement(network))
+    before, head = mirror.changes(0), mirror.head
+    network.coordinator.relay_withdrawal(*patients[0].signed_withdrawal())
+    last, known = mirror.block, len(before)
+    assert mirror.sync() > last
+    assert mirror.slot(patients[0].study, patients[0].subject).purposes == 0
+    mirror._rewind(last)
+    assert (mirror.block, mirror.head, mirror.changes(0)) == (last, head, before)
+    assert mirror.count >= known
+    mirror.sync()
+    assert mirror.slot(patients[0].study, patients[0].subject).purposes == 0
+
+
+def test_confirmed_blocks_stay_confirmed_after_a_restart(network, liar, mirror, tmp_path):
+    granted(network)
+    check(mirror, statement(network))
+    rpc = Rpc(liar.url)
+    path = tmp_path / "mirror.sqlite"
+    again = Mirror(path, rpc=rpc, genesis=network.genesis, contract=network.consent)
+    liar.twist = lambda method, params, result: (
+        {**result, "hash": "0x" + "ab" * 32} if method == "eth_getBlockByNumber" else result
+    )
+    with pytest.raises(LedgerError) as refusal:
+        again.sync()
+    assert refusal.value.code == "TW5044"
+    again.close()
+    rpc.close()
+
+
+def test_many_readers_beside_the_one_that_follows(network, mirror, tmp_path):
+    """Threads of this process and readers of their own, all while the copy grows."""
+    patients = granted(network)
+    check(mirror, statement(network))
+    reader, seen = MirrorReader(tmp_path / "mirror.sqlite"), []
+
+    def read(source):
+        for _ in range(50):
+            slots = source.changes(0)
+            assert source.head_at(source.block) != bytes(32)
+            seen.append(len(slots))
+
+    with ThreadPoolExecutor(8) as threads:
+        reads = [threads.submit(read, source) for source in (mirror, reader) * 4]
+        granted(network)
+        mirror.sync()
+        for each in reads:
+            each.result()
+    assert len(seen) == 400
+    assert reader.slot(patients[0].study, patients[0].subject) == mirror.slot(
+        patients[0].study, patients[0].subject
+    )
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._reading.execute("delete from events")
+    reader.close()
+
+
+def test_a_copy_of_an_older_version_is_fetched_again(network, mirror, tmp_path):
+    granted(network)
+    check(mirror, statement(network))
+    path, slots = tmp_path / "mirror.sqlite", mirror.changes(0)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma user_version = 1")
+    rpc = Rpc(network.url)
+    again = Mirror(path, rpc=rpc, genesis=network.genesis, contract=network.consent)
+    assert again.block == 0
+    check(again, statement(network))
+    assert again.changes(0) == slots
+    again.close()
+    rpc.close()
 
 
 def test_a_node_that_lags_behind_the_confirmed_block_is_refused(network, liar, mirror):

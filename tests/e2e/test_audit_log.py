@@ -1,0 +1,90 @@
+"""What a hospital can show of itself afterwards: decisions, uses, commands, proved complete."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+
+from hospital_node.audit_log import NodeAudit
+from ledger import verify
+from ledger.audit import fhir
+from ledger.log import answer
+from tests.simulators.network import eventually
+from twinward.clock import SystemClock
+from twinward.organisation import Organisation
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def audit_of(network, name):
+    """The hospital's log, opened as one of its own commands would, beside the daemon."""
+    folder = network.folder / name
+    audit = NodeAudit.open(
+        folder,
+        org=name,
+        founding=network.founding(),
+        identity=Organisation(folder).identity(),
+        clock=SystemClock(),
+    )
+    yield audit.log
+    audit.close()
+
+
+def proved(network, log, *topics):
+    """Bodies of all entries of these topics, from an answer that verified."""
+    data = answer.build(
+        log.log,
+        checkpoint=log.checkpoint(),
+        topics=topics or None,
+        body=log.body,
+        question={},
+        shown={"founding.json": network.founding().document.encode()},
+    )
+    report = verify.verify_bytes(data, founding=network.founding().document.encode())
+    assert report.ok, report.faults
+    lines = verify.read_archive(data)[0]["bodies.txt"].split(b"\n")[:-1]
+    return [json.loads(line.split(b" ", 1)[1]) for line in lines if line != b"-"]
+
+
+def patients(bodies):
+    return [body["entity"][0]["what"]["identifier"]["value"] for body in bodies]
+
+
+def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
+    name = network.hospitals[3]
+    run = network.complete_run()
+    reference = network.granted(name)[0]
+    with audit_of(network, name) as log:
+        denied = len(proved(network, log, "decision:deny"))
+        used = proved(network, log, f"run:{run.release['run']}")
+        whole = proved(network, log)
+    done = [body["subtype"][0]["code"] for body in used]
+    disclosed = patients(body for body in used if "meta" in body)
+    assert len(set(disclosed)) == len(disclosed) == done.count("disclose") >= 20
+    assert done[0] == "run-opened"
+    assert done[-1] == "run-ended"
+    assert "reserved" in done
+    assert all(fhir.problems(body) == [] for body in whole)
+
+    network.withdraw(reference)
+    network.cohort(name)
+    with audit_of(network, name) as log:
+        decisions = proved(network, log, "decision:deny")
+        assert len(decisions) == denied + 1
+        gone = patients(decisions)[-1]
+        topic = log.bodies.topic(gone)
+        history = [b["outcomeDesc"] for b in proved(network, log, topic, "kind:consent-decision")
+                   if patients([b]) == [gone]]  # fmt: skip
+        assert decisions[-1]["outcomeDesc"] == history[-1] == "withdrawn-here"
+
+    said = network.stage.command("node", "erase-audit", name, gone)
+    assert said["erased"] >= 2
+    for path in (network.folder / name / "state" / "audit").iterdir():
+        assert gone.encode() not in path.read_bytes(), path
+    with audit_of(network, name) as log:
+        assert log.bodies.topic(gone) is None
+        assert proved(network, log, topic) == []  # the entries are there, and say nothing
+        assert gone not in patients(b for b in proved(network, log) if "meta" in b)
+    assert network.status(name)["audit"]["entries"] > 0
+    eventually(lambda: network.waiting(name) == 0)
