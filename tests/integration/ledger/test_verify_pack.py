@@ -117,6 +117,38 @@ def test_a_true_pack_verifies_and_says_what_it_does_not_show(case):
     assert any("1 operator, 0 witnesses" in note for note in report.notes)
 
 
+def test_the_fast_path_checks_every_byte_and_says_what_it_left_out(case):
+    report = verify.verify(case.released.pack, fast=True)
+    assert report.ok, report.faults
+    assert [check.name for check in report.checks] == ["founding", "manifest", "plan", "release"]
+    assert report.notes[0].startswith("fast path: sums were not added again")
+    for at in sampled(len(case.data), 60):
+        assert not verify.verify_bytes(flipped(case.data, at), fast=True).ok, at
+    for name in ("card.json", "attempts/0001-00001.json", "model.safetensors"):
+        forged = case.repacked(**{name: case.records[name] + b" "})
+        assert fault_of(forged, fast=True).code == "V013"
+        assert fault_of(case.resigned({name: case.records[name] + b" "})).record == name
+
+
+def test_what_a_lying_coordinator_signs_needs_the_whole_check(case):
+    """Why fast is not the default: it believes the coordinator's arithmetic."""
+    bent = case.json(FIRST)
+    bent["sum"] = None
+    data = case.resigned({FIRST: canonical.encode(bent)})
+    assert verify.verify_bytes(data, fast=True).ok
+    assert not verify.verify_bytes(data).ok
+
+
+def test_progress_is_told_and_shown_on_request(case, capsys):
+    told = []
+    assert verify.verify(case.released.pack, progress=told.append).ok
+    assert told[0] == f"step 1 of {case.run.plan.steps}"
+    assert verify.main([str(case.released.pack), "--full"]) == 0
+    assert f"of {case.run.plan.steps}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        verify.main([str(case.released.pack), "--full", "--fast"])
+
+
 @pytest.mark.parametrize(("word_bits", "dimension"), [(32, 1), (32, 6), (64, 27)])
 def test_packs_of_other_sizes_verify(tmp_path, word_bits, dimension):
     run = finished_run(tmp_path, word_bits=word_bits, dimension=dimension, steps=3)
