@@ -34,6 +34,10 @@ def node() -> None:
     "--model", "models", multiple=True, default=("cardiac_risk/1",), show_default=True,
     help="A model that these studies may train.",
 )  # fmt: skip
+@click.option(
+    "--visible-updates", is_flag=True,
+    help="Agree that updates leave without masks, for robust rules.",
+)  # fmt: skip
 @json_option
 @reports_errors
 def init(
@@ -45,6 +49,7 @@ def init(
     base_port: int,
     studies: tuple[str, ...],
     models: tuple[str, ...],
+    visible_updates: bool,
     as_json: bool,
 ) -> None:
     """Make a hospital's keys, its join request and its configuration in FOLDER."""
@@ -63,7 +68,12 @@ def init(
         desk_port=base_port,
         flower_port=base_port + 1,
         studies=tuple(
-            settings.StudyPolicy(study=study, models=models, purposes=("heart-research",))
+            settings.StudyPolicy(
+                study=study,
+                models=models,
+                purposes=("heart-research",),
+                visible_updates=visible_updates,
+            )
             for study in studies
         ),
     )

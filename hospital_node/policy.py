@@ -30,6 +30,7 @@ def require_approved(plan: Plan, settings: NodeSettings) -> StudyPolicy:
         "max_evaluation_epsilon": plan.evaluation is None
         or plan.evaluation.epsilon <= policy.max_evaluation_epsilon,
         "max_steps": plan.attempts <= policy.max_steps,
+        "visible_updates": policy.visible_updates or not plan.visible_updates,
         "grades": set(plan.grades) <= set(policy.grades),
         "org": settings.org in plan.sites,
     }

@@ -53,6 +53,7 @@ async def run_session(
     silence_seconds: float = SILENCE_SECONDS,
     last_epoch: int = 0,
     attempts_before: int = 0,
+    visible: bool = False,
 ) -> Result:
     """Take part in a run until it is closed; reconnects and waits for the next epoch on a break.
 
@@ -76,6 +77,7 @@ async def run_session(
         silence_seconds: How long it may be connected, between epochs, and say nothing.
         last_epoch: The highest epoch this node has a mark of in this run, from its book.
         attempts_before: Attempts of this run that an earlier process marked.
+        visible: Vectors leave without masks; only for a plan of `visible_updates`, approved here.
 
     Raises:
         CoordinatorUnreachable: TW6122; the same call may be repeated.
@@ -92,6 +94,7 @@ async def run_session(
         max_abs_sum=min(max_abs_sum, (1 << (word_bits - 1)) - 1),
         coordinator=coordinator,
         peers={**accepted, own: identity.public},
+        visible=visible,
     )
     standing = Standing(transcript.history_start(run, plan_digest), epoch=last_epoch)
     node = RunningNode(

@@ -32,7 +32,8 @@ class Terms:
     """What a site has agreed to for one run.
 
     ``peers`` are the members that the site accepts, itself included, by raw fingerprint.
-    ``max_abs_sum`` bounds every coordinate of a sum, in grid steps.
+    ``max_abs_sum`` bounds every coordinate of a sum, in grid steps. Only with ``visible`` do
+    vectors leave without masks.
     """
 
     run: bytes
@@ -42,6 +43,7 @@ class Terms:
     max_abs_sum: int
     coordinator: PublicIdentity
     peers: Mapping[bytes, PublicIdentity]
+    visible: bool = False
 
 
 @dataclass(slots=True)

@@ -205,7 +205,8 @@ class Epoch:
         digest = transcript.vector_hash(terms.words.data_bytes)
         last = terms.words.pieces - 1
         for index, piece in enumerate(pieces):
-            streams.add_to(piece)
+            if not terms.visible:
+                streams.add_to(piece)
             data = piece.tobytes()
             digest.update(data)
             if index < last:

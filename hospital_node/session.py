@@ -99,6 +99,7 @@ async def take_part(
             dimension=numbers.dimension,
             word_bits=numbers.word_bits,
             max_abs_sum=numbers.max_abs_sum,
+            visible=numbers.visible_updates,
             steps=numbers.steps,
             slot_seconds=numbers.slot_seconds,
             deadline_seconds=numbers.deadline_seconds,

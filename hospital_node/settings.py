@@ -25,6 +25,8 @@ class StudyPolicy(BaseModel):
     """Most that measuring a finished model may cost a patient who was kept out of training."""
     max_steps: int = Field(default=100, ge=1)
     grades: tuple[str, ...] = ("signed-on-device",)
+    visible_updates: bool = False
+    """Whether updates may leave without masks, so that robust rules can compare hospitals."""
 
 
 class NodeSettings(RoleSettings):
@@ -80,6 +82,7 @@ def write(path: Path, settings: NodeSettings) -> None:
             f"max_evaluation_epsilon = {study.max_evaluation_epsilon}",
             f"max_steps = {study.max_steps}",
             f"grades = {_strings(study.grades)}",
+            f"visible_updates = {str(study.visible_updates).lower()}",
         ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -1099,6 +1099,38 @@ def sum_of_vectors(vectors: Sequence[bytes], bits: int) -> bytes:
     return struct.pack(f"<{len(words)}{letter}", *words)
 
 
+def robust_sum(local: Mapping[str, Any], updates: Sequence[Sequence[int]]) -> list[int]:
+    """The robust mean of visible updates times their number; as ``server.flower_aggregate``.
+
+    All lengths and distances are whole numbers; each result is rounded once, halves to even.
+    """
+    count, hostile, rule = len(updates), local["hostile"], local["rule"]
+    inside = [_cut(update) for update in updates]
+    if rule == "krum":
+        nearest = max(1, count - hostile - 2)
+
+        def distance(update: Sequence[int]) -> int:
+            far = [sum((a - b) ** 2 for a, b in zip(update, o, strict=True)) for o in inside]
+            return sum(sorted(far)[1 : nearest + 1])
+
+        return [count * word for word in min(inside, key=distance)]
+    columns = [sorted(column) for column in zip(*inside, strict=True)]
+    if rule == "median":
+        hostile = (count - 1) // 2  # all but the middle one or two
+    if rule in {"median", "trimmed_mean"}:
+        columns = [column[hostile : count - hostile] for column in columns]
+    return [round(count * (sum(column) / len(column))) for column in columns]
+
+
+def _cut(update: Sequence[int]) -> list[int]:
+    inside = [max(-65536, min(65536, word)) for word in update]
+    square, most = sum(word * word for word in inside), 65536 + math.isqrt(len(inside)) + 1
+    if square <= most**2:
+        return inside
+    shrink = 65536 / math.sqrt(square)
+    return [round(word * shrink) for word in inside]
+
+
 def signed_words(total: bytes, bits: int) -> tuple[list[int], bool]:
     """The integers of a sum, and whether its 128 guard bits came out zero."""
     words = struct.unpack(
@@ -1512,7 +1544,10 @@ class _Audit:
             what = f"the run ends after {transcript.step} of {run.plan['steps']} steps"
             _broken("V056", where[0], what)
         vectors = sum(transcript.sent.values())
+        local = run.plan["fedavg"]
         how = f"{transcript.step} sums re-added from {vectors} signed masked vectors"
+        if local is not None and local["visible_updates"]:
+            how = f"{transcript.step} times `{local['rule']}` over {vectors} signed visible vectors"
         if len(transcript.weights) > _KEPT_DIMENSION:
             how = (
                 f"{transcript.step} sums NOT re-added: so large vectors are not kept, "
@@ -1599,8 +1634,8 @@ class _Audit:
             _broken("V052", name, "the sum is not over exactly the members of the epoch")
         total, bits = _hex(record["sum"]["words"]), run.plan["word_bits"]
         kept = [vector for vector in vectors if vector is not None]
-        if len(kept) == len(vectors) and sum_of_vectors(kept, bits) != total:
-            _broken("V053", name, "the masked vectors do not add up to the sum")
+        if len(kept) == len(vectors) and self._together(run, kept) != total:
+            _broken("V053", name, "the vectors together do not give the sum")
         blobs = [_hex(entry["signed"]) for entry in record["masked"]]
         head = self._head("sum", record["sum"]["signed"], network.coordinator, "V055")
         expected = {
@@ -1621,6 +1656,14 @@ class _Audit:
         if run.folder:  # of a run of large vectors only the model is kept
             state.totals.append(words)
         return True
+
+    def _together(self, run: _Run, vectors: Sequence[bytes]) -> bytes:
+        """What these vectors give together: their sum, or the plan's robust rule if visible."""
+        local, bits = run.plan["fedavg"], run.plan["word_bits"]
+        if local is None or not local["visible_updates"]:
+            return sum_of_vectors(vectors, bits)
+        words = robust_sum(local, [signed_words(vector, bits)[0] for vector in vectors])
+        return struct.pack(f"<{len(words)}{'i' if bits == 32 else 'q'}", *words) + bytes(16)
 
     def _masked(
         self, network: _Network, state: _Transcript, entry: Json, now: Mapping[str, Any]

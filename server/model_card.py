@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twinward.plan import mode_of
 from twinward.statement import PrivacyStatement
 
 SCHEMA = "twinward/card/v1"
@@ -84,6 +85,7 @@ _SAMPLED = (
 _DRAW = {
     "secure_sum": "attempt.",
     "fedavg": "local step. All of it is each hospital's own: the secure sum reduces none of it.",
+    "visible": "local step. All of it is each hospital's own.",
 }
 _SEEN = {
     "secure_sum": (
@@ -93,6 +95,10 @@ _SEEN = {
     "fedavg": (
         "Sums of updates only (`fedavg` through secure sum): each hospital's update is masked, and "
         "the masks cancel only over all members of an epoch. This hides who changed what; the "
+        "noise that protects patients is in each update already."
+    ),
+    "visible": (
+        "Each hospital's update (`visible_updates`), as does whoever holds the evidence pack. The "
         "noise that protects patients is in each update already."
     ),
 }
@@ -116,7 +122,7 @@ def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
         "accountant": _SAMPLED if plan["sampling"] else _EXACT,
         "noise": (
             "Gaussian, added at each hospital before the one rounding to the grid, from AES-256 in "
-            f"counter mode keyed by the operating system for every {_DRAW[plan['aggregate']]} "
+            f"counter mode keyed by the operating system for every {_DRAW[mode_of(plan)]} "
             "Rounding adds less than 2^-1000 to delta; the generator is assumed to be as good as "
             "random."
         ),
@@ -124,15 +130,25 @@ def _in_words(texts: CardTexts, plan: Mapping[str, Any]) -> dict[str, Any]:
             "Every attempt in which a vector may have left a hospital is charged like a step, "
             "whether or not a sum came of it. What a lost hospital reserved counts as spent."
         ),
-        "what_the_coordinator_sees": _SEEN[plan["aggregate"]],
+        "what_the_coordinator_sees": _SEEN[mode_of(plan)],
         "hyper_parameters": texts.hyper_parameters,
         "other_releases": list(texts.other_releases),
         "not_covered": [
-            "a hospital that poisons its update: sums hide who did it",
+            _poisoning(plan),
             "the patient's own hospital, which is trusted entirely with its records",
             "faults in this software or in the machine that runs it",
         ],
     }
+
+
+def _poisoning(plan: Mapping[str, Any]) -> str:
+    if mode_of(plan) != "visible":
+        return "a hospital that poisons its update: sums hide who did it"
+    local = plan["fedavg"]
+    return (
+        f"more than {local['hostile']} hospitals that poison their updates: the rule is "
+        f"`{local['rule']}` over updates cut to length {local['max_update_norm']:g}"
+    )
 
 
 _ADVERSARIES = {

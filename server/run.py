@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ledger.chain import Kind
@@ -30,6 +31,7 @@ from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
 from twinward.secsum.messages import fingerprint
 from twinward.secsum.profile import MIN_MEMBERS
+from twinward.secsum.words import Integers
 from twinward.signing import Document, random_hex32
 
 CLOSING_KIND = "twinward/closing/v1"
@@ -133,6 +135,7 @@ class Run:
             deadline_seconds=self.plan.deadline_seconds,
             record=self.transcript,
             progress=self._progress,
+            combine=_combine(self.plan),
         )
         coordinator.remember(bytes.fromhex(self.id), self.secure_sum)
 
@@ -296,6 +299,15 @@ class Run:
             "received": [vector[place][::-1].hex() for place in places] if vector else [],
             "sum": [round(value * self.plan.grid, 2) for value in sums],
         }
+
+
+def _combine(plan: Plan) -> Callable[[Sequence[Integers]], Integers] | None:
+    """The plan's robust rule; None where masked vectors are added."""
+    if plan.fedavg is None or not plan.visible_updates:
+        return None
+    from server.flower_aggregate import robust_sum  # noqa: PLC0415 - Flower
+
+    return partial(robust_sum, local=plan.fedavg)
 
 
 def _in_short(evaluation: Mapping[str, Any]) -> Event:

@@ -11,7 +11,7 @@ charged, and the transcript holds every step that any node can have applied.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from server.secure_sum_attempt import Attempt, RunTerms
@@ -26,7 +26,7 @@ from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum.frames import signed_of
 from twinward.secsum.messages import Kind, Next, Reason, Signed, fingerprint, raw
 from twinward.secsum.profile import MIN_MEMBERS, noise_shares
-from twinward.secsum.words import WordFormat
+from twinward.secsum.words import Integers, WordFormat
 from twinward.signing import Identity, PublicIdentity
 
 _T = TypeVar("_T")
@@ -48,6 +48,7 @@ class SecureSumRun:
         deadline_seconds: Silence that ends an attempt; must exceed the plan's sending slot.
         record: The durable transcript of this run; the caller closes it.
         progress: Told of each event after the frames it describes were handed to the streams.
+        combine: What takes the place of adding vectors that are not masked.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class SecureSumRun:
         deadline_seconds: float,
         record: Transcript,
         progress: Callable[[Progress], Awaitable[None]],
+        combine: Callable[[Sequence[Integers]], Integers] | None = None,
     ) -> None:
         terms = RunTerms(
             run=run,
@@ -73,6 +75,7 @@ class SecureSumRun:
             max_abs_sum=min(max_abs_sum, (1 << (word_bits - 1)) - 1),
             steps=steps,
             attempts=steps + spare_attempts,
+            combine=combine,
         )
         self._state = RunState(identity, terms)
         self._seats = Seats({raw(name): member for name, member in members.items()})
@@ -189,6 +192,7 @@ class SecureSumRun:
             return attempt.take(frame, seat.identity)
 
         await self._hearing.answers(seats, Kind.DATA, Kind.MASKED, take=take)
+        attempt.settle()
         await self._aside(lambda: self._state.require_sum(attempt))
 
     async def _publish(self, attempt: Attempt, *, newcomers: bool) -> Next:

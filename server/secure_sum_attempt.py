@@ -6,6 +6,7 @@ signed vectors or with nothing. A single vector is kept only where the transcrip
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from twinward.secsum.frames import signed_of
 from twinward.secsum.messages import FromMember, Kind, Masked
 from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.secsum.vectors import Arrival
-from twinward.secsum.words import WordFormat, Words
+from twinward.secsum.words import Integers, WordFormat, Words
 from twinward.signing import PublicIdentity
 
 _M = TypeVar("_M", bound=FromMember)
@@ -27,7 +28,10 @@ _M = TypeVar("_M", bound=FromMember)
 
 @dataclass(frozen=True, slots=True)
 class RunTerms:
-    """What does not change during a run; ``attempts`` is T + R, ``max_abs_sum`` in grid steps."""
+    """What does not change during a run; ``attempts`` is T + R, ``max_abs_sum`` in grid steps.
+
+    ``combine`` takes the place of adding where vectors are visible (``server.flower_aggregate``).
+    """
 
     run: bytes
     plan: bytes
@@ -35,6 +39,7 @@ class RunTerms:
     max_abs_sum: int
     steps: int
     attempts: int
+    combine: Callable[[Sequence[Integers]], Integers] | None = None
 
     def opened(self, kind: type[_M], frame: Frame, signer: PublicIdentity) -> _M:
         """What a member says, checked: the one place where the coordinator verifies signatures.
@@ -77,6 +82,21 @@ class Attempt:
     def masked(self) -> tuple[MaskedRecord, ...]:
         """The vectors that are complete, by sender."""
         return tuple(self._done[sender] for sender in sorted(self._done))
+
+    def settle(self) -> None:
+        """Once all vectors are there: where they are visible, combine them instead of adding.
+
+        Raises:
+            TrainingError: TW6501, too few members for the rule.
+        """
+        words, combine = self._terms.words, self._terms.combine
+        if combine is None:
+            return
+        signed = words.dtype.str.replace("u", "i")
+        given = (one.vector for one in self.masked if one.vector is not None)
+        vectors = [words.from_bytes(each)[: words.dimension].view(signed) for each in given]
+        self.total.fill(0)
+        np.copyto(self.total[: words.dimension], combine(vectors), casting="unsafe")
 
     def take(self, frame: Frame, member: PublicIdentity) -> bool:
         """Add a piece of a member's vector; True once the vector is complete and signed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ TEMPLATES = {
     ),
     "heart-fedavg": Template(
         recipe=network.local_plan,
+        hyper_parameters=_NETWORK_NUMBERS,
+        **_HEART,
+    ),
+    "heart-robust": Template(
+        recipe=partial(network.local_plan, local=network.ROBUST),
         hyper_parameters=_NETWORK_NUMBERS,
         **_HEART,
     ),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twinward.plan import mode_of
+
 SOURCE = "NIST SP 800-226, March 2025"
 
 
@@ -27,7 +29,7 @@ def considerations(
         "algorithm": _algorithm(plan, privacy),
         "utility_and_bias": {
             "utility": "reported on the model card with its interval where evaluated; "
-            + _UTILITY[plan["aggregate"]],
+            + _UTILITY[mode_of(plan)],
             "bias": "noise costs small groups most: figures are shown per hospital, and not at all "
             "for classes too small to show",
             "post_processing": "clipping of sums and averaging of iterates are public functions of "
@@ -44,9 +46,8 @@ def considerations(
             "noise and a count of the budget; it needs no record, so anyone can repeat it",
         },
         "trust": {
-            "model": _TRUST[plan["aggregate"]],
-            "coordinator": "not trusted with records or with any hospital's vector; it could "
-            "refuse to work",
+            "model": _TRUST[mode_of(plan)],
+            "coordinator": _COORDINATOR[mode_of(plan)],
             "adversaries": {
                 who: {"mu": entry["mu"], "epsilon": entry["epsilon"]}
                 for who, entry in privacy["adversaries"].items()
@@ -73,11 +74,20 @@ _UTILITY = {
     "fedavg": "every hospital adds all of the noise itself, so more hospitals do not mean less "
     "noise for the patients of each",
 }
+_UTILITY["visible"] = _UTILITY["fedavg"]
 _TRUST = {
     "secure_sum": "distributed: each hospital is trusted with its own records and adds a share of "
     "the noise; secure aggregation hides each vector",
     "fedavg": "local: each hospital is trusted with its own records and adds all of the noise; "
     "secure aggregation hides each update and does not reduce the noise",
+    "visible": "local: each hospital is trusted with its own records and adds all of the noise; "
+    "its update is seen by the coordinator and by readers of the evidence",
+}
+_COORDINATOR = {
+    "secure_sum": "not trusted with records or with any hospital's vector; it could refuse to work",
+    "fedavg": "not trusted with records or with any hospital's update; it could refuse to work",
+    "visible": "not trusted with records; sees each hospital's noised update; it could refuse to "
+    "work",
 }
 _KIND = {
     "secure_sum": "machine learning: descent on clipped patient gradients",

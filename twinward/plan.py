@@ -21,6 +21,7 @@ from twinward import gdp
 from twinward.canonical import tagged_hash
 from twinward.errors import UsageError
 from twinward.ids import OrgName, StudyId
+from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.signing import Document
 
 KIND = "twinward/plan/v1"
@@ -29,6 +30,9 @@ GRID_STEPS_PER_NORM = 2**16
 
 MOST_RELEASES = 100_000
 """Noised sums over patients in one run that are still accounted."""
+
+Rule = Literal["mean", "norm_bound", "median", "trimmed_mean", "krum"]
+"""How updates become one: their mean through a secure sum, or a robust mean of visible ones."""
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 _Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -60,6 +64,9 @@ class _FedAvgForm(BaseModel):
     proximal: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
     max_update_norm: _Positive
     momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    visible_updates: bool
+    rule: Rule
+    hostile: Annotated[int, Field(ge=0, le=31)]
 
 
 class _PlanForm(BaseModel):
@@ -136,6 +143,10 @@ class FedAvg:
     (FedProx, Li et al. 2020). What leaves is the change of the weights, cut to
     ``max_update_norm``; the coordinator's ``momentum`` carries part of the last move on (FedAvgM,
     Hsu et al. 2019). The sum is divided by the number of the plan's hospitals, never by a count.
+
+    With ``visible_updates`` nothing is masked: the coordinator, and whoever has the evidence pack,
+    sees what each hospital changed, and a robust ``rule`` bounds what ``hostile`` of them can do.
+    Patients keep their epsilon, which is in every update; a hospital has to agree to this by name.
     """
 
     local_steps: int
@@ -143,6 +154,14 @@ class FedAvg:
     proximal: float
     max_update_norm: float
     momentum: float
+    visible_updates: bool = False
+    rule: Rule = "mean"
+    hostile: int = 0
+
+    @property
+    def fewest_members(self) -> int:
+        """Fewer than these, and the rule cannot withstand so many hostile ones."""
+        return 2 * self.hostile + (3 if self.rule == "krum" else 1)
 
     @property
     def grid(self) -> float:
@@ -204,6 +223,11 @@ class Plan:
     def releases(self) -> int:
         """Noised sums over patients in one run: several for each attempt where steps are local."""
         return self.attempts * (1 if self.fedavg is None else self.fedavg.local_steps)
+
+    @property
+    def visible_updates(self) -> bool:
+        """Whether vectors leave without masks."""
+        return self.fedavg is not None and self.fedavg.visible_updates
 
     @property
     def sample_rate(self) -> float:
@@ -347,8 +371,22 @@ class Plan:
             return
         if self.fedavg.local_learning_rate * self.fedavg.proximal > 1:
             raise _bad_plan("`local_learning_rate` times `proximal` is above 1: it would diverge")
+        if (self.fedavg.rule != "mean") != self.fedavg.visible_updates:
+            raise _bad_plan("a robust `rule` needs `visible_updates`, and nothing else does")
+        if self.fedavg.fewest_members > len(self.sites):
+            raise _bad_plan("too few hospitals for this `rule` against so many `hostile` ones")
+        if self.visible_updates and self.dimension > KEPT_DIMENSION:
+            raise _bad_plan("`visible_updates` is for models of at most 65,536 weights")
         if self.releases > MOST_RELEASES:
             raise _bad_plan(f"more than {MOST_RELEASES:,} noised sums in one run")
+
+
+def mode_of(payload: Mapping[str, Any]) -> Literal["secure_sum", "fedavg", "visible"]:
+    """What the coordinator sees under the plan with this payload; for texts."""
+    local = payload["fedavg"]
+    if local is None:
+        return "secure_sum"
+    return "visible" if local["visible_updates"] else "fedavg"
 
 
 def evaluation_run(run: bytes) -> bytes:

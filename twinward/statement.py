@@ -18,6 +18,7 @@ from typing import Any
 
 from twinward import gdp
 from twinward.considerations import considerations
+from twinward.plan import mode_of
 
 WHO = {
     "public": "the public and auditors",
@@ -27,9 +28,12 @@ WHO = {
 
 
 _LEAVES = {
-    "secure_sum": "are sums over its patients, blurred with random noise and masked",
+    "secure_sum": "are sums over its patients, blurred with random noise and masked so that only "
+    "the total over all hospitals can be read",
     "fedavg": "is how its own copy of the model changed, with random noise in every step of its "
-    "training, and masked",
+    "training, and masked so that only the total over all hospitals can be read",
+    "visible": "is how its own copy of the model changed, with random noise in every step of its "
+    "training; it is not masked, so that one hospital cannot spoil the model unseen",
 }
 
 
@@ -87,8 +91,7 @@ class PrivacyStatement:
         paragraphs = [
             (
                 f"This study trains one model at {hospitals} hospitals. Records stay where they "
-                f"are. What leaves a hospital {_LEAVES[self.plan['aggregate']]} so that only the "
-                "total over all hospitals can be read."
+                f"are. What leaves a hospital {_LEAVES[mode_of(self.plan)]}."
             ),
             (
                 "Could someone find out that you took part? Say they know everything about you and "

@@ -20,6 +20,9 @@ LOCAL = FedAvg(
     local_steps=3, local_learning_rate=0.45, proximal=0.1, max_update_norm=2.0, momentum=0.3
 )
 
+ROBUST = replace(LOCAL, visible_updates=True, rule="trimmed_mean", hostile=1)
+"""The same with updates in sight, so that one hospital cannot spoil the model."""
+
 
 def plan(**agreed: Any) -> Plan:
     """The plan of a run of this model; takes what ``cardiac_risk.recipe.plan`` takes.
@@ -39,7 +42,7 @@ def plan(**agreed: Any) -> Plan:
     return Plan.from_document(made.to_document())
 
 
-def local_plan(**agreed: Any) -> Plan:
+def local_plan(*, local: FedAvg = LOCAL, **agreed: Any) -> Plan:
     """The plan of a run of this model by federated averaging; takes what ``plan`` takes.
 
     Raises:
@@ -52,6 +55,6 @@ def local_plan(**agreed: Any) -> Plan:
         spare_attempts=SPARE_ROUNDS,
         averaged_steps=AVERAGED_ROUNDS,
         learning_rate=1.0,
-        fedavg=LOCAL,
+        fedavg=local,
     )
     return Plan.from_document(made.to_document())

@@ -58,7 +58,7 @@ class Network:
     folder: Path
     plan_options: tuple = ()
     study: str = STUDY
-    model: str = "cardiac_risk/1"
+    agreed: tuple = ()
     stage: Stage = field(init=False)
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
@@ -77,7 +77,7 @@ class Network:
         for path in data.values():
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
         self.local = LocalNetwork(
-            self.stage, tuple(data), data, SLOT, self.plan_options, self.study, self.model
+            self.stage, tuple(data), data, SLOT, self.plan_options, self.study, self.agreed
         )
         self.plan = self.local.found()
         self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)

@@ -21,7 +21,8 @@ class LocalNetwork:
     plan_options: tuple[str, ...] = ()
     """What else `server plan` is told."""
     study: str = STUDY
-    model: str = "cardiac_risk/1"
+    agreed: tuple[str, ...] = ()
+    """What else `node init` is told of what hospitals agreed to."""
 
     def found(self) -> Json:
         """Make all keys on site, sign the founding file everywhere, approve one plan; the plan."""
@@ -34,7 +35,7 @@ class LocalNetwork:
             lambda name, place: (
                 "node", "init", name, "--name", name, "--data", str(self.data[name]),
                 "--base-port", str(ports + 3 + 2 * place), "--study", self.study,
-                "--model", self.model,
+                *self.agreed,
             ),
             shown="node init HOSPITAL --name HOSPITAL --data FILE",
         )  # fmt: skip

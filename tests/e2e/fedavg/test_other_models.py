@@ -5,6 +5,8 @@ Nothing between plan and evidence knows what model it is; these runs would show 
 
 import json
 import math
+import struct
+import zipfile
 
 import pytest
 
@@ -13,12 +15,29 @@ from tests.simulators.network import running_network
 
 pytestmark = pytest.mark.slow
 
+MODEL = ("--model", "mlp_risk/1")
+STUDIES = {
+    "heart-network": MODEL,
+    "heart-fedavg": MODEL,
+    "heart-robust": (*MODEL, "--visible-updates"),
+}
 
-@pytest.fixture(scope="module", params=["heart-network", "heart-fedavg"])
+
+@pytest.fixture(scope="module", params=STUDIES)
 def running(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    with running_network(folder, study=request.param, model="mlp_risk/1") as found:
+    with running_network(folder, study=request.param, agreed=STUDIES[request.param]) as found:
         yield found
+
+
+def vectors(pack):
+    """Every vector that left a hospital, as signed integers; the guard words left out."""
+    with zipfile.ZipFile(pack) as archive:
+        for name in archive.namelist():
+            if name.startswith("attempts/"):
+                for one in json.loads(archive.read(name))["masked"]:
+                    data = bytes.fromhex(one["vector"])[:-16]
+                    yield struct.unpack(f"<{len(data) // 8}q", data)
 
 
 def test_a_run_is_released_measured_and_verified(network):
@@ -36,6 +55,10 @@ def test_a_run_is_released_measured_and_verified(network):
     assert (card["mode"], card["model"]) == (plan.aggregate, "mlp_risk/1")
     noise = math.sqrt(plan.releases) / plan.mu
     assert card["privacy"]["noise_multiplier"] == pytest.approx(noise, rel=1e-6)
+    # What left is masked, so spread over all words, unless everyone agreed to show it.
+    largest = min(max(map(abs, vector)) for vector in vectors(folder / "evidence.zip"))
+    assert largest <= 65536 if plan.visible_updates else largest > 2**60
+    assert ("poison their updates" in (folder / "card.md").read_text()) == plan.visible_updates
     # Every hospital was charged for what it let out, and gave back what it had set aside.
     for name in network.hospitals:
         charged = network.book(name)[run.id]

@@ -1,5 +1,6 @@
 """A released run of local training: recomputed offline, and its card tells the mode."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from ledger import verify
 from server.model_card import CardTexts
 from server.release import release
 from tests.simulators.finished_run import NoLedger, finished_run
+from twinward.errors import EvidenceError
 from twinward.plan import Evaluation, FedAvg
 
 LOCAL = FedAvg(
@@ -19,7 +21,10 @@ TEXTS = CardTexts(
 
 
 def released(folder, **changed):
-    run = finished_run(folder, fedavg=LOCAL, **changed)
+    return publish(folder, finished_run(folder, fedavg=LOCAL, **changed))
+
+
+def publish(folder, run):
     made = release(
         folder / "release", transcript=run.transcript, evaluation=run.evaluation,
         founding=run.founding, plan=run.plan_document, order=run.order, names=("a", "b", "c"),
@@ -47,6 +52,14 @@ def test_the_card_says_that_hiding_is_not_noise(tmp_path):
     assert "the secure sum reduces none of it" in text
     assert "Noised sums over patients per attempt: 5" in text
     assert "how its own copy of the model changed" in text
+
+
+def test_a_sum_that_is_not_the_plans_robust_rule_is_found(tmp_path):
+    """The simulator adds, as a coordinator would that was told to trim."""
+    robust = dataclasses.replace(LOCAL, visible_updates=True, rule="trimmed_mean", hostile=1)
+    run = finished_run(tmp_path, fedavg=robust)
+    with pytest.raises(EvidenceError, match="vectors together do not give the sum"):
+        publish(tmp_path, run)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.25])

@@ -12,6 +12,8 @@ from hospital_node.settings import FILE, NodeSettings, StudyPolicy, write
 from server import studies
 from tests.simulators.founding import NOW, Paper
 from twinward.errors import TwinwardError
+from twinward.plan import FedAvg
+from twinward.settings import load
 from twinward.signing import Document, Identity
 
 NAME = "heart-risk"
@@ -115,6 +117,20 @@ def test_all_spare_attempts_count_against_the_limit_of_steps(world):
     assert world.plan.attempts == 33
     world.approve(max_steps=33)
     refused("TW6003", world.approve, max_steps=32)
+
+
+def test_updates_leave_without_masks_only_where_the_hospital_agreed_to_it(world):
+    local = FedAvg(3, 0.1, 0.0, 2.0, 0.0, visible_updates=True, rule="norm_bound")
+    plan = dataclasses.replace(world.plan, aggregate="fedavg", fedavg=local)
+    said = refused("TW6003", require_approved, plan, world.settings())
+    assert "visible_updates" in said.message
+    hidden = dataclasses.replace(local, visible_updates=False, rule="mean")
+    require_approved(dataclasses.replace(plan, fedavg=hidden), world.settings())
+    agreed = world.settings(visible_updates=True)
+    require_approved(plan, agreed)
+    path = world.folder / "written.toml"
+    write(path, agreed)
+    assert load(NodeSettings, path).model_dump() == agreed.model_dump()
 
 
 def test_a_study_that_the_hospital_does_not_take_part_in_is_refused(world):
