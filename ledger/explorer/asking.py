@@ -27,6 +27,7 @@ def questions(view: View, words: Mapping[str, str]) -> Page:
         Column("title", "Question", href="/questions/{id}"),
         Column("why", "What it is good for"),
         Column("takes", "Takes"),
+        Column("id", "Name in commands"),
     )
     found = Table("Questions that auditors ask", columns, rows)
     return Page("questions.html", "Questions", "explorer.questions", {"questions": found})

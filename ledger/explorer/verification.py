@@ -39,6 +39,11 @@ def verification(view: View, words: Mapping[str, str]) -> Page:
             "Blocks that the coordinator signed in evidence packs are the blocks shown here",
             blocks,
         ),
+        (
+            "Evidence packs",
+            "Packs that lie here, each checked whole; one with a fault is left out",
+            _packs(view),
+        ),
         ("Contradictions", "Anything above that did not fit", now.fault or "none"),
         ("The ledger", "Whether its node answers", now.silence or "answers"),
     )
@@ -54,3 +59,9 @@ def verification(view: View, words: Mapping[str, str]) -> Page:
             )
         },
     )
+
+
+def _packs(view: View) -> str:
+    documents = view.papers.documents
+    faults = (each.rpartition("/")[2] for each in documents.unusable)
+    return "; ".join([f"{len(documents.packs)} without a fault", *faults])

@@ -275,6 +275,9 @@ class Shell:
         return self.problem(request, refusal, 500)
 
 
+_STATUS = {"TW7032": 429, "TW7036": 404}
+
+
 def nothing_here() -> errors.UsageError:
     """The refusal of an address that shows nothing to this visitor."""
     return errors.UsageError(
@@ -298,8 +301,8 @@ def _static(version: str, name: str) -> Response:
 
 
 def _status_of(error: errors.TwinwardError) -> int:
-    if error.code == "TW7036":
-        return 404
+    if error.code in _STATUS:
+        return _STATUS[error.code]
     match error:
         case errors.LedgerUnreachable() | errors.CoordinatorUnreachable():
             return 503
