@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from twinward.clock import SystemClock
-from twinward.console import emit, json_option, next_step, reports_errors
+from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ def plan(
     from twinward.organisation import Organisation
 
     founding = founding_ceremony.load_founding(folder)
+    if sample_rate is not None:
+        say("finding the noise that this sample rate needs: up to a minute ...")
     described, planned = studies.make(
         studies.template(study),
         name=study_id(study),
