@@ -129,6 +129,30 @@ class NodeAudit:
         outcome = (f"outcome:{failure or 'done'}",)
         self.log.enter([Happened(what, body, (*dict.fromkeys(about), *outcome))])
 
+    def cared(
+        self, what: str, patient: RecordNumber, *, twin: str, by: str, words: str = ""
+    ) -> None:
+        """Enter something done or said for one patient's own care, before it is done or said.
+
+        Args:
+            what: One word.
+            patient: Whose.
+            twin: Which twin it is about; none for all of them.
+            by: An account of this machine, or the name that staff gave.
+            words: Why; kept in the body that can be erased.
+        """
+        about = (f"twin:{twin.replace('/', '.')}",) if twin else ()
+        body = fhir.care(
+            org=self.log.org,
+            what=what,
+            by=f"urn:twinward:account:{by}",
+            patient=patient,
+            about=about,
+            at=self._clock.now(),
+            words=words,
+        )
+        self.log.enter([Happened(what, body, about, patient)])
+
     def close(self) -> None:
         """Release the files; everything is durable."""
         self.log.close()
@@ -140,7 +164,7 @@ def commanded(folder: Path, what: str, *, about: Sequence[str] = ()) -> None:
     Raises:
         LedgerError: TW3601, TW3610, it cannot be entered: then the command is refused.
     """
-    with _opened(folder) as audit:
+    with opened(folder) as audit:
         audit.did(what, about=about, by=getpass.getuser())
 
 
@@ -150,13 +174,14 @@ def erase(folder: Path, record: str) -> int:
     Returns:
         How many bodies.
     """
-    with _opened(folder) as audit:
+    with opened(folder) as audit:
         audit.did("erase", by=getpass.getuser())
         return audit.log.erase(record)
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[NodeAudit]:
+def opened(folder: Path) -> Iterator[NodeAudit]:
+    """The audit log of a node's folder, for a command; the node may be up."""
     audit = NodeAudit.open(
         folder,
         org=load(NodeSettings, folder / FILE).org,

@@ -64,6 +64,11 @@ class NodePaths:
         return path
 
     @property
+    def twins(self) -> Path:
+        """Sealed twins of patients and what was observed of them; the key is not in here."""
+        return self.state / "twins.sqlite"
+
+    @property
     def reports(self) -> Path:
         """Exact figures on this hospital's own patients; they stay here."""
         path = self.state / "reports"

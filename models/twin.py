@@ -159,11 +159,13 @@ class Trajectories:
         output: Which.
         minutes: From now, [t].
         samples: [scenarios, copies, t].
+        scale: How uncertain the middle is before calibration, [scenarios, t].
     """
 
     output: str
     minutes: Floats
     samples: Floats
+    scale: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +177,14 @@ class Replay:
         said: Middle of its answer, [n].
         scale: How uncertain it was, in the unit of the output, [n].
         seen: What was observed then; NaN where nothing was, [n].
+        last: What was known as it was asked, the answer of "stays as it is", [n].
     """
 
     minutes: Floats
     said: Floats
     scale: Floats
     seen: Floats
+    last: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ _COMMANDS = {
     "audit": _Command(
         "ledger.questions.cli:audit", "Ask the ledger questions, with proofs.", "ledger"
     ),
+    "twin": _Command(
+        "hospital_node.twins.cli:twin", "Make and ask the twin of one patient.", "node"
+    ),
     "verify": _Command("ledger.cli:verify", "Check an evidence pack, offline.", "base"),
     "ledger": _Command(
         "ledger.embedded.cli:ledger", "Keep a ledger node's database safe.", "ledger"

@@ -130,6 +130,30 @@ def activity(
     }
 
 
+def care(
+    *, org: str, what: str, by: str, patient: str, about: Sequence[str], at: float, words: str = ""
+) -> Json:
+    """Something that was done or said for one patient's own care.
+
+    Args:
+        org: The hospital.
+        what: One word: the kind of the entry.
+        by: Who did it.
+        patient: The hospital's own number; stays in the erasable body.
+        about: What names the things it is about, such as ``twin:NAME``.
+        at: Unix seconds.
+        words: Why, in the words of whoever did it; stays in the erasable body.
+    """
+    event = activity(org=org, what=what, by=by, about=about, at=at)
+    said = {"outcomeDesc": words} if words else {}
+    return {
+        **event,
+        **said,
+        "purposeOfEvent": [{"coding": [_coding(_REASON, "TREAT")]}],
+        "entity": [_patient(patient), *event["entity"]],
+    }
+
+
 def _event(profile: str | None, *, at: float, observer: Json) -> Json:
     meta = {} if profile is None else {"meta": {"profile": [profile]}}
     return {

@@ -174,7 +174,12 @@ class GlucoseTwin:
         start = np.asarray(_level(state["glucose"]))
         samples = personal.follow(copies, _after(pushed, MEMORY), start=start)
         ahead = np.arange(1, steps + 1, dtype=np.float64) * STEP
-        return Trajectories(output="glucose", minutes=ahead, samples=samples)
+        return Trajectories(
+            output="glucose",
+            minutes=ahead,
+            samples=samples,
+            scale=samples.std(axis=1) + _FLOOR,
+        )
 
     def replay(self, individual: Individual, history: Series, *, horizon_minutes: float) -> Replay:
         """What it would have said so far ahead at each quarter of an hour of the history.
@@ -203,6 +208,7 @@ class GlucoseTwin:
             said=said.mean(axis=1),
             scale=said.std(axis=1) + _FLOOR,
             seen=diary.glucose[moments + steps - 1],
+            last=start,
         )
 
     def explain(self, individual: Individual, population: Population) -> Explanation:

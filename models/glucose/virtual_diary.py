@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.glucose import virtual_patient
 from models.glucose.personal import STEP, Diary
 from models.glucose.virtual_patient import Body, VirtualPatients
+from models.twin import Series
 
 Floats = NDArray[np.float64]
 
@@ -155,6 +156,24 @@ def _logbook(
     remembered = generator.random(served.shape) >= 0.05
     dose = np.round(counted / ratio * remembered * 20) / 20
     return _Book(served, counted, dose), moments
+
+
+def example(*, days: int, seed: int) -> Series:
+    """The diary of one virtual person, every five minutes, as a hospital would be given it."""
+    generator = np.random.default_rng(seed)
+    everyone = virtual_patient.population()
+    rows = generator.integers(0, len(everyone), 1)
+    people, ratio = siblings(
+        everyone.chosen(rows),
+        everyone.parameters["carbohydrate_ratio"][rows],
+        generator=generator,
+    )
+    ratio = titrated(people, ratio, generator=generator)
+    diary, _ = diaries(people, ratio, days=days, event_days=0, generator=generator)
+    columns = {"glucose": diary.glucose, "carbs": diary.carbs, "bolus": diary.bolus}
+    values = {name: column[0] for name, column in columns.items()}
+    values["basal"] = np.full(diary.glucose.shape[1], people.basal[0] * 60)
+    return Series(np.arange(diary.glucose.shape[1], dtype=np.float64) * STEP, values)
 
 
 def _lives(

@@ -1,0 +1,294 @@
+"""Makes twins of this hospital's patients, keeps them up to date, asks them, and writes it down.
+
+Every call that concerns a patient first looks whether a twin for this patient's own care was agreed
+to, and enters what it is about to do in the audit log; what cannot be entered does not happen (EU
+AI Act, article 12). An answer carries intervals that held on this patient's own past, says how
+often they held, and is never the model's own word alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hospital_node.twins.store import Kept, TwinStore
+from models import twins
+from models.calibration import Calibration, of_past
+from models.twin import (
+    AS_PLANNED,
+    Explanation,
+    Population,
+    Replay,
+    Scenario,
+    Series,
+    Twin,
+    TwinSpec,
+    require_may_be_asked,
+)
+from twinward.clock import Clock
+from twinward.errors import ConsentError, TwinModelError
+from twinward.ids import RecordNumber
+
+Floats = NDArray[np.float64]
+PUBLIC = "public"
+_HORIZONS = (30.0, 60.0, 120.0, 240.0)
+_CALIBRATED_DAYS = 14
+_FEWEST_COMPARED = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a twin says of the next hours; times in minutes from the state's moment.
+
+    Attributes:
+        spec: Of the twin; its limits belong beside every answer.
+        population: What the twin was made from.
+        asked_at: The state's moment, in the time of the diary.
+        scenarios: Titles, the first is without a change.
+        minutes: Moments, [t].
+        middle: Of the copies, [scenarios, t].
+        low: Lower end of the 90 % interval, [scenarios, t]; -inf while too little is known.
+        high: Upper end, likewise.
+        change: Of each further scenario against the first: middle, 5th and 95th percentile of the
+            copies, [scenarios - 1, 3, t]. Not calibrated: nobody sees both courses.
+        coverage: Horizon to the share of past observations inside the interval, and their number.
+        skill: Error an hour ahead over that of "stays as it is", on this patient's own past; above
+            1 the twin is no help. NaN while too little is known.
+    """
+
+    spec: TwinSpec
+    population: str
+    asked_at: float
+    scenarios: tuple[str, ...]
+    minutes: Floats
+    middle: Floats
+    low: Floats
+    high: Floats
+    change: Floats
+    coverage: tuple[tuple[float, float, int], ...]
+    skill: float
+
+
+class Entries(Protocol):
+    """Where it is entered that something is done or said for a patient."""
+
+    def cared(
+        self, what: str, patient: RecordNumber, *, twin: str, by: str, words: str = ""
+    ) -> None:
+        """Enter it, or raise."""
+        ...
+
+
+class TwinService:
+    """The twins of one hospital.
+
+    Args:
+        store: Where they are kept.
+        entries: The audit log.
+        by: Whose commands these are.
+        clock: For what is written down on agreements.
+        generator: Draws copies of patients; nothing that leaves depends on it.
+    """
+
+    def __init__(
+        self,
+        store: TwinStore,
+        *,
+        entries: Entries,
+        by: str,
+        clock: Clock,
+        generator: np.random.Generator,
+    ) -> None:
+        self._store = store
+        self._entries = entries
+        self._by = by
+        self._clock = clock
+        self._generator = generator
+
+    def agree(self, record: RecordNumber) -> None:
+        """Write down that the patient agreed to a twin for their own care, as staff say."""
+        self._enter("twin-agreed", record)
+        self._store.set_care(record, {"by": self._by, "since": f"{self._clock.now():.0f}"})
+
+    def end(self, record: RecordNumber) -> int:
+        """Erase the patient's twins and observations; answers how many rows there were."""
+        self._enter("twin-ended", record)
+        return self._store.forget(record)
+
+    def individualise(
+        self,
+        record: RecordNumber,
+        name: str,
+        history: Series,
+        *,
+        population: tuple[str, Population] | None = None,
+    ) -> Explanation:
+        """Make the patient's twin from their history, in place of an earlier one.
+
+        Args:
+            record: Whose.
+            name: Of the twin.
+            history: All that is known.
+            population: Digest and arrays of a released population model; the public one if None.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+            TwinModelError: The twin's own refusals; TW7115.
+        """
+        self._require_care(record)
+        twin = twins.get(name)
+        digest, start = population or (PUBLIC, twin.population())
+        self._enter("twin-individualised", record, name)
+        individual = twin.individualise(start, history, generator=self._generator)
+        state = twin.begin(individual, history)
+        self._store.keep(record, name, Kept(digest, individual, state), seen=history)
+        return twin.explain(individual, start)
+
+    def observe(self, name: str, seen: Sequence[tuple[RecordNumber, Series]]) -> None:
+        """Take new observations of some patients, all or none.
+
+        Raises:
+            ConsentError: TW7122, no agreement of one of them; nothing was taken.
+            TwinModelError: TW7123, one of them has no such twin; nothing was taken.
+        """
+        twin = twins.get(name)
+        changes = []
+        for record, series in seen:
+            self._require_care(record)
+            kept = self._require(record, name)
+            state = twin.assimilate(kept.individual, kept.state, series)
+            changes.append((record, state, series))
+        self._store.advance(name, changes)
+
+    def ask(
+        self,
+        record: RecordNumber,
+        name: str,
+        scenarios: Sequence[Scenario] = (),
+        *,
+        horizon_minutes: float,
+    ) -> Answer:
+        """The forecast, and what would differ under each scenario.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this.
+        """
+        self._require_care(record)
+        twin = twins.get(name)
+        require_may_be_asked(twin.spec, scenarios, horizon_minutes=horizon_minutes)
+        kept = self._require(record, name)
+        history = self._store.history(record, name)
+        if history is None:
+            raise _no_twin(name)
+        self._enter("twin-asked", record, name)
+        asked = (AS_PLANNED, *scenarios)
+        told = twin.simulate(kept.individual, kept.state, asked, horizon_minutes=horizon_minutes)
+        pasts = _pasts(twin, kept, history, horizon_minutes=horizon_minutes)
+        calibrations = {horizon: of_past(past) for horizon, past in pasts.items()}
+        middle = told.samples.mean(axis=1)
+        reach = _reach(calibrations, told.minutes)
+        half = np.where(np.isinf(reach), np.inf, reach * told.scale)
+        change = told.samples[1:] - told.samples[:1]
+        spread = np.percentile(change, [5, 95], axis=1)
+        return Answer(
+            spec=twin.spec,
+            population=kept.population,
+            asked_at=float(history.minutes[-1]),
+            scenarios=tuple(scenario.title for scenario in asked),
+            minutes=told.minutes,
+            middle=middle,
+            low=middle - half,
+            high=middle + half,
+            change=np.stack([change.mean(axis=1), *spread], axis=1),
+            coverage=tuple(
+                (horizon, known.coverage, known.seen) for horizon, known in calibrations.items()
+            ),
+            skill=_skill(pasts),
+        )
+
+    def explain(self, record: RecordNumber, name: str) -> Explanation:
+        """What is particular about this patient, against the public population.
+
+        Raises:
+            ConsentError: TW7122.
+            TwinModelError: TW7123.
+        """
+        self._require_care(record)
+        twin = twins.get(name)
+        kept = self._require(record, name)
+        self._enter("twin-shown", record, name)
+        return twin.explain(kept.individual, twin.population())
+
+    def override(self, record: RecordNumber, name: str, *, reason: str) -> None:
+        """Enter that a clinician decided against an answer, and why (EU AI Act, article 14)."""
+        if not reason.strip():
+            raise TwinModelError(
+                "an override needs a reason",
+                code="TW7124",
+                help="say in a sentence why the answer was not followed",
+            )
+        self._require(record, name)
+        self._enter("twin-overridden", record, name, words=reason)
+
+    def _enter(self, what: str, record: RecordNumber, twin: str = "", *, words: str = "") -> None:
+        self._entries.cared(what, record, twin=twin, by=self._by, words=words)
+
+    def _require_care(self, record: RecordNumber) -> None:
+        if self._store.care(record) is None:
+            raise ConsentError(
+                "this patient has not agreed to a twin for their own care",
+                code="TW7122",
+                help="ask the patient; then write it down with `twinward twin agree`",
+            )
+
+    def _require(self, record: RecordNumber, name: str) -> Kept:
+        kept = self._store.load(record, name)
+        if kept is None:
+            raise _no_twin(name)
+        return kept
+
+
+def _pasts(
+    twin: Twin, kept: Kept, history: Series, *, horizon_minutes: float
+) -> dict[float, Replay]:
+    """What would have been said on the last days, at each horizon within what is asked."""
+    since = history.minutes >= history.minutes[-1] - _CALIBRATED_DAYS * 1440
+    recent = Series(
+        history.minutes[since], {name: column[since] for name, column in history.values.items()}
+    )
+    # The error an hour ahead is always looked at: whether the twin is any help shows there.
+    horizons = {60.0} | {each for each in _HORIZONS if each <= horizon_minutes}
+    return {
+        horizon: twin.replay(kept.individual, recent, horizon_minutes=horizon)
+        for horizon in sorted(horizons)
+    }
+
+
+def _reach(calibrations: dict[float, Calibration], minutes: Floats) -> Floats:
+    """Half width in units of the scale at each moment; of the next horizon that was looked at."""
+    horizons = np.array(list(calibrations))
+    reach = np.array([max(each.reach, 0.0) for each in calibrations.values()])
+    return reach[np.minimum(np.searchsorted(horizons, minutes), horizons.size - 1)]
+
+
+def _skill(pasts: dict[float, Replay]) -> float:
+    """Error an hour ahead against that of the last reading."""
+    past = pasts[60.0]
+    known = np.isfinite(past.said) & np.isfinite(past.seen) & np.isfinite(past.last)
+    if known.sum() < _FEWEST_COMPARED:
+        return float("nan")
+    twin_error = np.mean((past.said - past.seen)[known] ** 2)
+    return float(np.sqrt(twin_error / np.mean((past.last - past.seen)[known] ** 2)))
+
+
+def _no_twin(name: str) -> TwinModelError:
+    return TwinModelError(
+        f"this patient has no twin `{name}` here",
+        code="TW7123",
+        help="make one from the patient's history with `twinward twin individualise`",
+    )

@@ -1,0 +1,281 @@
+"""Where the twins of a hospital are kept: one SQLite file that says nothing without its key.
+
+Rows are named by HMAC(key, record number) and hold AES-256-GCM over what they are about, bound to
+the patient, the twin and the place in the file, so that no row can be put in another's place. The
+key lies outside, in ``secrets/``. When a call has ended its change is on disk; whatever a process
+was doing when it died is there in whole or not at all. Nothing of it leaves.
+
+Observations are kept beside the state that they led to: after a restart the state is there, and
+with another population model the twin can be made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from hospital_node.privacy.durable import DurableFile
+from models.twin import Arrays, Series
+from twinward.errors import TwinModelError
+from twinward.files import read_secret, write_secret
+from twinward.ids import RecordNumber
+
+KEY_BYTES = 32
+_NONCE = 12
+_MINUTES = "minutes"
+
+_VERSIONS = (
+    (
+        "CREATE TABLE site (key_check BLOB NOT NULL) STRICT",
+        """
+CREATE TABLE care (
+    name BLOB PRIMARY KEY,
+    body BLOB NOT NULL      -- sealed: who wrote it down, when it began, when it ended
+) STRICT, WITHOUT ROWID
+        """,
+        """
+CREATE TABLE twins (
+    name BLOB NOT NULL,
+    twin TEXT NOT NULL,
+    individual BLOB NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (name, twin)
+) STRICT, WITHOUT ROWID
+        """,
+        """
+CREATE TABLE observations (
+    number INTEGER PRIMARY KEY,
+    name BLOB NOT NULL,
+    twin TEXT NOT NULL,
+    body BLOB NOT NULL
+) STRICT
+        """,
+        "CREATE INDEX of_whom ON observations (name, twin, number)",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One patient's twin as it is in the store.
+
+    Attributes:
+        population: Digest of the population model that it was made from; "public" for the textbook.
+        individual: Its own parameters.
+        state: Where it is.
+    """
+
+    population: str
+    individual: Arrays
+    state: Arrays
+
+
+def site_key(path: Path, *, of: Path) -> bytes:
+    """The key in this file, made when there is no store yet.
+
+    The key is on disk before the store is: dying in between leaves a key for the next call.
+
+    Raises:
+        TwinModelError: TW7120, there is a store and no key.
+        IdentityError: TW2005, others can read it.
+    """
+    if not path.exists():
+        if of.exists():
+            raise _other_key(of)
+        write_secret(path, os.urandom(KEY_BYTES))
+    return read_secret(path)
+
+
+class TwinStore:
+    """The twins of one hospital. Thread-safe.
+
+    Args:
+        path: The file.
+        key: 32 bytes that are not in the file's folder.
+        entropy: Gives nonces.
+
+    Raises:
+        BudgetError: TW4106, TW4107, the file cannot be used.
+        TwinModelError: TW7120, it was made with another key.
+    """
+
+    def __init__(
+        self, path: Path, *, key: bytes, entropy: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._names = hashlib.sha256(b"twinward/twins/names/v1" + key).digest()
+        self._seal = AESGCM(hashlib.sha256(b"twinward/twins/seal/v1" + key).digest())
+        self._entropy = entropy
+        self._file = DurableFile(path, versions=_VERSIONS)
+        check = hmac.digest(self._names, b"", hashlib.sha256)
+        with self._file.transaction() as db:
+            found = db.execute("SELECT key_check FROM site").fetchone()
+            if found is None:
+                db.execute("INSERT INTO site VALUES (?)", (check,))
+        if found is not None and found[0] != check:
+            self._file.close()
+            raise _other_key(path)
+
+    def care(self, record: RecordNumber) -> Mapping[str, str] | None:
+        """What is written down on a twin for this patient's care; None if nothing."""
+        name = self._name(record)
+        row = self._file.row("SELECT body FROM care WHERE name = ?", (name,))
+        return None if row is None else json.loads(self._open(row[0], name, "care"))
+
+    def set_care(self, record: RecordNumber, note: Mapping[str, str]) -> None:
+        """Write it down in place of what was there."""
+        name = self._name(record)
+        body = self._sealed(json.dumps(dict(note)).encode(), name, "care")
+        self._file.change("INSERT OR REPLACE INTO care VALUES (?, ?)", (name, body))
+
+    def keep(self, record: RecordNumber, twin: str, kept: Kept, *, seen: Series | None) -> None:
+        """A new twin, or one made anew; with ``seen`` all that is known is replaced by it."""
+        name = self._name(record)
+        individual = self._sealed(_packed(kept.individual, note=kept.population), name, twin, "own")
+        state = self._sealed(_packed(kept.state), name, twin, "state")
+        with self._file.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO twins VALUES (?, ?, ?, ?)", (name, twin, individual, state)
+            )
+            if seen is not None:
+                db.execute("DELETE FROM observations WHERE name = ? AND twin = ?", (name, twin))
+                db.execute(*self._observation(name, twin, seen))
+
+    def advance(self, twin: str, changes: Iterable[tuple[RecordNumber, Arrays, Series]]) -> None:
+        """New states with the observations that led to them, all or none."""
+        with self._file.transaction() as db:
+            for record, state, seen in changes:
+                name = self._name(record)
+                body = self._sealed(_packed(state), name, twin, "state")
+                db.execute(
+                    "UPDATE twins SET state = ? WHERE name = ? AND twin = ?", (body, name, twin)
+                )
+                db.execute(*self._observation(name, twin, seen))
+
+    def load(self, record: RecordNumber, twin: str) -> Kept | None:
+        """A patient's twin; None if there is none.
+
+        Raises:
+            TwinModelError: TW7121, the row was changed, or is another's.
+        """
+        return next(iter(self.load_many([record], twin)))
+
+    def load_many(self, records: Sequence[RecordNumber], twin: str) -> Iterator[Kept | None]:
+        """Twins in the order of the records."""
+        for record in records:
+            name = self._name(record)
+            row = self._file.row(
+                "SELECT individual, state FROM twins WHERE name = ? AND twin = ?", (name, twin)
+            )
+            if row is None:
+                yield None
+                continue
+            individual, note = _unpacked(self._open(row[0], name, twin, "own"))
+            state, _ = _unpacked(self._open(row[1], name, twin, "state"))
+            yield Kept(population=note, individual=individual, state=state)
+
+    def history(self, record: RecordNumber, twin: str) -> Series | None:
+        """All observations of a patient, in time order; of one moment the latest word counts."""
+        name = self._name(record)
+        rows = self._file.rows(
+            "SELECT body FROM observations WHERE name = ? AND twin = ? ORDER BY number",
+            (name, twin),
+        )
+        parts = [_unpacked(self._open(body, name, twin, "seen"))[0] for (body,) in rows]
+        return _joined(parts) if parts else None
+
+    def forget(self, record: RecordNumber) -> int:
+        """Erase all that is kept of a patient; answers how many rows there were."""
+        name = self._name(record)
+        with self._file.transaction() as db:
+            db.execute("PRAGMA secure_delete = ON")
+            return sum(
+                db.execute(f"DELETE FROM {table} WHERE name = ?", (name,)).rowcount  # noqa: S608
+                for table in ("care", "twins", "observations")
+            )
+
+    def close(self) -> None:
+        """Close the file; everything in it is durable already."""
+        self._file.close()
+
+    def _name(self, record: RecordNumber) -> bytes:
+        return hmac.digest(self._names, record.encode(), hashlib.sha256)[:16]
+
+    def _observation(self, name: bytes, twin: str, seen: Series) -> tuple[str, tuple[object, ...]]:
+        body = _packed({**seen.values, _MINUTES: seen.minutes})
+        return (
+            "INSERT INTO observations (name, twin, body) VALUES (?, ?, ?)",
+            (name, twin, self._sealed(body, name, twin, "seen")),
+        )
+
+    def _sealed(self, body: bytes, name: bytes, *where: str) -> bytes:
+        nonce = self._entropy(_NONCE)
+        return nonce + self._seal.encrypt(nonce, body, name + "\0".join(where).encode())
+
+    def _open(self, body: bytes, name: bytes, *where: str) -> bytes:
+        try:
+            return self._seal.decrypt(
+                body[:_NONCE], body[_NONCE:], name + "\0".join(where).encode()
+            )
+        except InvalidTag as error:
+            raise TwinModelError(
+                "what is kept of a patient's twin was changed, or moved from another patient",
+                code="TW7121",
+                at=str(self._file.path),
+                help="bring back the file from a backup; nothing was answered",
+            ) from error
+
+
+def _packed(arrays: Arrays, *, note: str = "") -> bytes:
+    """Arrays as one block: a line of JSON with names and shapes, then the numbers."""
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    head = json.dumps({"v": 1, "note": note, "shapes": shapes}).encode()
+    body = [np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays.values()]
+    return b"".join([head, b"\n", *body])
+
+
+def _unpacked(
+    body: bytes,
+) -> tuple[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]], str]:
+    head, _, numbers = body.partition(b"\n")
+    known = json.loads(head)
+    flat, at, arrays = np.frombuffer(numbers, dtype="<f8"), 0, {}
+    for name, shape in known["shapes"].items():
+        size = int(np.prod(shape))
+        arrays[name] = flat[at : at + size].reshape(shape).copy()
+        at += size
+    return arrays, str(known["note"])
+
+
+def _joined(parts: Sequence[Arrays]) -> Series:
+    names = sorted({name for part in parts for name in part} - {_MINUTES})
+    minutes = np.concatenate([part[_MINUTES] for part in parts])
+    values = {
+        name: np.concatenate(
+            [part.get(name, np.full(part[_MINUTES].shape, np.nan)) for part in parts]
+        )
+        for name in names
+    }
+    # Of equal moments the one written last: the stable sort leaves it last among them.
+    order = np.argsort(minutes, kind="stable")
+    last = np.append(np.diff(minutes[order]) > 0, [True])
+    return Series(
+        minutes[order][last], {name: column[order][last] for name, column in values.items()}
+    )
+
+
+def _other_key(path: Path) -> TwinModelError:
+    return TwinModelError(
+        "the twins of this hospital were sealed with another key",
+        code="TW7120",
+        at=str(path),
+        help="bring back `secrets/twins.key`; without it they cannot be opened by anyone",
+    )
