@@ -27,6 +27,8 @@ def spelled(field):
     if field.is_required():
         return "required"
     value = field.default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return "`[" + ", ".join(f'"{each}"' for each in value) + "]`" if value else "none"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
