@@ -291,6 +291,7 @@ def _plot(answer: Answer) -> str:
             f"{band.title}: {band.middle[-1]:.0f} {output.unit} at the end" for band in bands
         ),
         up=f"{output.title}, {output.unit}",
+        seen=answer.recent,
         safe=(70.0, 180.0),
     )
 

@@ -38,6 +38,7 @@ PUBLIC = "public"
 _HORIZONS = (30.0, 60.0, 120.0, 240.0)
 _CALIBRATED_DAYS = 14
 _FEWEST_COMPARED = 30
+_SHOWN_MINUTES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Answer:
         change: Of each further scenario against the first: middle, 5th and 95th percentile of the
             copies, [scenarios - 1, 3, t]. Not calibrated: nobody sees both courses.
         coverage: Horizon to the share of past observations inside the interval, and their number.
+        recent: What was observed in the last two hours: minutes before now, value.
         skill: Error an hour ahead over that of "stays as it is", on this patient's own past; above
             1 the twin is no help. NaN while too little is known.
     """
@@ -70,6 +72,7 @@ class Answer:
     high: Floats
     change: Floats
     coverage: tuple[tuple[float, float, int], ...]
+    recent: tuple[tuple[float, float], ...]
     skill: float
 
 
@@ -208,6 +211,7 @@ class TwinService:
             coverage=tuple(
                 (horizon, known.coverage, known.seen) for horizon, known in calibrations.items()
             ),
+            recent=_recent(history, told.output),
             skill=_skill(pasts),
         )
 
@@ -270,10 +274,20 @@ def _pasts(
 
 
 def _reach(calibrations: dict[float, Calibration], minutes: Floats) -> Floats:
-    """Half width in units of the scale at each moment; of the next horizon that was looked at."""
+    """Half width in units of the scale at each moment, between the horizons that were looked at."""
     horizons = np.array(list(calibrations))
     reach = np.array([max(each.reach, 0.0) for each in calibrations.values()])
-    return reach[np.minimum(np.searchsorted(horizons, minutes), horizons.size - 1)]
+    if np.isinf(reach).any():  # between something and nothing there is nothing
+        return reach[np.minimum(np.searchsorted(horizons, minutes), horizons.size - 1)]
+    between: Floats = np.interp(minutes, horizons, reach)
+    return between
+
+
+def _recent(history: Series, output: str) -> tuple[tuple[float, float], ...]:
+    before = history.minutes - history.minutes[-1]
+    since = before >= -_SHOWN_MINUTES
+    values = history.values.get(output, np.full(before.shape, np.nan))
+    return tuple(zip(before[since].tolist(), values[since].tolist(), strict=True))
 
 
 def _skill(pasts: dict[float, Replay]) -> float:

@@ -49,7 +49,7 @@ def fan(
         safe: The range that is aimed at.
     """
     first = min([minutes[0], *(at for at, _ in seen)])
-    values = [value for _, value in seen]
+    values = [value for _, value in seen if math.isfinite(value)]
     for band in bands:
         values += [*band.middle, *band.low, *band.high]
     finite = [value for value in values if math.isfinite(value)] + list(safe or ())
@@ -94,7 +94,7 @@ def fan(
     parts += _legend(bands)
     height = _TOP + _HIGH + 52 + 22 * len(bands)
     return Svg(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 16} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 30} {height}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="13" color="#222">'
         f"<title>{escape(title)}</title><desc>{escape(says)}</desc>{''.join(parts)}</svg>"
     )
