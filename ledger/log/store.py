@@ -55,6 +55,7 @@ class Log:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
+            self._db.execute("pragma cache_size = -65536")  # KiB, at most: keys come in any order
             with self._transaction():
                 self._create()
             (found,) = self._db.execute("select origin from log").fetchone()
