@@ -16,13 +16,15 @@ from typing import Any
 
 import rlp
 from eth.db.backends.base import BaseAtomicDB
+from eth.db.chain import ChainDB
 from eth.db.schema import SchemaV1
 from eth.rlp.sedes import chain_gaps
+from eth.vm.forks.cancun.blocks import CancunBlockHeader
 from eth_hash.auto import keccak
 from rlp.sedes import big_endian_int
 from trie.constants import BLANK_NODE_HASH
 
-from ledger.embedded.blocks import rows_of
+from ledger.embedded.blocks import BlockRows, rows_of
 from ledger.embedded.engine import chain_class
 from ledger.embedded.genesis import Genesis
 from twinward.errors import TwinwardError
@@ -55,6 +57,10 @@ class Found:
     head: tuple[int, bytes] | None
     rows: int
     faults: tuple[Fault, ...]
+
+
+_VM = chain_class(1).get_vm_class_for_block_number(0)
+"""How blocks and receipts are read; the same for every chain number."""
 
 
 class _Enough(Exception):
@@ -101,7 +107,7 @@ def check(path: Path, *, progress: Callable[[int], None] = lambda _block: None) 
             scan.run(db)
     except _Enough:
         pass
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of SQLite's own message, too
         scan.faults.append(
             Fault(code="TW3580", table="", row=str(path), what=f"SQLite cannot read it: {error}")
         )
@@ -111,6 +117,7 @@ def check(path: Path, *, progress: Callable[[int], None] = lambda _block: None) 
 def reading(path: Path) -> sqlite3.Connection:
     """A connection that sees one moment of a database, which another process may be writing."""
     db = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=5.0)
+    db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a changed byte is no text
     db.execute("pragma query_only = 1")
     db.execute("begin")
     return db
@@ -129,8 +136,7 @@ class _Scan:
             self._fault("", "", "; ".join(map(str, said))[:300], code="TW3580")
         genesis = self._genesis(db)
         self._nodes(db)
-        if genesis is not None:
-            self._chain(db, genesis)
+        self._chain(db, genesis)
 
     def _fault(self, table: str, row: str, what: str, *, code: str) -> None:
         self.faults.append(Fault(code, table, row, what))
@@ -143,13 +149,11 @@ class _Scan:
         try:
             ((name, value),) = rows
             genesis = Genesis.from_json(value)
-            first = db.execute("select hash from blocks where number = 0").fetchone()
-            good = name == "genesis" and genesis.to_json() == value and first is not None
-            if good and genesis.hash() == first[0]:
+            if name == "genesis" and genesis.to_json() == value:
                 return genesis
         except (TwinwardError, ValueError, TypeError):
             pass
-        self._fault("about", "genesis", "it is not the genesis of block 0", code="TW3581")
+        self._fault("about", "genesis", "it is not a genesis file", code="TW3581")
         return None
 
     def _nodes(self, db: sqlite3.Connection) -> None:
@@ -159,63 +163,73 @@ class _Scan:
             if keccak(value) != key:
                 self._fault("kv", _name(key), "its value does not hash to its key", code="TW3582")
 
-    def _chain(self, db: sqlite3.Connection, genesis: Genesis) -> None:
+    def _chain(self, db: sqlite3.Connection, genesis: Genesis | None) -> None:
         store = _Snapshot(db)
-        chain = chain_class(genesis.chain_id)(store)
-        vm_class = chain.get_vm_class_for_block_number(0)
-        header_class = type(chain.get_canonical_head())
         lookups = _Lookups(self, db)
         parent: Any = None
-        counted = [0, 0, 0]
-        rows = db.execute("select number, hash, header, size from blocks order by number")
-        for row in rows:
-            number = counted[0]
-            try:
-                header = rlp.decode(row[2], sedes=header_class)
-                block = chain.get_block_by_header(header)
-                receipts = chain.chaindb.get_receipts(header, vm_class.get_receipt_builder())
-                wanted = rows_of(block, receipts)
-            except Exception as error:  # noqa: BLE001 - a changed row can break any decoder
-                what = f"block or receipts cannot be read ({type(error).__name__})"
-                self._fault("blocks", str(row[0]), what, code="TW3583")
-                return
-            expected = wanted.block if number else (*wanted.block[:3], len(row[2]))
-            linked = parent is None or header.parent_hash == parent.hash
-            if row != expected or row[0] != number or not linked:
-                self._fault(
-                    "blocks", str(row[0]), "it is not the block that comes here", code="TW3583"
-                )
-                return
-            for table, given in (
-                ("transactions", wanted.transactions),
-                ("logs", wanted.logs),
-            ):
+        counts = {"transactions": 0, "logs": 0}
+        query = "select number, hash, header, size from blocks order by number"
+        for number, row in enumerate(db.execute(query)):
+            header, rows = self._block(store, row, number, parent, genesis)
+            if header is None:
+                return  # whatever comes after stands on it
+            for table, wanted in (("transactions", rows.transactions), ("logs", rows.logs)):
                 query = f"select * from {table} where block = ? order by position"  # noqa: S608 - our own two names
-                self._same(table, given, db.execute(query, (number,)).fetchall())
-            if header.state_root != BLANK_NODE_HASH and header.state_root not in store:
-                self._fault(
-                    "kv", _name(header.state_root), f"no state of block {number}", code="TW3586"
-                )
-            lookups.block(header, wanted.transactions)
-            counted = [
-                number + 1,
-                counted[1] + len(wanted.transactions),
-                counted[2] + len(wanted.logs),
-            ]
+                self._same(table, wanted, db.execute(query, (number,)).fetchall())
+                counts[table] += len(wanted)
+            lookups.block(header, rows.transactions)
             parent = header
+            self.rows += 1
             self._progress(number)
         if parent is None:
             self._fault("blocks", "0", "there is no block", code="TW3583")
             return
-        self.rows += sum(counted)
         self.head = (int(parent.block_number), bytes(parent.hash))
         lookups.end(parent)
-        for table, count in zip(("transactions", "logs"), counted[1:], strict=True):
+        for table, count in counts.items():
             (there,) = db.execute(f"select count(*) from {table}").fetchone()  # noqa: S608 - our own two names
+            self.rows += count
             if there != count:
                 what = f"{there} rows where the blocks give {count}"
                 self._index_fault(table, "all", what)
-        self._state(store, parent.state_root)
+        if not any(fault.table == "kv" for fault in self.faults):
+            # Where nodes are not what their names say, a walk could lead anywhere, and in circles.
+            self._state(store, parent.state_root)
+
+    def _block(
+        self,
+        store: _Snapshot,
+        row: tuple[Any, ...],
+        number: int,
+        parent: Any,
+        genesis: Genesis | None,
+    ) -> tuple[Any, BlockRows]:
+        """Header of a block and the rows that it gives; a header of None if it is not sound."""
+        nothing = None, BlockRows((), (), ())
+        chaindb = ChainDB(store)
+        try:
+            header = rlp.decode(row[2], sedes=CancunBlockHeader)
+            block = _VM.get_block_class().from_header(header, chaindb)
+            receipts = chaindb.get_receipts(header, _VM.get_receipt_builder())
+            wanted = rows_of(block, receipts)
+        except Exception as error:  # noqa: BLE001 - a changed row can break any decoder
+            what = f"block or receipts cannot be read ({type(error).__name__})"
+            self._fault("blocks", str(row[0]), what, code="TW3583")
+            return nothing
+        expected = wanted.block if number else (*wanted.block[:3], len(row[2]))
+        if row != expected or row[0] != number or (parent and header.parent_hash != parent.hash):
+            what = "it is not the block that comes here"
+            self._fault("blocks", str(row[0]), what, code="TW3583")
+            return nothing
+        for name, key in (("header", header.hash), ("state", header.state_root)):
+            if key not in store and key != BLANK_NODE_HASH:
+                self._fault("kv", _name(key), f"no {name} of block {number}", code="TW3582")
+        if genesis is not None:
+            foreign = any(t.chain_id != genesis.chain_id for t in block.transactions)
+            if foreign or (number == 0 and genesis.hash() != header.hash):
+                what = f"it is not the genesis of block {number}"
+                self._fault("about", "genesis", what, code="TW3581")
+        return header, wanted
 
     def _index_fault(self, table: str, row: str, what: str) -> None:
         if table == "logs":
@@ -239,25 +253,21 @@ class _Scan:
         for account in self._leaves(store, root):
             _, _, storage, code = rlp.decode(account)
             if code != _NO_CODE and code not in store:
-                self._fault("kv", _name(code), "the code of a contract is missing", code="TW3586")
+                self._fault("kv", _name(code), "a contract's code is missing", code="TW3586")
             for _ in self._leaves(store, storage):
                 pass
 
     def _leaves(self, store: _Snapshot, root: bytes) -> Iterator[bytes]:
         """The values of a trie, node by node; a missing node is a fault."""
-        if root == BLANK_NODE_HASH:
-            return
-        waiting: list[Any] = [root]
+        waiting: list[Any] = [] if root == BLANK_NODE_HASH else [root]
         while waiting:
             node = waiting.pop()
             if isinstance(node, bytes):
-                try:
-                    node = rlp.decode(store[node])
-                except (KeyError, rlp.DecodingError):
-                    self._fault(
-                        "kv", _name(node), "a node of the newest state is missing", code="TW3586"
-                    )
+                if node not in store:
+                    what = "a node of the newest state is missing"
+                    self._fault("kv", _name(node), what, code="TW3586")
                     continue
+                node = rlp.decode(store[node])
             if len(node) == 17:
                 waiting += [child for child in node[:16] if child]
                 if node[16]:
@@ -288,7 +298,12 @@ class _Lookups:
             self._is(key, rlp.encode([number, place]))
 
     def end(self, head: Any) -> None:
-        self._is(SchemaV1.make_canonical_head_hash_lookup_key(), head.hash)
+        key = SchemaV1.make_canonical_head_hash_lookup_key()
+        row = self._db.execute("select value from kv where key = ?", (key,)).fetchone()
+        if row is not None and row[0] != head.hash:
+            what = "the rows end with another block than the chain"
+            self._scan._fault("blocks", str(head.block_number), what, code="TW3583")  # noqa: SLF001 - one module, one scan
+        self._is(key, head.hash)
         gaps = rlp.encode(((), head.block_number + 1), sedes=chain_gaps)
         self._is(SchemaV1.make_header_chain_gaps_lookup_key(), gaps)
         self._is(SchemaV1.make_chain_gaps_lookup_key(), gaps)
