@@ -8,8 +8,7 @@ ledger (``ledger.audit.log``), which tells nobody how many patients were used.
 from __future__ import annotations
 
 import getpass
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,17 +18,14 @@ from hospital_node.cohort import Decided
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from ledger.audit import fhir
-from ledger.audit.log import Anchor, AuditLog, Happened
+from ledger.audit.log import AuditLog, Happened
 from twinward.clock import Clock, SystemClock
-from twinward.errors import TwinwardError
+from twinward.errors import EvidenceError
 from twinward.founding import Founding
 from twinward.ids import OrgName, RecordNumber
-from twinward.logging import log
 from twinward.organisation import Organisation
 from twinward.settings import load
 from twinward.signing import Identity
-
-_STOP_SECONDS = 3.0
 
 
 class NodeAudit:
@@ -179,6 +175,26 @@ def erase(folder: Path, record: str) -> int:
         return audit.log.erase(record)
 
 
+def check(folder: Path) -> int:
+    """Require that every row of the audit log's files is what its entries say; how many entries.
+
+    Raises:
+        EvidenceError: TW3613, it is not; the first row is named.
+    """
+    with opened(folder) as audit:
+        problems = audit.log.check()
+        if problems:
+            first = problems[0]
+            raise EvidenceError(
+                f"the audit log was changed from outside: {first.table} {first.key}: {first.what}",
+                code="TW3613",
+                at=str(NodePaths(folder).audit),
+                note=f"{len(problems)} problems in all",
+                help="stop the node, keep the files, restore the newest backup, tell the auditor",
+            )
+        return audit.log.log.size
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[NodeAudit]:
     """The audit log of a node's folder, for a command; the node may be up."""
@@ -193,42 +209,3 @@ def opened(folder: Path) -> Iterator[NodeAudit]:
         yield audit
     finally:
         audit.close()
-
-
-class Anchoring:
-    """Brings a head of the audit log to the ledger at fixed times, whatever happened in between.
-
-    Fixed, because a head that comes when something happened would tell when. While the ledger
-    does not answer the lag grows, is shown, and is made up at the next tick.
-    """
-
-    def __init__(
-        self, audit: NodeAudit, anchor: Callable[[], Anchor], *, every_seconds: float
-    ) -> None:
-        self._audit = audit
-        self._anchor = anchor
-        self._every = every_seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit-anchor", daemon=True)
-        self.trouble: TwinwardError | None = None
-
-    def start(self) -> None:
-        """Begin; the first head goes at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; a tick that hangs on a silent ledger is not waited for."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self._audit.log.tick(self._anchor())
-                self.trouble = None
-            except TwinwardError as error:
-                if self.trouble is None or self.trouble.code != error.code:
-                    log().warning("audit log is not anchored", code=error.code)
-                self.trouble = error
-            self._ended.wait(self._every)

@@ -249,6 +249,23 @@ def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
     next_step(f"twinward node up {folder}")
 
 
+@node.command(name="check-audit")
+@FOLDER
+@json_option
+@reports_errors
+def check_audit(*, folder: Path, as_json: bool) -> None:
+    """Derive every row of the audit log's files again from its entries, and open every body."""
+    from hospital_node import audit_log
+
+    entries = audit_log.check(folder)
+    emit(
+        {"entries": entries},
+        schema="node.check-audit",
+        as_json=as_json,
+        text=lambda: f"{entries} entries, hashes, topics and bodies: all as they were written",
+    )
+
+
 @node.command(name="erase-audit")
 @FOLDER
 @click.argument("record")

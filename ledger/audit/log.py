@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from ledger.audit.bodies import Bodies
 from ledger.log import checkpoint
+from ledger.log.check import Problem, problems
 from ledger.log.entry import Draft, read
 from ledger.log.store import Log
 from ledger.verify import Checkpoint, Note
@@ -84,6 +85,7 @@ class AuditLog:
         self, folder: Path, *, org: str, genesis: bytes, identity: Identity, clock: Clock
     ) -> None:
         self.org = org
+        self._folder = folder
         origin = checkpoint.audit_origin(genesis, org)
         self.log = Log(folder / "audit.sqlite", origin=origin)
         self.heads = Log(folder / "heads.sqlite", origin=f"{origin}/heads")
@@ -129,6 +131,19 @@ class AuditLog:
         """The present state, sealed and signed. Shown to auditors; not for the public."""
         state = checkpoint.checkpoint_of(self.log.origin, self.log.seal())
         return checkpoint.sign(state, self._identity)
+
+    def check(self) -> list[Problem]:
+        """Every row of the four files that does not follow from the entries; empty if none."""
+        found = [
+            *problems(self._folder / "audit.sqlite", origin=self.log.origin),
+            *problems(self._folder / "heads.sqlite", origin=self.heads.origin),
+        ]
+        for seq in range(self.log.size):
+            try:
+                self.body(seq)
+            except (LedgerError, ValueError, LookupError) as error:
+                found.append(Problem("bodies", str(seq), str(error)))
+        return found
 
     # Anchoring
 

@@ -216,6 +216,19 @@ def test_a_body_or_a_key_that_was_changed_is_named(site):
     assert site.audit.body(seq) is not None
 
 
+def test_the_check_names_the_row_that_was_changed(site):
+    for patient in PATIENTS:
+        site.decide(patient)
+    site.audit.tick(Chain())
+    site.audit.erase(PATIENTS[3])
+    assert site.audit.check() == []
+    commitment = bytes.fromhex(read(site.audit.log.leaf(5))["commitment"])
+    site.audit.bodies._bodies.execute(
+        "update bodies set sealed = zeroblob(80) where commitment = ?", (commitment,)
+    )
+    assert [(p.table, p.key) for p in site.audit.check()] == [("bodies", "5")]
+
+
 def test_files_are_for_the_owner_only(site):
     for name in ("bodies.sqlite", "keys.sqlite"):
         assert (site.folder / name).stat().st_mode & 0o077 == 0
