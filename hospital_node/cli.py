@@ -161,16 +161,28 @@ def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
             "delta": agreed.delta,
             "holdout_share": agreed.holdout_share,
             "evaluation_epsilon": agreed.evaluation and agreed.evaluation.epsilon,
+            "mode": agreed.aggregate,
+            "visible_updates": agreed.visible_updates,
         },
         schema="node.approve",
         as_json=as_json,
         text=lambda: (
             f"approved `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
             f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
-            f"{agreed.delta:g}{_held_out(agreed)}\nplan {agreed.digest.hex()}"
+            f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}\nplan {agreed.digest.hex()}"
         ),
     )
     next_step(f"twinward node letters {folder} --study {agreed.study} --out LETTERS")
+
+
+def _local(plan: Plan) -> str:
+    if plan.fedavg is None:
+        return ""
+    hidden = "leaves WITHOUT a mask" if plan.visible_updates else "leaves masked"
+    return (
+        f"\neach of them is {plan.fedavg.local_steps} steps at this hospital, which adds all of "
+        f"the noise; its update {hidden}"
+    )
 
 
 def _held_out(plan: Plan) -> str:
