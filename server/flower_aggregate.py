@@ -21,7 +21,8 @@ from flwr.serverapp.strategy import FedMedian, FedTrimmedAvg, Krum, Strategy
 from numpy.typing import NDArray
 
 from twinward.errors import TrainingError
-from twinward.plan import GRID_STEPS_PER_NORM, FedAvg, Rule
+from twinward.plan import GRID_STEPS_PER_NORM, FedAvg
+from twinward.plan_form import Rule
 from twinward.secsum.words import Integers
 
 _STRATEGIES: dict[Rule, Callable[[int, int], Strategy]] = {

@@ -11,16 +11,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
 from twinward import gdp
 from twinward.canonical import tagged_hash
 from twinward.errors import UsageError
 from twinward.ids import OrgName, StudyId
+from twinward.plan_form import PlanForm, Rule
 from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.signing import Document
 
@@ -30,75 +31,6 @@ GRID_STEPS_PER_NORM = 2**16
 
 MOST_RELEASES = 100_000
 """Noised sums over patients in one run that are still accounted."""
-
-Rule = Literal["mean", "norm_bound", "median", "trimmed_mean", "krum"]
-"""How updates become one: their mean through a secure sum, or a robust mean of visible ones."""
-
-_Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
-_Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Positive = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
-
-
-class _EvaluationForm(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    holdout_share: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
-    epsilon: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
-    bins: Annotated[int, Field(ge=2, le=64)]
-    spare_attempts: Annotated[int, Field(ge=0, le=10)]
-
-
-class _SamplingForm(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rate: Annotated[float, Field(ge=1e-4, lt=1, allow_inf_nan=False)]
-    noise_multiplier: Annotated[float, Field(ge=0.2, le=1e5, allow_inf_nan=False)]
-    charged_mu: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-
-
-class _FedAvgForm(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    local_steps: Annotated[int, Field(ge=1, le=1_000)]
-    local_learning_rate: _Positive
-    proximal: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
-    max_update_norm: _Positive
-    momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-    visible_updates: bool
-    rule: Rule
-    hostile: Annotated[int, Field(ge=0, le=31)]
-
-
-class _PlanForm(BaseModel):
-    """The edge: what a plan document must look like before anything trusts it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    network: _Hex32
-    study: _Name
-    model: Annotated[str, StringConstraints(pattern=r"^[a-z_]+/[0-9]+$")]
-    aggregate: Literal["secure_sum", "fedavg"]
-    sites: Annotated[tuple[_Name, ...], Field(min_length=3, max_length=64)]
-    steps: Annotated[int, Field(ge=1, le=10_000)]
-    spare_attempts: Annotated[int, Field(ge=0, le=1_000)]
-    averaged_steps: Annotated[int, Field(ge=1)]
-    epsilon: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
-    delta: Annotated[float, Field(gt=0, lt=0.01, allow_inf_nan=False)]
-    max_grad_norm: _Positive
-    learning_rate: _Positive
-    divisor: Annotated[int, Field(ge=1, le=10**9)]
-    grid: _Positive
-    word_bits: Literal[32, 64]
-    max_patients_per_hospital: Annotated[int, Field(ge=1, le=10**7)]
-    slot_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
-    deadline_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
-    purpose: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    grades: Annotated[tuple[str, ...], Field(min_length=1)]
-    model_spec: dict[str, Any]
-    start_weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=10_000_000)]
-    evaluation: _EvaluationForm | None
-    sampling: _SamplingForm | None
-    fedavg: _FedAvgForm | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +255,7 @@ class Plan:
             UsageError: TW1020.
         """
         try:
-            form = _PlanForm.model_validate(dict(document.payload))
+            form = PlanForm.model_validate(dict(document.payload))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
