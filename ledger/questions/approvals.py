@@ -13,6 +13,7 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.runs import TOPICS as RUNS
@@ -49,7 +50,7 @@ def _without(sources: Sources, values: Values) -> Found:
                 rows.append(Row(cells, (share.reserved.number, *late)))
     return Found(
         tuple(rows),
-        f"{shares} times a hospital joined a run; {len(rows)} times it had not approved its plan.",
+        f"Hospitals joined runs {some(shares, 'time')}; {some(len(rows), 'time')} before approval.",
     )
 
 
@@ -88,7 +89,7 @@ def _duties(sources: Sources, values: Values) -> Found:
             rows.append(Row(cells, (record.number, agreed.number)))
     return Found(
         tuple(rows),
-        f"{len(approvals)} approvals; {len(rows)} by the member that had submitted the document.",
+        f"{some(len(approvals), 'approval')}; {len(rows)} by the member that had submitted it.",
         (
             (
                 "Members are told apart, persons are not: who acted for a member stands in that"

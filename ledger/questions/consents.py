@@ -15,6 +15,7 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.sources import Sources
@@ -66,7 +67,7 @@ def _at(sources: Sources, values: Values) -> Found | NoSource:
         for (study, relay), found in sorted(counts.items())
     ]
     standing = sum(found["in force"] for found in counts.values())
-    return Found(tuple(rows), f"{standing} consents were in force at {utc(day)}.")
+    return Found(tuple(rows), f"{some(standing, 'consent')} in force at {utc(day)}.")
 
 
 AT = Question(
@@ -114,7 +115,7 @@ def _attested(sources: Sources, values: Values) -> Found:
     total = sum(map(len, attested.values()))
     return Found(
         tuple(rows),
-        f"{total} changes were attested by a hospital's staff instead of signed by the patient.",
+        f"{some(total, 'change')} attested by a hospital's staff instead of signed by the patient.",
         (
             (
                 "Only withdrawals can be attested on this ledger; every grant carries the patient's"
@@ -167,7 +168,7 @@ def _refused(sources: Sources, values: Values) -> Found:
         rows.append(Row(cells, (event.number,)))
     return Found(
         tuple(rows),
-        f"The ledger left out {len(rows)} grants, each by a rule of its contract.",
+        f"{some(len(rows), 'grant')} left out by the ledger, each by a rule of its contract.",
         (
             (
                 "Decisions inside a hospital (who is in a cohort, by which rule) are not on the"

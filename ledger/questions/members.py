@@ -17,6 +17,7 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.runs import TOPICS as RUNS
@@ -47,7 +48,7 @@ def _changes(sources: Sources, values: Values) -> Found:
         rows.append(Row((utc(event.time), what, name, by, keys), (event.number,)))
     return Found(
         tuple(rows),
-        f"{len(rows)} changes of members, their keys and their processes.",
+        f"{some(len(rows), 'change')} of members, their keys and their processes.",
         (
             (
                 "A member's keys document names its TLS, Flower and ledger keys; its digest changes"
@@ -113,7 +114,7 @@ def _spend(sources: Sources, values: Values) -> Found:
     over = [row for row in rows if isinstance(row.cells[6], float) and row.cells[6] > 100]
     return Found(
         tuple(rows),
-        f"{len(rows)} lines; {len(over)} hospitals are above a limit that they stated."
+        f"{some(len(over), 'hospital')} above a limit that it stated on the ledger."
         if caps
         else "What each hospital set aside for runs, never less than what was spent.",
         (
@@ -121,7 +122,10 @@ def _spend(sources: Sources, values: Values) -> Found:
                 "The worst case of one patient at one hospital; what was set aside and not used is"
                 " given back in the hospital's own book, never on the ledger."
             ),
-            f"epsilon is at delta {delta:g}.",
+            (
+                f"epsilon is at delta {delta:g}. Training and measuring concern different patients, so"
+                " their sum says more than anyone can have spent."
+            ),
             *(["No hospital has stated a limit on the ledger."] if not caps else []),
         ),
     )
@@ -173,7 +177,7 @@ def _gaps(sources: Sources, values: Values) -> Found | NoSource:
                 rows.append(Row(cells, (first, last) if last else (first,)))
     return Found(
         tuple(rows),
-        f"{len(rows)} gaps of more than {values['hours']:g} h until {utc(now)}.",
+        f"{some(len(rows), 'gap')} of more than {values['hours']:g} h until {utc(now)}.",
         ("A gap without a beginning is a member that never anchored.",),
     )
 
@@ -208,7 +212,7 @@ def _code(sources: Sources, values: Values) -> Found | NoSource:
         )
     return Found(
         tuple(rows),
-        f"{len(rows)} releases of code are on the ledger.",
+        f"{some(len(rows), 'release')} of code on the ledger.",
         ("What a hospital executed stands in its own audit log.",),
     )
 

@@ -13,6 +13,7 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.runs import TOPICS as RUNS
@@ -64,7 +65,7 @@ def _consents(sources: Sources, values: Values) -> Found | NoSource:
                 rows.append(Row(cells, tuple(e.number for e in events if e is not None)))
     return Found(
         tuple(rows),
-        f"{len(rows)} consents were in force while the hospitals of this model trained it.",
+        f"{some(len(rows), 'consent')} in force while the hospitals of this model trained it.",
         (
             "Which of them were used in which step stays in the hospital; nobody else was used.",
             "The digest is of all that the patient signed, the version of the text included.",
@@ -116,7 +117,7 @@ def _sites(sources: Sources, values: Values) -> Found | NoSource:
         rows.append(Row(cells, (share.reserved.number, *ends)))
     return Found(
         tuple(rows),
-        f"{len(rows)} hospitals set a privacy budget aside for the run of this model.",
+        f"{some(len(rows), 'hospital')} set a privacy budget aside for the run of this model.",
         (
             "How many patients a hospital used is not published: it would be a figure about them.",
             (
@@ -165,7 +166,7 @@ def _releases(sources: Sources, values: Values) -> Found | NoSource:
         rows.append(Row(cells, (model.number,)))
     return Found(
         tuple(rows),
-        f"{len(rows)} models were released.",
+        f"{some(len(rows), 'model')} on record as released.",
         ("Who fetched a released model has no source yet: it comes with the model registry.",),
     )
 

@@ -155,6 +155,11 @@ def spelled(kind: str) -> str:
     return _SPELLED[kind]
 
 
+def some(count: int, word: str) -> str:
+    """A number of things: ``1 run``, ``2 runs``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def utc(seconds: int | None) -> str | None:
     """A time of the ledger for people and machines."""
     if seconds is None or seconds >= _YEAR_9999:

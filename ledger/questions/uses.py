@@ -14,6 +14,7 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.runs import TOPICS as RUNS
@@ -73,10 +74,10 @@ def _uses(sources: Sources, values: Values) -> Found | NoSource:
                 if outside or not covered(run, share, permission, numbers):
                     continue
                 rows.append(_use(sources, run, share, permission))
-    said = f"{len(rows)} possible uses" if rows else "No use was possible"
+    said = some(len(rows), "possible use") if rows else "No use was possible"
     return Found(
         tuple(sorted(rows, key=lambda row: (row.cells[0] or "", row.cells))),
-        f"{said} of the data behind {len(values['subjects'])} pseudonyms in this time.",
+        f"{said} of the data behind {some(len(values['subjects']), 'pseudonym')} in this time.",
         (
             (
                 "A use is listed when a permission was in force while its hospital took part in a"

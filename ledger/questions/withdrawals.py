@@ -18,10 +18,11 @@ from ledger.questions.question import (
     Question,
     Row,
     Values,
+    some,
     utc,
 )
 from ledger.questions.runs import TOPICS as RUNS
-from ledger.questions.runs import Run, runs
+from ledger.questions.runs import Run, Share, runs
 from ledger.questions.sources import Sources
 from ledger.questions.uses import CHANGED, JOINED, NO_STUDY, studies_of
 
@@ -59,13 +60,20 @@ def _after_withdrawal(sources: Sources, values: Values) -> Found | NoSource:
         )
     ]
     vectors = sum(len(packs[run.id].vectors) for run in present)
+    earlier = {
+        event.number
+        for run in present
+        for share in run.shares
+        for event in consents.withdrawals
+        if _counts(event, share, values["grace"])
+    }
     absent = len(released) - len(present)
     unsaid = f"{absent} released models have no pack here: nothing is said of them."
     return Found(
         tuple(rows),
-        f"{vectors} vectors of {len(present)} runs were compared with"
-        f" {len(consents.withdrawals)} withdrawals; {len(rows)} had not taken in one that stood on"
-        f" the ledger {values['grace']:g} s before the hospital joined the run.",
+        f"{some(vectors, 'vector')} of {some(len(present), 'run')} looked at;"
+        f" {some(len(earlier), 'withdrawal')} of {len(consents.withdrawals)} stood on the ledger"
+        f" {values['grace']:g} s before a hospital joined; {len(rows)} times one was not taken in.",
         (
             *([unsaid] if absent else []),
             (
@@ -94,7 +102,7 @@ def _late(
             for event in consents.withdrawals
             if event.raw("study") == study
             and slot_of(event).relay == member.number
-            and event.time + grace <= share.reserved.time
+            and _counts(event, share, grace)
             and (seen is None or event.integer("sequence") > seen)
         ]
         cells = (run.id.hex(), member.name, vector.step, vector.consent_head.hex())
@@ -108,6 +116,11 @@ def _late(
             for event in missed
         ]
     return rows
+
+
+def _counts(withdrawal: Event, share: Share, grace: float) -> bool:
+    """Whether a withdrawal was on the ledger long enough before a hospital joined."""
+    return withdrawal.time + grace <= share.reserved.time
 
 
 def _read(changes: Iterable[Event]) -> _Consents:

@@ -1,10 +1,14 @@
 """Each question against a past in which the right answer is known."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from ledger.consents import fold
+from ledger.events import form
 from ledger.provenance import Kind
+from ledger.questions.documents import Documents, Pack, Vector
 from ledger.questions.library import ask, library
 from ledger.questions.sources import Sources
 from tests.simulators.ledger.story import DAY, HOSPITALS, START, Story, account, pseudonym
@@ -248,6 +252,120 @@ def test_code_is_without_source_until_it_is_on_the_ledger(story):
     assert ask("code-approved", {}, sources=story.sources()).rows
 
 
+class Vectors:
+    """What packs say of a story: who sent a vector under which running hash of consents."""
+
+    def __init__(self, story):
+        self.story, self.packs = story, []
+
+    def head(self, after):
+        """The running hash after so many changes."""
+        head = bytes(32)
+        changes = [e for e in self.story.events if e.name == "ConsentChanged"]
+        for event in changes[:after]:
+            values = event.values
+            packed = values["slot"].to_bytes(32, "big")
+            head = fold(
+                head,
+                study=values["study"],
+                subject=values["subject"],
+                packed=packed,
+                digest=values["digest"],
+            )
+        return head
+
+    def pack(self, run, plan, sent):
+        vectors = [
+            Vector(self.story.identity(name), step, head) for step, (name, head) in enumerate(sent)
+        ]
+        self.packs.append(Pack(run, plan, b"\x00" * 32, tuple(vectors)))
+
+    def ask(self, **given):
+        known = Documents.of(self.story.documents)
+        documents = replace(known, packs=tuple(self.packs))
+        sources = self.story.sources(documents=documents)
+        return ask("uses-after-withdrawal", given, sources=sources)
+
+
+@pytest.fixture
+def vectors(story, study):
+    """ann and bob permit, ann withdraws an hour before a run of all hospitals."""
+    story.consent(study, "ann", "bern")
+    story.consent(study, "bob", "chur")
+    story.withdraw(study, "ann", "bern")
+    story.time += 3_600
+    vectors = Vectors(story)
+    vectors.plan = study.plan()
+    vectors.run = study.run(vectors.plan)
+    study.release(vectors.plan)
+    return vectors
+
+
+def test_vectors_that_had_seen_every_withdrawal_pass(vectors):
+    head = vectors.head(3)
+    vectors.pack(vectors.run, vectors.plan, [(name, head) for name in HOSPITALS])
+    answer = vectors.ask()
+    assert answer.verdict == "PASS"
+    assert "1 withdrawal of 1" in answer.summary
+
+
+def test_a_vector_that_had_not_taken_in_a_withdrawal_fails(vectors):
+    new, old = vectors.head(3), vectors.head(2)
+    vectors.pack(vectors.run, vectors.plan, [("bern", new), ("chur", old), ("bern", old)])
+    answer = vectors.ask()
+    assert answer.verdict == "FAIL"
+    assert rows(answer, "hospital", "step", "subject") == [
+        ("hospital 2", 2, f"0x{pseudonym('ann').hex()}")
+    ]
+
+
+def test_a_withdrawal_younger_than_the_grace_is_not_held_against_a_hospital(vectors):
+    vectors.pack(vectors.run, vectors.plan, [("bern", vectors.head(2))])
+    assert vectors.ask(grace="7200").verdict == "PASS"
+    assert vectors.ask(grace="600").verdict == "FAIL"
+
+
+def test_a_head_that_the_ledger_never_had_fails(vectors):
+    vectors.pack(vectors.run, vectors.plan, [("chur", b"\x07" * 32)])
+    answer = vectors.ask()
+    assert answer.verdict == "FAIL"
+    assert rows(answer, "hospital", "head", "subject") == [("hospital 3", "07" * 32, None)]
+
+
+def test_without_every_pack_nothing_passes(vectors, story, study):
+    assert vectors.ask().status == "no-source"
+    vectors.pack(vectors.run, vectors.plan, [("bern", vectors.head(3))])
+    study.run(vectors.plan)
+    study.release(vectors.plan)
+    answer = vectors.ask()
+    assert (answer.verdict, answer.rows) == ("OPEN", ())
+    assert "OPEN" in answer.as_text()
+
+
+def anchored(story, name, hour):
+    story.time = START + hour * 3600
+    number = story.number(name)
+    story.tell("AuditAnchor.Anchored", number=number, size=hour, root=bytes(32), time=story.time)
+
+
+@pytest.mark.skipif(form("AuditAnchor.Anchored") is None, reason="no contract for anchors yet")
+def test_gaps_between_anchors(story):
+    assert ask("anchoring-gaps", {}, sources=story.sources()).status == "no-source"
+    for hour in (1, 20, 60, 70):
+        for name in ("coordinator", "bern", "chur"):
+            if (name, hour) != ("chur", 70):
+                anchored(story, name, hour)
+    answer = ask("anchoring-gaps", {"hours": "30"}, sources=story.sources())
+    assert answer.verdict == "FAIL"
+    assert rows(answer, "member", "hours") == [
+        ("coordinator 1", 40.0),
+        ("hospital 2", 40.0),
+        ("hospital 3", 40.0),
+        ("hospital 4", None),
+    ]
+    assert len(ask("anchoring-gaps", {"hours": "9"}, sources=story.sources()).rows) == 10
+
+
 @pytest.mark.parametrize(
     "name", ["overrides", "admin-acts", "overridden-inferences", "withdrawal-delays"]
 )
@@ -255,8 +373,8 @@ def test_what_nobody_records_is_said_and_never_an_empty_table(story, name):
     answer = ask(name, {}, sources=story.sources())
     assert (answer.status, answer.verdict) == ("no-source", None)
     assert "come" in answer.missing or "will" in answer.missing
-    for form in (answer.as_text(), answer.as_html(), answer.as_csv()):
-        assert answer.missing.split("'")[0][:20] in form.replace("&#x27;", "'")
+    for written in (answer.as_text(), answer.as_html(), answer.as_csv()):
+        assert answer.missing.split("'")[0][:20] in written.replace("&#x27;", "'")
     assert "<table" not in answer.as_html()
 
 
