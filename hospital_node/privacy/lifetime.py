@@ -82,7 +82,6 @@ class Standing:
         return self.spent_mu2 >= WARNING_SHARE * self.limit_mu2
 
 
-
 class Lifetime:
     """The accounts of the patients in one table, in its order. Thread-safe; one process at a time.
 
@@ -155,9 +154,15 @@ class Lifetime:
 
         Part of it from the beginning, and still within their own limit, should they have lowered
         it meanwhile.
+
+        Raises:
+            BudgetError: TW4102, it has not begun or has ended.
         """
         with self._lock:
-            return permitted & self._parts[run] & (self._spent <= self._limits)
+            part = self._parts.get(run)
+            if part is None:
+                raise _not_open()
+            return permitted & part & (self._spent <= self._limits)
 
     def end(self, run: RunId, *, mu2: float) -> None:
         """Say what a release has cost in the end; it never becomes more than was charged."""
@@ -237,11 +242,7 @@ class Lifetime:
 
     def _again(self, run: RunId, pico: int, charged: int, part: bytes | None, ended: int) -> Mask:
         if ended:
-            raise BudgetError(
-                "there is no open reservation for this run: it has ended",
-                code="TW4102",
-                help="ask the coordinator for a new run; one that has ended stays ended",
-            )
+            raise _not_open()
         if charged != pico or part is None:
             raise BudgetError(
                 "this release has begun before on other terms",
@@ -306,6 +307,14 @@ def _pico_limit(mu2: float) -> int:
     if not mu2 > 0:
         return 0
     return _NO_LIMIT if mu2 * _PICO >= _NO_LIMIT else math.ceil(mu2 * _PICO)
+
+
+def _not_open() -> BudgetError:
+    return BudgetError(
+        "there is no open reservation for this run, or it has ended",
+        code="TW4102",
+        help="ask the coordinator for a new run; one that has ended stays ended",
+    )
 
 
 def _too_few_left(price: float, *, chosen: int, at_least: int) -> BudgetError:

@@ -91,7 +91,7 @@ class Life(RuleBasedStateMachine):
                 included = self.lifetime.allowed(run, permitted)
                 self.epoch += 1
                 self.book.mark(run, epoch=self.epoch, step=0)
-            except (BudgetError, KeyError):
+            except BudgetError:
                 return
             self.left += included * self.costs[run]
 

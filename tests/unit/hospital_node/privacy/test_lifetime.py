@@ -226,8 +226,7 @@ def test_a_full_disk_charges_before_or_refuses(lifetime, monkeypatch):
     huge = "x" * 100_000
     refused(lambda: begin(lifetime, 1, what=huge), "TW4106")
     assert lifetime.standing(0).spent_mu2 == 0
-    with pytest.raises(KeyError):
-        lifetime.allowed(run(1), EVERYONE)
+    refused(lambda: lifetime.allowed(run(1), EVERYONE), "TW4102")
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
