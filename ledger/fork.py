@@ -21,7 +21,7 @@ from twinward.errors import EvidenceError, UsageError
 from twinward.signing import Document
 
 MOST_TIPS = 200
-MOST_HEADERS = 5_000
+MOST_HEADERS = 2_000
 _A_REQUEST = 200
 
 
@@ -34,7 +34,7 @@ class Statements:
 
     @classmethod
     def collect(cls, votes: Votes, own: Rpc) -> Statements:
-        """The newest tips of this witness, and the headers between the first and the last of them.
+        """The newest tips of this witness, and the last headers up to the last of them.
 
         Raises:
             LedgerUnreachable: TW5001, the own node does not answer.
@@ -42,9 +42,9 @@ class Statements:
         tips = [Document.decode(tip, kind=TIP_KIND) for tip in votes.tips(most=MOST_TIPS)]
         if not tips:
             return cls((), {})
-        numbers = [TipStatement.read(tip).number for tip in tips]
-        last = min(numbers[-1], int(own.call("eth_blockNumber"), 16))
-        wanted = range(max(numbers[0], last - MOST_HEADERS + 1), last + 1)
+        newest = TipStatement.read(tips[-1]).number
+        last = min(newest, int(own.call("eth_blockNumber"), 16))
+        wanted = range(max(1, last - MOST_HEADERS + 1), last + 1)
         headers: dict[int, bytes] = {}
         for start in range(0, len(wanted), _A_REQUEST):
             some = wanted[start : start + _A_REQUEST]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,7 +30,12 @@ class Rpc:
     """One node's JSON-RPC endpoint. Thread-safe."""
 
     def __init__(
-        self, url: str, *, timeout: float = 10.0, token: str | None = None, ca: Path | None = None
+        self,
+        url: str,
+        *,
+        timeout: float = 10.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -39,7 +43,7 @@ class Rpc:
             url: Address of the node.
             timeout: Seconds for one request.
             token: Sent with each request, if the node asks for one.
-            ca: Certificate of the only CA that an HTTPS node may have its certificate from.
+            tls: For an HTTPS node: which CA to trust, and the certificate to show.
         """
         self.url = url
         # Proxies of the environment are not for the ledger: it is named in the founding file.
@@ -47,7 +51,7 @@ class Rpc:
             timeout=timeout,
             trust_env=False,
             headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            verify=True if ca is None else ssl.create_default_context(cafile=str(ca)),
+            verify=True if tls is None else tls,
         )
 
     def call(self, method: str, *params: Any) -> Any:

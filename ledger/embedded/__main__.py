@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-key", type=Path, help="its key")
     parser.add_argument("--tls-client-ca", type=Path, help="only clients with its certificates")
     parser.add_argument("--upstream-ca", type=Path, help="CA of the node that is followed")
+    parser.add_argument("--upstream-certificate", type=Path, help="what is shown to it")
+    parser.add_argument("--upstream-key", type=Path, help="the key of that")
     parser.add_argument("--upstream-token", type=Path, help="file with the token for it")
     chosen = parser.parse_args(arguments)
     if chosen.end_with_stdin:
@@ -113,6 +115,7 @@ def _genesis(folder: Path, file: Path | None) -> Genesis | None:
 
 def _following(node: Node, chosen: argparse.Namespace) -> Following | None:
     """What follows the other node, if one is named; not started yet."""
+    from ledger.embedded.access import client_tls  # noqa: PLC0415 - with what follows
     from ledger.embedded.follow import Following  # noqa: PLC0415 - heavy, as above
 
     if chosen.follow is None:
@@ -120,7 +123,12 @@ def _following(node: Node, chosen: argparse.Namespace) -> Following | None:
     token = None
     if chosen.upstream_token is not None:
         token = read_secret(chosen.upstream_token).decode().strip()
-    rpc = Rpc(chosen.follow, token=token, ca=chosen.upstream_ca)
+    tls = None
+    if chosen.upstream_ca is not None:
+        tls = client_tls(
+            ca=chosen.upstream_ca, certificate=chosen.upstream_certificate, key=chosen.upstream_key
+        )
+    rpc = Rpc(chosen.follow, token=token, tls=tls)
     return Following(node, rpc=rpc, folder=chosen.dir)
 
 

@@ -65,13 +65,33 @@ def tls_context(*, certificate: Path, key: Path, client_ca: Path | None) -> ssl.
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise LedgerError(
-            f"the TLS files of the ledger's node cannot be used ({error})",
-            code="TW3571",
-            at=str(certificate),
-            help="give certificate and key of this organisation, and the network's ca.pem",
-        ) from error
+        raise _unusable(certificate, error) from error
     return context
+
+
+def client_tls(*, ca: Path, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """TLS 1.3 for a client that trusts this CA alone; it shows its certificate if one is given.
+
+    Raises:
+        LedgerError: TW3571, the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(ca, error) from error
+    return context
+
+
+def _unusable(path: Path, why: object) -> LedgerError:
+    return LedgerError(
+        f"the TLS files of the ledger's node cannot be used ({why})",
+        code="TW3571",
+        at=str(path),
+        help="give certificate and key of this organisation, and the network's ca.pem",
+    )
 
 
 def _tokens(path: Path) -> frozenset[bytes]:

@@ -20,7 +20,7 @@ from tests.simulators.finished_run import HOSPITALS, finished_run
 from tests.simulators.ledger.network import Patient
 from twinward import canonical, gdp
 from twinward.errors import LedgerError
-from twinward.signing import Identity
+from twinward.signing import Document, Identity
 
 TEXTS = CardTexts(
     title="Risk", kind="risk", intended_use="Research.", limits=("None.",), hyper_parameters="Said."
@@ -126,6 +126,47 @@ def test_a_block_that_the_coordinator_did_not_sign_is_found_out(world):
         value["blocks"][0]["tip"]["signatures"] = []
 
     assert code_of(resigned(world, other)) == "V090"
+
+
+def co_signed(world, *orgs, change=lambda statement: statement):
+    """The pack with these members' co-signatures of its block."""
+
+    def add(value):
+        tip = value["blocks"][0]["tip"]["payload"]
+        payload = {key: tip[key] for key in ("genesis", "hash", "number")}
+        statement = Document("twinward/block/v1", change(payload))
+        for org in orgs:
+            statement = statement.signed_by(world[0].identities[org])
+        value["blocks"][0]["witnesses"] = json.loads(statement.encode())
+
+    return resigned(world, add)
+
+
+def test_the_report_names_the_witnesses_of_the_block(world):
+    report = verify.verify_bytes(co_signed(world, *HOSPITALS[:2]))
+    assert report.ok, report.faults
+    named = ", ".join(sorted(HOSPITALS[:2]))
+    assert any(f"1 operator, 2 witnesses ({named})" in note for note in report.notes)
+    report = verify.verify_bytes(co_signed(world))
+    assert any("1 operator, 0 witnesses" in note for note in report.notes)
+
+
+def test_a_witness_that_is_none_is_found_out(world):
+    assert code_of(co_signed(world, HOSPITALS[0], "coordinator")) == "V094"
+    other = co_signed(world, HOSPITALS[0], change=lambda payload: {**payload, "number": 1})
+    assert code_of(other) == "V094"
+
+    def forged(value):
+        block = value["blocks"][0]
+        block["witnesses"] = json.loads(
+            Document(
+                "twinward/block/v1",
+                {key: block["tip"]["payload"][key] for key in ("genesis", "hash", "number")},
+                ((world[0].identities[HOSPITALS[0]].public.fingerprint, bytes(64)),),
+            ).encode()
+        )
+
+    assert code_of(resigned(world, forged)) == "V094"
 
 
 def test_a_header_with_another_state_is_found_out(world):
