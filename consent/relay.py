@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from consent.kept import KeptGrant, State
 from consent.policy import Slot, on_ledger
 from consent.record import Grant, Withdrawal
+from consent.spread import Spread
 from consent.vault import Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
@@ -79,11 +80,15 @@ class Pushed:
 class Relay:
     """The two queues of one hospital. One push at a time."""
 
-    def __init__(self, vault: Vault, ledger: Ledger, *, shuffle: random.Random) -> None:
+    def __init__(
+        self, vault: Vault, ledger: Ledger, *, shuffle: random.Random, spread: Spread | None = None
+    ) -> None:
+        """Queues of this vault; without a ``spread`` everything goes as soon as it can."""
         self._vault = vault
         self._withdrawals = Withdrawals(vault)
         self._ledger = ledger
         self._shuffle = shuffle
+        self._spread = spread
         self._one_at_a_time = threading.Lock()
 
     def push_withdrawals(self) -> Pushed:
@@ -95,6 +100,8 @@ class Relay:
         done, problems = 0, []
         with self._one_at_a_time:
             for kept in self._withdrawals.waiting():
+                if not self._due("withdrawals", kept.digest):
+                    continue
                 try:
                     finished = self._bring(kept)
                 except LedgerUnreachable:
@@ -118,7 +125,7 @@ class Relay:
             ConsentError: TW3050, the ledger answered about other grants than it was given.
         """
         with self._one_at_a_time:
-            ready = self._vault.ready_for_ledger()
+            ready = [d for d in self._vault.ready_for_ledger() if self._due("grants", d)]
             chosen = self._load(self._shuffle.sample(ready, min(batch, len(ready))))
             there = [kept.digest for kept in chosen if self._is_there(kept)]
             absent = [kept for kept in chosen if kept.digest not in there]
@@ -129,6 +136,9 @@ class Relay:
             )
         skipped = tuple((digest, reason) for digest, reason in outcomes if reason)
         return Pushed(len(outcomes) - len(skipped), skipped)
+
+    def _due(self, table: str, digest: bytes) -> bool:
+        return self._spread is None or self._spread.due(table, digest)
 
     def problems(self) -> list[tuple[bytes, str]]:
         """Everything that the ledger refused and still does not show: digest and reason."""

@@ -40,6 +40,7 @@ create table grants (
 ) strict;
 create index grants_of_record on grants (study, record, seq);
 create index grants_by_state on grants (state, study, subject);
+create index grants_by_patient on grants (record, seq);
 create table withdrawals (
   seq integer primary key autoincrement, digest blob not null unique, study blob not null,
   subject blob, record text not null, through_nonce integer not null, body blob, signature blob,
@@ -49,6 +50,7 @@ create table withdrawals (
 create index withdrawals_of_subject on withdrawals (study, subject, through_nonce);
 create index withdrawals_of_record on withdrawals (study, record, seq);
 create index withdrawals_by_state on withdrawals (state, study, subject);
+create index withdrawals_by_patient on withdrawals (record, seq);
 create table changes (
   seq integer primary key autoincrement, study blob not null, record text not null
 ) strict;

@@ -20,6 +20,7 @@ from consent.policy import Request
 from consent.record import Grant, Withdrawal
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
+from consent.spread import Spread
 from consent.vault import Vault
 from hospital_node import accounts, approvals, holdout, membership
 from hospital_node.audit_log import NodeAudit
@@ -134,7 +135,10 @@ class Node:
             egress,
             chain_time=lambda: follower.chain_time(),  # noqa: PLW0108 - bound below
         )
-        relay = Relay(vault, ledger, shuffle=SystemRandom())
+        spread = Spread.within(
+            settings.on_chain_by_seconds, vault, identity.derive("consent-spread"), clock
+        )
+        relay = Relay(vault, ledger, shuffle=SystemRandom(), spread=spread)
         channel = grpc.secure_channel(
             founding.endpoints["network"], organisation.tls.channel_credentials(), options=PROMPT
         )

@@ -123,7 +123,7 @@ def _spend(sources: Sources, values: Values) -> Found:
                 " given back in the hospital's own book, never on the ledger."
             ),
             (
-                f"epsilon is at delta {delta:g}. Training and measuring concern different patients, so"
+                f"epsilon is at delta {delta:g}. Training and measuring concern different patients:"
                 " their sum says more than anyone can have spent."
             ),
             *(["No hospital has stated a limit on the ledger."] if not caps else []),
