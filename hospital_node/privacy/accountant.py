@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from twinward import gdp
@@ -65,8 +66,15 @@ def account(plan: Plan) -> Account:
     if plan.sampling is None:
         return Account(plan.epsilon, plan.mu, None)
     run = SampledGaussian(plan.sampling.rate, plan.noise_multiplier, plan.releases)
+    epsilon, losses = _composed(run, plan.delta)
+    return Account(epsilon, plan.mu, losses)
+
+
+@lru_cache(maxsize=4)
+def _composed(run: SampledGaussian, delta: float) -> tuple[float, Curve]:
+    """Epsilon and curve; kept, since a process makes several mechanisms of one plan."""
     losses = curve(run)
-    return Account(_cross_checked(run, losses, plan.delta), plan.mu, losses)
+    return _cross_checked(run, losses, delta), losses
 
 
 def _cross_checked(run: SampledGaussian, losses: Curve, delta: float) -> float:

@@ -110,8 +110,8 @@ def tightness(plan, trainings=1000):
     glass = magnified(plan)
     claim = Claim.of(glass, members=4)
     scores = canaries.play(
-        Subject(), glass, canaries.loud(glass), trainings=trainings, attempts=glass.attempts,
-        members=4,
+        Subject(), glass, canaries.loud(Subject(), glass), trainings=trainings,
+        attempts=glass.attempts, members=4,
     )  # fmt: skip
     found = canaries.estimate(scores, claim=claim, confidence=0.999)
     half = stats.norm.ppf(0.975) * math.sqrt((2 + found.mu_hat**2 / 2) / trainings)

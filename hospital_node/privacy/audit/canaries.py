@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from hospital_node.privacy.audit.subject import Claim, Contributor, Floats, Subject
+from hospital_node.privacy.audit.subject import Claim, Contributor, Floats, Known, Subject
 from hospital_node.privacy.clipped_sum import ClippedSum
 from hospital_node.privacy.keystream import Keystream
 from twinward import descent
@@ -26,6 +26,7 @@ from twinward.errors import BudgetError
 from twinward.plan import Plan
 
 _OTHERS = 8
+_ONE = np.ones(1, dtype=bool)
 _WEIGHTS = 40
 _LOUD = 8.0
 """A canary's record is this many clipping norms long: half of it is clipped at any prediction."""
@@ -40,7 +41,7 @@ class Canary:
     y: Floats
 
 
-def loud(plan: Plan, *, records: int = 1) -> Canary:
+def loud(subject: Subject, plan: Plan, *, records: int = 1) -> Canary:
     """A patient who contradicts the first weights, so that every gradient has the full norm.
 
     All records say the same: clipped once per patient they weigh C, once per record they weigh
@@ -48,16 +49,18 @@ def loud(plan: Plan, *, records: int = 1) -> Canary:
     """
     start = plan.start
     length = float(np.linalg.norm(start))
-    direction = start / length if length else np.append(1.0, np.zeros(plan.dimension - 1))
+    direction = np.append(1.0, np.zeros(subject.width(plan) - 1))
+    if length and subject.inputs is None:
+        direction = start / length
     x = np.tile(_LOUD * plan.max_grad_norm * direction, (records, 1))
     return Canary(f"loud, {records} record{'s' * (records > 1)}", x, np.zeros(records))
 
 
-def hostile(plan: Plan) -> tuple[Canary, ...]:
+def hostile(subject: Subject, plan: Plan) -> tuple[Canary, ...]:
     """Patients whose records break arithmetic: not a number, infinite, overflowing, no label."""
 
     def one(name: str, value: float, label: float = 1.0) -> Canary:
-        x = np.full((1, plan.dimension), plan.max_grad_norm)
+        x = np.full((1, subject.width(plan)), plan.max_grad_norm)
         x[0, 0] = value
         return Canary(name, x, np.array([label]))
 
@@ -124,6 +127,17 @@ def estimate(scores: Scores, *, claim: Claim, confidence: float) -> Estimate:
     return Estimate(mu_hat, float(low), confidence, p_at(claim.mu))
 
 
+def estimate_sampled(scores: Scores, *, plan: Plan, claim: Claim, confidence: float) -> Estimate:
+    """As ``estimate`` for a sampled plan, whose scores follow no simple law: they are cut in two.
+
+    The cut lies half way to what the canary adds on average, and is fixed before any training. On
+    which side a training falls is an event like a refusal, which stands on the upper side.
+    """
+    cut = 0.5 * plan.attempts * plan.sample_rate * plan.max_grad_norm
+    upper = (np.where(world > cut, np.inf, 0.0) for world in (scores.present, scores.absent))
+    return _from_refusals(Scores(*upper), claim=claim, confidence=confidence)
+
+
 def _from_refusals(scores: Scores, *, claim: Claim, confidence: float) -> Estimate:
     """Clopper-Pearson bounds on how often it happens in the two worlds, turned into a mu.
 
@@ -166,7 +180,7 @@ def _cohort(
 ) -> tuple[ClippedSum, NDArray[np.bool_], NDArray[np.bool_]]:
     """The sum over eight ordinary patients and the canary, with masks for without and with it."""
     sum_of = subject.engine(
-        np.concatenate([_ordinary(plan), canary.x]),
+        np.concatenate([_ordinary(subject.width(plan)), canary.x]),
         np.concatenate([np.arange(_OTHERS) % 2, canary.y]).astype(np.float64),
         max_grad_norm=plan.max_grad_norm,
         owner=np.append(np.arange(_OTHERS), np.full(len(canary.y), _OTHERS)),
@@ -182,7 +196,11 @@ class _Game:
     ) -> None:
         self._plan, self._attempts, self._members = plan, attempts, members
         self._sum, self._without, self._with = _cohort(subject, plan, canary)
+        if plan.sampling is not None:  # who of the others is drawn would be noise in the score
+            self._with = self._with & ~self._without
+            self._without = np.zeros_like(self._without)
         honest = members - Claim.of(plan, members=members).colluders
+        self._empty = Known(np.zeros(plan.dimension), plan.max_grad_norm)
         self._nodes: list[Contributor] = [subject.mechanism(plan) for _ in range(honest)]
 
     def train(self, *, present: bool) -> float:
@@ -191,19 +209,20 @@ class _Game:
         for _ in range(self._attempts):
             others = self._sum(weights, self._without)
             everyone = self._sum(weights, self._with)
-            total = self._released(everyone if present else others)
+            total = self._released(weights, self._with if present else self._without)
             if total is None:
                 return np.inf
             score += float(_direction(everyone - others) @ (total * plan.grid - others))
             weights = descent.step(plan, weights, total)
         return score if np.isfinite(score) else np.inf
 
-    def _released(self, clipped: Floats) -> NDArray[np.int64] | None:
+    def _released(self, weights: Floats, permitted: NDArray[np.bool_]) -> NDArray[np.int64] | None:
         """The sum less the colluders' parts: this hospital's, and empty ones of the honest."""
+        members = self._members
         try:
-            total = self._nodes[0].contribute(clipped, self._members).vector
+            total = self._nodes[0].release(self._sum, weights, permitted, members).vector
             for node in self._nodes[1:]:
-                total = total + node.contribute(np.zeros_like(clipped), self._members).vector
+                total = total + node.release(self._empty, weights, _ONE, members).vector
         except BudgetError:
             return None
         return total
@@ -218,7 +237,7 @@ def _direction(gradient: Floats) -> Floats:
     return unit
 
 
-def _ordinary(plan: Plan) -> Floats:
+def _ordinary(width: int) -> Floats:
     """Rows of the other patients: the same public random numbers every time."""
-    numbers = Keystream(bytes(32)).uniforms(_OTHERS * plan.dimension)
-    return (2.0 * numbers - 1.0).reshape(_OTHERS, plan.dimension)
+    numbers = Keystream(bytes(32)).uniforms(_OTHERS * width)
+    return (2.0 * numbers - 1.0).reshape(_OTHERS, width)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hospital_node.privacy.audit.subject import Claim, Floats, Subject
+from hospital_node.privacy.audit.subject import Claim, Floats, Known, Subject
 from twinward.plan import Plan
 
 _NODES = 3
+_ONE = np.ones(1, dtype=bool)
 _FAR = 4.0
 _COLUMNS_COMPARED = 8
 _SAME = 2.0
@@ -45,7 +46,8 @@ def draw(subject: Subject, plan: Plan, *, members: int, calls: int) -> Floats:
     noise = np.empty((calls, plan.dimension))
     for call in range(calls):
         known = clipped * np.sqrt(1 + call % 7)
-        vector = nodes[call % _NODES].contribute(known, members).vector
+        sums = Known(known, plan.max_grad_norm)
+        vector = nodes[call % _NODES].release(sums, plan.start, _ONE, members).vector
         noise[call] = vector * plan.grid - known
     noise /= share
     return noise

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from hospital_node.privacy.audit.subject import Claim, Floats, Subject
+from hospital_node.privacy.audit.subject import Claim, Floats, Known, Subject
 from hospital_node.privacy.keystream import KEY_BYTES, Keystream
 from hospital_node.privacy.noise import Entropy
 from ledger import verify
@@ -112,12 +112,13 @@ def _scores(
     labels = np.where(start < 0, 1.0, 0.0)  # contradicts the first weights
     sum_of = subject.engine(x, labels, max_grad_norm=plan.max_grad_norm, owner=np.arange(count))
     honest = members - Claim.of(plan, members=members).colluders
+    empty = Known(np.zeros(plan.dimension), plan.max_grad_norm)
     nodes = [subject.mechanism(plan) for _ in range(honest)]
     weights, scores = plan.start, np.zeros(count)
     for _ in range(attempts):
-        total = nodes[0].contribute(sum_of(weights, included), members).vector
+        total = nodes[0].release(sum_of, weights, included, members).vector
         for node in nodes[1:]:
-            total = total + node.contribute(np.zeros(plan.dimension), members).vector
+            total = total + node.release(empty, weights, np.ones(1, dtype=bool), members).vector
         scores += total[:count] * plan.grid
         weights = descent.step(plan, weights, total)
     return np.where(labels == 0.0, scores, -scores)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hospital_node.privacy.audit import canaries, noise_test
+from hospital_node.privacy.audit import canaries, noise_test, sampler_test
 from hospital_node.privacy.audit.canaries import Canary
 from hospital_node.privacy.audit.one_run import FEWEST_NUMBERS, one_run
 from hospital_node.privacy.audit.subject import Claim, Subject, magnified
@@ -131,7 +131,7 @@ def audit(
             code="TW4403",
             help="audit a `secure_sum` plan of the same model: engine and noise are the same",
         )
-    under = subject or Subject()
+    under = subject or Subject.of(plan)
     checks = tuple(_checks(plan, under, size, coins))
     assert len(checks) <= _MOST_CHECKS  # noqa: S101 - the bound on false alarms rests on it
     return Audit(plan.digest.hex(), plan.epsilon, plan.delta, checks)
@@ -141,25 +141,31 @@ def _checks(plan: Plan, subject: Subject, size: Size, coins: Entropy) -> Iterato
     attempts = subject.attempts_let_out(plan)
     paid = attempts <= plan.attempts
     yield Check("book", f"{attempts} vectors for the price of {plan.attempts}", float(paid))
-    loud = (canaries.loud(plan), canaries.loud(plan, records=3))
-    for canary in (*loud, *canaries.hostile(plan)):
+    loud = (canaries.loud(subject, plan), canaries.loud(subject, plan, records=3))
+    hostile = canaries.hostile(subject, plan)
+    for canary in (*loud, *hostile):
         yield _reach(plan, subject, canary)
     glass = magnified(plan)
     small = plan.dimension < FEWEST_NUMBERS
     games = [
         *((plan, canary, size.own) for canary in loud[:1] if small),
         *((glass, canary, size.magnified) for canary in loud),
-        *((plan, canary, size.hostile) for canary in canaries.hostile(plan)),
+        *((plan, canary, size.hostile) for canary in hostile),
     ]
     for under, canary, trainings in games:
         yield _game(under, subject, canary, trainings=trainings, attempts=attempts)
+    if plan.sampling is not None:
+        for finding in sampler_test.examine(subject, plan, calls=size.draws // 50):
+            yield Check(
+                f"sampler: {finding.name}", f"{finding.value:.4f} ({finding.meaning})", finding.p
+            )
     for members in sorted({MIN_MEMBERS, len(plan.sites)}):
         yield from _noise(plan, subject, members=members, draws=size.draws)
     if plan.evaluation is not None:
         counts = plan.for_evaluation()
         for check in _noise(counts, subject, members=len(plan.sites), draws=size.draws):
             yield replace(check, name=f"evaluation: {check.name}")
-    if not small:
+    if not small and subject.inputs is None:
         yield _one_run(magnified(plan, epsilon=2.0), subject, attempts=attempts, coins=coins)
 
 
@@ -179,7 +185,10 @@ def _game(plan: Plan, subject: Subject, canary: Canary, *, trainings: int, attem
         subject, plan, canary, trainings=fewer, attempts=attempts, members=members
     )
     confidence = 1 - FALSE_ALARM / _MOST_CHECKS
-    found = canaries.estimate(scores, claim=claim, confidence=confidence)
+    if plan.sampling is None:
+        found = canaries.estimate(scores, claim=claim, confidence=confidence)
+    else:
+        found = canaries.estimate_sampled(scores, plan=plan, claim=claim, confidence=confidence)
     return Check(
         f"canary at epsilon {plan.epsilon:g}: {canary.name}",
         f"mu {found.mu_hat:.3f}, at least {found.mu_low:.3f}, claimed {claim.mu:.3f}, "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.mechanism import Mechanism, NoisedSum
 from ledger import verify
+from models import registry
 from twinward.errors import BudgetError
 from twinward.ids import RunId
 from twinward.plan import Plan
@@ -36,7 +38,17 @@ class Engine(Protocol):
 
 
 class Contributor(Protocol):
-    """Turns a clipped sum into what leaves; ``Mechanism`` is one."""
+    """Turns patients, or a sum over them, into what leaves; ``Mechanism`` is one."""
+
+    def release(
+        self,
+        clipped_sum: ClippedSum,
+        weights: Floats,
+        permitted: NDArray[np.bool_],
+        members: int,
+    ) -> NoisedSum:
+        """A noised sum over whoever permits it and is drawn, fresh in every call."""
+        ...
 
     def contribute(self, clipped: Floats, members: int) -> NoisedSum:
         """A noised vector on the grid, fresh in every call."""
@@ -44,12 +56,51 @@ class Contributor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A clipped sum that an auditor knows, whoever takes part; ``drawn`` keeps who did."""
+
+    vector: Floats
+    sensitivity: float
+    patients: int = 1
+    drawn: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def __call__(self, weights: Floats, include: NDArray[np.bool_]) -> Floats:
+        """The same vector every time."""
+        del weights
+        self.drawn.append(include)
+        return self.vector
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """The parts of a node between a record and what leaves it, as a hospital runs them."""
+    """The parts of a node between a record and what leaves it, as a hospital runs them.
+
+    ``inputs``: numbers in a record that the engine takes; None if one for each weight.
+    """
 
     engine: Engine = LogisticClippedSum
     mechanism: Callable[[Plan], Contributor] = Mechanism
     book: Callable[[Path], BudgetBook] = BudgetBook
+    inputs: int | None = None
+
+    @classmethod
+    def of(cls, plan: Plan) -> Subject:
+        """What a hospital runs for this plan: the engine that the layers of its model get.
+
+        Raises:
+            TwinModelError: TW7001, the model is not installed here.
+        """
+        module = registry.get(plan.model).module(plan.sites)
+        if module is None:
+            return cls()
+        from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
+
+        first = next(module.parameters())
+        return cls(engine=partial(engine_for, module), inputs=first.shape[1])
+
+    def width(self, plan: Plan) -> int:
+        """Numbers in a record."""
+        return plan.dimension if self.inputs is None else self.inputs
 
     def attempts_let_out(self, plan: Plan) -> int:
         """How many vectors the book really lets out for the price of one run.
@@ -88,14 +139,19 @@ class Claim:
     @classmethod
     def of(cls, plan: Plan, *, members: int) -> Claim:
         """The claim when this many members sum."""
-        mu = verify.mu_of(plan.epsilon, plan.delta)
+        mu, noise = verify.mu_of(plan.epsilon, plan.delta), plan.noise_multiplier
+        if plan.sampling is not None:
+            # The whole run is charged as if it were one full-batch release with this mu.
+            mu = plan.sampling.charged_mu
+        else:
+            noise = plan.releases**0.5 / mu
         return cls(
             mu=mu,
             epsilon=plan.epsilon,
             delta=plan.delta,
             members=members,
             colluders=verify.colluders(members),
-            honest_sd=plan.max_grad_norm * plan.attempts**0.5 / mu,
+            honest_sd=plan.max_grad_norm * noise,
         )
 
 
@@ -103,9 +159,10 @@ def magnified(plan: Plan, *, epsilon: float = 20.0) -> Plan:
     """The same plan at a large epsilon, where a fault that multiplies stands out of less noise.
 
     Noise halved is noise halved at any epsilon; here a hundred trainings show what takes thousands
-    at epsilon 1. The plan itself is attacked as well, in case a fault hides behind its epsilon.
+    at epsilon 1. The plan itself is attacked as well, in case a fault hides behind its epsilon. A
+    sampled plan is magnified without its sampling, which ``sampler_test`` attacks by itself.
     """
-    return replace(plan, epsilon=epsilon)
+    return replace(plan, epsilon=epsilon, sampling=None)
 
 
 def _marked(book: BudgetBook, *, most: int) -> int:

@@ -21,8 +21,8 @@ PLAN = dataclasses.replace(
 
 
 class SquareRootForgotten(Mechanism):
-    def contribute(self, clipped, members):
-        honest = super().contribute(clipped, members)
+    def _noised(self, clipped, members):
+        honest = super()._noised(clipped, members)
         grid, forgotten = self._plan.grid, np.sqrt(self._plan.attempts)
         noise = (honest.vector * grid - clipped) / forgotten
         return dataclasses.replace(
