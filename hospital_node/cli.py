@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hospital_node import audit_cli
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.files import read_given
 
@@ -21,6 +22,10 @@ FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 @click.group()
 def node() -> None:
     """Run one hospital's node."""
+
+
+for command in audit_cli.COMMANDS:
+    node.add_command(command)
 
 
 @node.command()
@@ -259,46 +264,6 @@ def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
         text=lambda: f"{count} letters in {out}; each stands for its patient, keep them safe",
     )
     next_step(f"twinward node up {folder}")
-
-
-@node.command(name="check-audit")
-@FOLDER
-@json_option
-@reports_errors
-def check_audit(*, folder: Path, as_json: bool) -> None:
-    """Derive every row of the audit log's files again from its entries, and open every body."""
-    from hospital_node import audit_log
-
-    entries = audit_log.check(folder)
-    emit(
-        {"entries": entries},
-        schema="node.check-audit",
-        as_json=as_json,
-        text=lambda: f"{entries} entries, hashes, topics and bodies: all as they were written",
-    )
-
-
-@node.command(name="erase-audit")
-@FOLDER
-@click.argument("record")
-@json_option
-@reports_errors
-def erase_audit(*, folder: Path, record: str, as_json: bool) -> None:
-    """Erase what links the audit log to one patient; the entries stay and point to nobody.
-
-    RECORD is a record number, or - to type it, so that it stands in no list of processes.
-    """
-    from hospital_node import audit_log
-
-    if record == "-":
-        record = click.prompt("record number", hide_input=True, err=True)
-    count = audit_log.erase(folder, record)
-    emit(
-        {"erased": count},
-        schema="node.erase-audit",
-        as_json=as_json,
-        text=lambda: f"{count} bodies and the key to them are erased; backups of keys must go too",
-    )
 
 
 @node.command()

@@ -1,0 +1,74 @@
+"""Commands of ``twinward node`` about logs: check and erase its own, co-sign the network's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twinward.console import emit, json_option, reports_errors
+from twinward.files import read_given, write_atomic
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@FOLDER
+@click.argument("checkpoint", type=FILE_PATH)
+@json_option
+@reports_errors
+def cosign(*, folder: Path, checkpoint: Path, as_json: bool) -> None:
+    """Co-sign CHECKPOINT of the network's log, in its file, if this node computes the same."""
+    from hospital_node import cosign as witness  # noqa: PLC0415 - --help must be instant
+
+    write_atomic(checkpoint, witness.cosign(folder, read_given(checkpoint)))
+    emit(
+        {"checkpoint": str(checkpoint)},
+        schema="node.cosign",
+        as_json=as_json,
+        text=lambda: f"co-signed {checkpoint}; give it back to the coordinator",
+    )
+
+
+@click.command(name="check-audit")
+@FOLDER
+@json_option
+@reports_errors
+def check_audit(*, folder: Path, as_json: bool) -> None:
+    """Derive every row of the audit log's files again from its entries, and open every body."""
+    from hospital_node import audit_log  # noqa: PLC0415 - --help must be instant
+
+    entries = audit_log.check(folder)
+    emit(
+        {"entries": entries},
+        schema="node.check-audit",
+        as_json=as_json,
+        text=lambda: f"{entries} entries, hashes, topics and bodies: all as they were written",
+    )
+
+
+@click.command(name="erase-audit")
+@FOLDER
+@click.argument("record")
+@json_option
+@reports_errors
+def erase_audit(*, folder: Path, record: str, as_json: bool) -> None:
+    """Erase what links the audit log to one patient; the entries stay and point to nobody.
+
+    RECORD is a record number, or - to type it, so that it stands in no list of processes.
+    """
+    from hospital_node import audit_log  # noqa: PLC0415 - --help must be instant
+
+    if record == "-":
+        record = click.prompt("record number", hide_input=True, err=True)
+    count = audit_log.erase(folder, record)
+    emit(
+        {"erased": count},
+        schema="node.erase-audit",
+        as_json=as_json,
+        text=lambda: f"{count} bodies and the key to them are erased; backups of keys must go too",
+    )
+
+
+COMMANDS = (cosign, check_audit, erase_audit)
