@@ -76,7 +76,11 @@ class Tab:
         # Through the debugger: the page's own policy, which refuses scripts, does not apply to it.
         self.page.evaluate(AXE.read_text(encoding="utf-8") + "; null")
         found = self.page.evaluate(
-            "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES
+            """rules => Promise.race([
+                axe.run(document, {runOnly: {type: 'tag', values: rules}}),
+                new Promise((_, no) => setTimeout(() => no(new Error('axe-core is slow')), 30000)),
+            ])""",
+            RULES,
         )
         return [
             f"{each['id']}: {node['html'][:120]}" for each in found["violations"]
