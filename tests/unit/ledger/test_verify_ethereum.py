@@ -120,3 +120,21 @@ def test_a_storage_proof_of_another_contract_or_state_is_refused():
         storage_value(bytes(32), contract, slot, proof)
     with pytest.raises(ValueError, match=r"lead|no such"):
         storage_value(root, b"\x33" * 20, slot, proof)
+
+
+def test_a_trie_of_the_ethereum_foundation_s_test_vectors():
+    """`puppy` of ethereum/tests, TrieTests/trieanyorder_secureTrie.json: keys are hashed first."""
+    root = bytes.fromhex("29b235a58c3c25ab83010c327d5932bcf05324b7d6b1185e650798034783ca9d")
+    entries = {b"do": b"verb", b"horse": b"stallion", b"doge": b"coin", b"dog": b"puppy"}
+    trie = HexaryTrie({})
+    for key, value in entries.items():
+        trie[keccak(key)] = value
+    assert trie.root_hash == root
+    for key in (*entries, b"cat", b"", b"do" * 40):
+        proof = [rlp.encode(node) for node in trie.get_proof(keccak(key))]
+        assert trie_value(root, key, proof) == entries.get(key)
+        for place in range(len(proof)):
+            bent = [*proof]
+            bent[place] = bytes([bent[place][0], bent[place][1] ^ 1]) + bent[place][2:]
+            with pytest.raises(ValueError, match="does not lead"):
+                trie_value(root, key, bent)
