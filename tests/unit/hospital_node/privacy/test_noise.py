@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -162,14 +163,29 @@ def test_the_scan_below_finds_what_it_looks_for(source):
 
 
 def test_no_other_source_of_randomness_is_reachable_in_the_node():
-    """Noise from a predictable generator is no noise: nothing in the node may import one."""
+    """Noise from a predictable generator is no noise: nothing in the node may import one.
+
+    But the twins, whose simulated days never leave: the test below holds them apart.
+    """
     folder = Path(hospital_node.__file__).parent
     found = [
         (path.relative_to(folder).as_posix(), *each)
         for path in sorted(folder.rglob("*.py"))
+        if not path.is_relative_to(folder / "twins")
         for each in foreign_randomness(path.read_text())
     ]
     assert not found
+
+
+def test_the_dice_of_the_twins_stay_with_the_twins():
+    """What trains, adds noise or sends does not import them, and they import none of that."""
+    folder = Path(hospital_node.__file__).parent
+    twins = "\n".join(path.read_text() for path in (folder / "twins").rglob("*.py"))
+    for module in ("privacy", "egress", "secure_sum", "train", "session", "evaluate", "node"):
+        assert f"hospital_node.{module} import" not in twins
+        assert not re.search(rf"from hospital_node import .*\b{module}\b", twins)
+    others = (path for path in folder.rglob("*.py") if not path.is_relative_to(folder / "twins"))
+    assert not [path for path in others if "hospital_node.twins" in path.read_text()]
 
 
 def test_within_the_privacy_folder_only_two_modules_touch_randomness():
