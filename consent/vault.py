@@ -136,6 +136,11 @@ class Vault:
         )
         return RecordNumber(row[0]) if row else None
 
+    def subjects_of(self, record: RecordNumber) -> list[tuple[bytes, bytes]]:
+        """Study and ledger pseudonym of every answer that this patient ever gave here."""
+        rows = self.store.rows("select study, subject from bindings where record = ?", (record,))
+        return [(study, subject) for study, subject in rows]
+
     def newest(self, study: bytes, record: RecordNumber) -> KeptGrant | None:
         """The newest grant that this patient signed: the one that decides."""
         row = self.store.row(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hospital_node import audit_cli
+from hospital_node.pseudonyms import pseudonyms
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.files import read_given
 
@@ -24,7 +25,7 @@ def node() -> None:
     """Run one hospital's node."""
 
 
-for command in audit_cli.COMMANDS:
+for command in (*audit_cli.COMMANDS, pseudonyms):
     node.add_command(command)
 
 

@@ -49,13 +49,10 @@ class Report:
             if not entries:
                 lines.append("None.")
             for place, entry in enumerate(entries, 1):
-                lines += [f"{place}. {_first(entry)}", *(f"   {one}" for one in _list(entry)), ""]
+                first, *rest = _list(entry)
+                lines += [f"{place}. {first[2:]}", *(f"   {one}" for one in rest)]
         lines += ["", "## To be filled in by a person", "", *(f"- {one}" for one in self.open)]
         return "\n".join(lines).rstrip() + "\n"
-
-
-def _first(entry: Mapping[str, Any]) -> str:
-    return _safe(next(iter(entry.values()), ""))
 
 
 def _list(entry: Mapping[str, Any]) -> list[str]:
@@ -195,6 +192,7 @@ def _processing(
     plan: Mapping[str, Any], study: Mapping[str, Any], digest: bytes, since: int
 ) -> dict[str, Any]:
     evaluation = plan.get("evaluation")
+    held_out = f" ({evaluation['epsilon']} for who is held out to measure)" if evaluation else ""
     return {
         "activity": f"training the model {plan['model']} for {plan['study']}",
         "purpose": f"{study.get('title')} ({plan['purpose']})",
@@ -203,15 +201,18 @@ def _processing(
         "recipients": "the coordinator: masked, noised sums; everyone: the released model",
         "together with": plan.get("sites"),
         "transfers": "no record leaves the hospital",
-        "erasure": "records stay in the hospital's own systems; a grant ends at its expiry or"
-        " withdrawal; on the ledger stay pseudonyms that nothing leads back from once the vault's"
-        f" row is erased; grants are taken until {utc(study.get('closes'))}",
-        "security": f"secure sum of {len(plan.get('sites', []))} hospitals; differential privacy"
-        f" per patient and run, epsilon {plan.get('epsilon')} at delta {plan.get('delta')}"
-        + (f"; {evaluation['epsilon']} for who is held out to measure" if evaluation else "")
-        + "; mutual TLS; a signed record of every use",
-        "legal basis": "consent (Article 6(1)(a), 9(2)(a)), grades: "
-        + ", ".join(plan.get("grades", [])),
+        "erasure": (
+            "records stay in the hospital's own systems; a grant ends at its expiry or withdrawal;"
+            " on the ledger stay pseudonyms: whose they are stands in the hospital's vault, its"
+            " receipts and their backups, and is erased there; grants are taken until"
+            f" {utc(study.get('closes'))}"
+        ),
+        "security": (
+            f"secure sum of {len(plan.get('sites', []))} hospitals; differential privacy per"
+            f" patient and run, epsilon {plan.get('epsilon')} at delta {plan.get('delta')}"
+            f"{held_out}; mutual TLS; a signed record of every use"
+        ),
+        "legal basis": f"consent (Articles 6(1)(a), 9(2)(a)): {', '.join(plan.get('grades', []))}",
         "agreed": utc(since),
         "plan": digest.hex(),
     }

@@ -1,0 +1,62 @@
+"""``twinward node pseudonyms``: under which pseudonyms one patient stands on the ledger.
+
+The one step of an accounting of disclosures that only the hospital can do. The answer stays in the
+hospital, or goes to the patient: together with the ledger it says what was done with their data.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from twinward.console import emit, json_option, next_step, reports_errors, table
+from twinward.errors import UsageError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("record")
+@json_option
+@reports_errors
+def pseudonyms(*, folder: Path, record: str, as_json: bool) -> None:
+    """Show the pseudonyms of a patient on the ledger. Stays inside the hospital.
+
+    RECORD is a record number, or - to type it, so that it stands in no list of processes.
+    """
+    if record == "-":
+        record = click.prompt("record number", hide_input=True, err=True)
+    found = of_record(folder, record)
+    emit(
+        {"pseudonyms": found},
+        schema="node.pseudonyms",
+        as_json=as_json,
+        text=lambda: table(["Study", "Pseudonym"], [[p["study"], p["subject"]] for p in found]),
+    )
+    subjects = ",".join(one["subject"] for one in found)
+    next_step(f"twinward audit report hipaa FOLDER --subjects {subjects}")
+
+
+def of_record(folder: Path, record: str) -> list[dict[str, str]]:
+    """Study and pseudonym of every answer that this patient ever gave here.
+
+    Raises:
+        UsageError: TW3740, there is none.
+    """
+    from consent.vault import Vault  # noqa: PLC0415 - --help must be instant
+    from hospital_node.paths import NodePaths  # noqa: PLC0415
+    from twinward.ids import RecordNumber  # noqa: PLC0415
+
+    vault = Vault.open(NodePaths(folder).vault)
+    with closing(vault.store):
+        rows = vault.subjects_of(RecordNumber(record))
+    if not rows:
+        raise UsageError(
+            "this patient never answered a letter here",
+            code="TW3740",
+            help="check the record number; without an answer nothing was used",
+        )
+    return [
+        {"study": f"0x{study.hex()}", "subject": f"0x{subject.hex()}"} for study, subject in rows
+    ]
