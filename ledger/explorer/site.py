@@ -18,7 +18,7 @@ from twinward.clock import Clock
 from twinward.web.guard import too_often
 from twinward.web.limits import Limit
 from twinward.web.sessions import Sessions
-from twinward.web.shell import Link, Page, SessionNeeded, Shell, Site, as_json
+from twinward.web.shell import Link, Page, SessionNeeded, Shell, Site, as_json, nothing_here
 
 Make = Callable[[View, Mapping[str, str]], Page]
 """A page of what a visitor sees, for the words of an address."""
@@ -104,6 +104,7 @@ class Explorer:
         """The site with these pages, each also as JSON and CSV, exports, and an entrance."""
         router = APIRouter()
         router.add_api_route("/", lambda: RedirectResponse("/overview", status_code=303))
+        router.add_api_route("/questions/{question}/proof", self._proof)
         for path, export in exports.items():
             router.add_api_route(path, self._export(export))
         for path, make in pages.items():
@@ -130,6 +131,16 @@ class Explorer:
                 )
 
         return respond
+
+    def _proof(self, request: Request) -> Response:
+        """The proof of an answer, over the whole network: for those who may see all of it."""
+        with self.view(request, form="json") as view:
+            if view.scope is not None:
+                raise nothing_here()
+        question = str(request.path_params["question"])
+        archive = self.source.prove(question, dict(request.query_params))
+        headers = {"content-disposition": 'attachment; filename="answer.proof.zip"'}
+        return Response(archive, media_type="application/zip", headers=headers)
 
     def _export(self, export: Export) -> Callable[[Request], Response]:
         def respond(request: Request) -> Response:

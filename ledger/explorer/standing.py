@@ -10,7 +10,8 @@ Three checks, each weaker one said as such:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,15 @@ from ledger.explorer.papers import Papers, Shelf
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
-from ledger.log.network import NetworkLog
-from ledger.log.store import Log
+from ledger.questions.workspace import Workspace
 from ledger.rpc import Rpc
 from ledger.tip import KIND as TIP_KIND
 from ledger.tip import TipStatement
 from twinward import canonical
 from twinward.clock import Clock, iso
-from twinward.errors import LedgerError, LedgerUnreachable, TwinwardError
+from twinward.errors import EvidenceError, LedgerError, LedgerUnreachable, TwinwardError
 from twinward.founding import Founding
 from twinward.signing import Document
-
-CHECKPOINTS = "checkpoints"
-"""Folder, beside ``studies/`` and ``releases/``, of signed checkpoints of the network's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,9 @@ class Standing:
     Attributes:
         block: Last block in the copy.
         events: Events in the copy, which is also the size of the log computed from it.
-        root: Root of that log, hex.
         checked_at: When the checks were last made, Unix seconds; None if never.
         checkpoint: Size of the newest signed checkpoint that the copy agrees with, or None.
+        root: Root of the log at that size, hex.
         witnesses: Organisations that co-signed it.
         consents_proved: Whether the consents are complete up to ``block`` by a storage proof.
         signed_block: Newest block that the coordinator signed in an evidence pack, or None.
@@ -56,9 +53,9 @@ class Standing:
 
     block: int
     events: int
-    root: str
     checked_at: float | None = None
     checkpoint: int | None = None
+    root: str | None = None
     witnesses: tuple[str, ...] = ()
     consents_proved: bool = False
     signed_block: int | None = None
@@ -104,7 +101,7 @@ class Standing:
         return {
             "block": self.block,
             "events": self.events,
-            "log_root": self.root,
+            "checkpoint_root": self.root,
             "checked_at": None if self.checked_at is None else iso(self.checked_at),
             "checkpoint": self.checkpoint,
             "operators": 1,
@@ -128,10 +125,11 @@ class Source:
         self._contracts = Addresses.from_json(founding.chain["contracts"])
         self._rpc = Rpc(url) if url else None
         self.path = state / "history.sqlite"
-        self._state = state
+        self._workspace = Workspace(folder, state=state)
+        self._busy = threading.Lock()  # the log over the copy has one user at a time
         self._shelf = Shelf(folder, founding)
         self._folds: dict[int, tuple[int, bytes]] = {}
-        self.standing = Standing(0, 0, "")
+        self.standing = Standing(0, 0)
 
     @property
     def papers(self) -> Papers:
@@ -140,6 +138,19 @@ class Source:
 
     def refresh(self) -> Standing:
         """Follow the ledger, then check the copy; what is found is kept and returned."""
+        with self._busy:
+            return self._refreshed()
+
+    def prove(self, question: str, given: Mapping[str, str]) -> bytes:
+        """The archive that proves an answer complete as of the newest signed checkpoint.
+
+        Raises:
+            UsageError: TW3710, TW3711; TW3715, there is no checkpoint; TW3720, nothing to prove.
+        """
+        with self._busy:
+            return self._workspace.prove(question, given)[1]
+
+    def _refreshed(self) -> Standing:
         self._shelf.refresh()
         history = History.open(self.path, genesis=self._genesis, contracts=self._contracts)
         try:
@@ -163,18 +174,28 @@ class Source:
             silence = "the ledger does not answer now"
         except (LedgerError, TwinwardError) as error:
             fault = f"{error} ({error.code})"
-        root, signed, witnesses, wrong = self._log(history)
+        signed = None
+        try:
+            with self._workspace.at_checkpoint(history) as signed:
+                pass
+        except EvidenceError as error:
+            fault = fault or f"{error} ({error.code})"
+        hospitals = {str(one.org): one.identity for one in self._founding.hospitals}
         block, contradicted = self._signed_blocks(history)
         return Standing(
             block=history.block,
             events=history.count,
-            root=root,
             checked_at=None if silence and signed is None else checked,
-            checkpoint=signed,
-            witnesses=witnesses,
+            checkpoint=None if signed is None else signed.stated.size,
+            root=None if signed is None else signed.stated.root.hex(),
+            witnesses=(
+                ()
+                if signed is None
+                else tuple(sorted(checkpoint.cosigned_by(signed.note, hospitals)))
+            ),
             consents_proved=proved,
             signed_block=block,
-            fault=fault or wrong or contradicted,
+            fault=fault or contradicted,
             silence=silence,
         )
 
@@ -205,41 +226,6 @@ class Source:
             head = fold(head, study=study, subject=subject, packed=packed, digest=digest)
         self._folds[denied] = (history.count, head)
         return head
-
-    def _log(self, history: History) -> tuple[str, int | None, tuple[str, ...], str | None]:
-        """Root of the log of this copy; the newest checkpoint, its witnesses; a contradiction."""
-        origin = checkpoint.network_origin(self._genesis)
-        # A ledger that showed another past gets a log of its own: entries never change.
-        denied = len(history.rewound)
-        log = Log(self._state / f"network-log-{denied}.sqlite", origin=origin)
-        try:
-            known = history.events(0, log.size, kind="Membership.Joined")
-            NetworkLog(log, known=known).extend(history.events(log.size))
-            root = log.seal().root
-            signed, witnesses, wrong = self._checkpoint(log, root)
-        finally:
-            log.close()
-        return root.hex(), signed, witnesses, wrong
-
-    def _checkpoint(self, log: Log, root: bytes) -> tuple[int | None, tuple[str, ...], str | None]:
-        coordinator = self._founding.coordinator.identity
-        hospitals = {str(one.org): one.identity for one in self._founding.hospitals}
-        best: tuple[int | None, tuple[str, ...]] = (None, ())
-        for path in sorted((self._folder / CHECKPOINTS).glob("*")):
-            try:
-                note, stated = checkpoint.read(
-                    path.read_bytes(), origin=log.origin, signer=coordinator
-                )
-            except (OSError, TwinwardError):
-                continue
-            if stated.size > log.size:
-                continue
-            proof = log.consistency(stated.size, log.size)
-            if not verify.is_consistent(stated.size, stated.root, log.size, root, proof):
-                return (*best, f"its log is not the one of the signed checkpoint {stated.size:,}")
-            if best[0] is None or stated.size >= best[0]:
-                best = (stated.size, tuple(sorted(checkpoint.cosigned_by(note, hospitals))))
-        return (*best, None)
 
     def _signed_blocks(self, history: History) -> tuple[int | None, str | None]:
         newest = None

@@ -13,7 +13,11 @@ def verification(view: View, words: Mapping[str, str]) -> Page:
     """The checks behind the banner."""
     del words
     now = view.standing
-    signed = "none is here" if now.checkpoint is None else f"agrees, {now.checkpoint:,} events"
+    signed = (
+        "none is here"
+        if now.checkpoint is None
+        else f"agrees: {now.checkpoint:,} events, root {now.root}"
+    )
     if now.signed_block is None:
         blocks = "no evidence pack is here"
     else:
@@ -53,7 +57,7 @@ def verification(view: View, words: Mapping[str, str]) -> Page:
         "explorer.verification",
         {
             "checks": table(
-                f"The log computed here has {now.events:,} entries and the root {now.root}",
+                "Each check, what it means, and what came of it",
                 (Column("check", "Check"), Column("means", "Means"), Column("outcome", "Outcome")),
                 (dict(zip(("check", "means", "outcome"), each, strict=True)) for each in checks),
             )

@@ -37,8 +37,15 @@ _PAPERS = ("studies", "releases", "documents")
 class Workspace:
     """One folder. Nothing is fetched or computed before it is asked for."""
 
-    def __init__(self, folder: Path, *, more: Sequence[Path] = ()) -> None:
-        """Read the founding file of this folder; ``more`` are further places with documents.
+    def __init__(
+        self, folder: Path, *, more: Sequence[Path] = (), state: Path | None = None
+    ) -> None:
+        """Read the founding file of this folder.
+
+        Args:
+            folder: The network's papers.
+            more: Further places with documents.
+            state: Where the copy of the ledger lies; ``state/audit`` of the folder by default.
 
         Raises:
             UsageError: TW3713, there is no founding file.
@@ -55,15 +62,15 @@ class Workspace:
         self.folder = folder
         self.founding = Founding.decode(path.read_bytes(), at=str(path))
         self._more = more
+        self._state = state or folder / "state" / "audit"
         self._genesis = bytes.fromhex(str(self.founding.chain["genesis_hash"]))
         self._contracts = Addresses.from_json(self.founding.chain["contracts"])
 
     @property
     def history_path(self) -> Path:
         """Where the copy of the ledger lies."""
-        path = self.folder / "state" / "audit"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path / "history.sqlite"
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._state / "history.sqlite"
 
     def follow(self, url: str | None = None) -> int:
         """Fetch what is new from the ledger; the last block in the copy.
@@ -75,7 +82,7 @@ class Workspace:
         rpc = Rpc(url or self.founding.endpoints["ledger"])
         with closing(rpc), self._writer() as history:
             HistoryFeed(history, rpc=rpc, contracts=self._contracts).sync()
-            with self._at_checkpoint(history) as signed:
+            with self.at_checkpoint(history) as signed:
                 if signed is not None and (block := signed.stated.block) is not None:
                     history.confirm(block[0])
             return history.block
@@ -102,7 +109,7 @@ class Workspace:
         Raises:
             UsageError: TW3715, there is no signed checkpoint; TW3720, nothing to prove.
         """
-        with self.sources() as sources, self._at_checkpoint(sources.history) as signed:
+        with self.sources() as sources, self.at_checkpoint(sources.history) as signed:
             if signed is None:
                 raise UsageError(
                     "there is no signed checkpoint of the network's log here",
@@ -165,8 +172,12 @@ class Workspace:
             yield log
 
     @contextmanager
-    def _at_checkpoint(self, history: History) -> Iterator[_Signed | None]:
-        """The log at the newest signed checkpoint that the copy reaches; None without one."""
+    def at_checkpoint(self, history: History) -> Iterator[Signed | None]:
+        """The log at the newest signed checkpoint that the copy reaches; None without one.
+
+        Raises:
+            EvidenceError: TW3714, a signed checkpoint contradicts the copy.
+        """
         known = [one for one in self._checkpoints() if one[1].size <= history.count]
         if not known:
             yield None
@@ -175,7 +186,7 @@ class Workspace:
         with self._log(history, size=newest.size) as log:
             for _, stated in known:
                 self._require_same(log, stated, newest)
-            yield _Signed(note, newest, log)
+            yield Signed(note, newest, log)
 
     def _checkpoints(self) -> list[tuple[verify.Note, verify.Checkpoint]]:
         origin, found = checkpoint.network_origin(self._genesis), []
@@ -208,7 +219,7 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signed:
+class Signed:
     """A checkpoint, as it was signed, and the log that it is of."""
 
     note: verify.Note

@@ -50,6 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # from here on nobody is refused, though pages come a moment later
     except OSError as error:
         listener.close()
         raise UsageError(

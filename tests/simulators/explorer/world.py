@@ -14,11 +14,11 @@ from pathlib import Path
 from ledger.deployed import Addresses
 from ledger.events import Event, form
 from ledger.explorer.running import state_of
-from ledger.explorer.standing import CHECKPOINTS
 from ledger.history import History
 from ledger.log import checkpoint
 from ledger.log.network import NetworkLog
 from ledger.log.store import Log
+from ledger.questions.workspace import CHECKPOINTS
 from server.model_card import CardTexts
 from server.release import release
 from tests.simulators.finished_run import HOSPITALS, NoLedger, finished_run
@@ -230,7 +230,7 @@ class World:
             "privacy": "/privacy",
             "gaps": "/gaps",
             "questions": "/questions",
-            "question": "/questions/consents-at?date=2026-10-01",
+            "question": "/questions/consents-at?date=2026-09-25",
             "no-source": "/questions/overrides",
         }
 

@@ -3,14 +3,19 @@
 import csv
 import io
 import random
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from ledger import verify
 from ledger.explorer.consents import states
 from ledger.explorer.gaps import silences
 from ledger.explorer.view import open_view, slot_of
+from tests.integration.ledger.explorer.conftest import let_in
 from tests.simulators.explorer.world import DAY, HEART, SLEEP, START, as_form
 
 
@@ -134,6 +139,29 @@ def test_questions_answer_or_say_that_there_is_no_source(auditor):
     assert "No source yet" in auditor.get("/questions/overrides").text
     assert auditor.get("/questions/in-force.json").status_code == 400
     assert auditor.get("/questions/never-asked").status_code == 400
+
+
+def test_an_answer_comes_with_a_proof_that_verifies_offline(world, explorer, auditor, tmp_path):
+    path = "/questions/consents-at/proof?date=2026-09-25"
+    page = auditor.get("/questions/consents-at?date=2026-09-25").text
+    assert path in page, page[page.index("<main") :]
+    answer = auditor.get(path)
+    assert answer.status_code == 200
+    (tmp_path / "verify.py").write_bytes(Path(verify.__file__).read_bytes())
+    (tmp_path / "answer").write_bytes(answer.content)
+    (tmp_path / "founding.json").write_bytes(world.founding.document.encode())
+    done = subprocess.run(
+        [sys.executable, "-I", "verify.py", "answer", "--founding", "founding.json"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert auditor.get("/questions/overrides/proof").status_code == 400
+
+
+def test_a_proof_of_the_whole_network_is_not_for_an_auditor_of_one_study(explorer, stranger):
+    let_in(explorer, stranger, studies=[HEART])
+    assert stranger.get("/questions/privacy-spend/proof").status_code == 404
+    assert "/proof" not in stranger.get("/questions/privacy-spend").text
 
 
 def test_a_silence_is_found_and_one_that_lasts_is_marked():

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ledger.explorer.running import load_founding, state_of
-from ledger.explorer.standing import CHECKPOINTS, Source
+from ledger.explorer.standing import Source
+from ledger.questions.workspace import CHECKPOINTS
 from tests.simulators.explorer.world import World
 from twinward.clock import FixedClock
 
