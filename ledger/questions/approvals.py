@@ -138,6 +138,7 @@ def _in_force(sources: Sources, values: Values) -> Found | NoSource:
             utc(event.time),
             sources.name(event.raw("by")),
             ", ".join(sources.name(one.raw("by")) for one in agreed),
+            event.integer("quorum") if "quorum" in event.values else None,
         )
         rows.append(Row(cells, (event.number, *(one.number for one in agreed))))
     return Found(
@@ -162,6 +163,7 @@ IN_FORCE = Question(
         Column("recorded", "Since", "UTC"),
         Column("by", "Submitted by"),
         Column("approved", "Approved by, until then"),
+        Column("quorum", "Needed", "approvals"),
     ),
     topics=lambda _: (JOINED, _RECORDED, _APPROVED),
     run=_in_force,

@@ -88,9 +88,9 @@ def _spend(sources: Sources, values: Values) -> Found:
             if wanted in {None, sources.number(share.hospital)}:
                 key = (share.hospital, run.study)
                 spent[key].append((share.micro_mu2, share.reserved.number))
-    caps = {}
-    if form(_CAP) is not None:
-        caps = {e.raw("hospital"): e for e in sources.history.events(kind=_CAP)}
+    # A limit that was raised holds only from its own moment on; a lowered one at once.
+    stated = sources.history.events(kind=_CAP)
+    caps = {e.raw("hospital"): e for e in stated if e.integer("holdsFrom") <= sources.history.time}
     rows = []
     for hospital in dict.fromkeys(hospital for hospital, _ in spent):
         cap = caps.get(hospital)
@@ -171,6 +171,7 @@ def _gaps(sources: Sources, values: Values) -> Found | NoSource:
     for number, times in anchors.items():
         if not times:
             rows.append(Row((sources.name(number), None, utc(now), None), ()))
+            continue
         for (start, first), (end, last) in zip(times, [*times[1:], (now, 0)], strict=True):
             if end - start > limit:
                 cells = (sources.name(number), utc(start), utc(end), round((end - start) / 3600, 2))

@@ -342,6 +342,19 @@ def test_without_every_pack_nothing_passes(vectors, story, study):
     assert "OPEN" in answer.as_text()
 
 
+@pytest.mark.skipif(form("Provenance.CapStated") is None, reason="no contract for limits yet")
+def test_privacy_spend_against_the_limit_that_holds(story, study):
+    for micro, later in ((100_000, 0), (900_000, 90 * DAY)):
+        values = {"hospital": account("bern"), "microMu2": micro, "holdsFrom": story.time + later}
+        story.tell("Provenance.CapStated", **values)
+    study.run(study.plan(), ["bern", "chur"], micro_mu2=60_000)
+    answer = ask("privacy-spend", {}, sources=story.sources())
+    assert rows(answer, "hospital", "limit", "used") == [
+        ("hospital 2", 0.1, 60.0),
+        ("hospital 3", None, None),
+    ]
+
+
 def anchored(story, name, hour):
     story.time = START + hour * 3600
     number = story.number(name)
