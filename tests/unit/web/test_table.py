@@ -78,7 +78,6 @@ def test_origins():
 
 def test_a_port_in_use_is_named():
     first = serve.listen("127.0.0.1", 0)
-    with first:
-        with pytest.raises(UsageError) as refused:
-            serve.listen("127.0.0.1", first.getsockname()[1])
+    with first, pytest.raises(UsageError) as refused:
+        serve.listen("127.0.0.1", first.getsockname()[1])
     assert refused.value.code == "TW7021"
