@@ -12,6 +12,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from ledger.deployed import Addresses
 from server.release import transcript_records
 from server.transcript import AttemptRecord, EpochRecord, MaskedRecord, Transcript
 from twinward import canonical, descent
@@ -70,9 +71,7 @@ def found(identities, *, accounts=None, chain=None) -> Founding:
     accounts = accounts or {org: "0x" + os.urandom(20).hex() for org in identities}
     chain = chain or {
         "genesis_hash": os.urandom(32).hex(),
-        "contracts": {
-            name: "0x" + os.urandom(20).hex() for name in ("membership", "consent", "provenance")
-        },
+        "contracts": Addresses.of("0x" + os.urandom(20).hex()).to_json(),
     }
     members = []
     for org, identity in identities.items():
