@@ -112,7 +112,9 @@ def _table(answer: Answer) -> Table:
         for row in answer.rows
     ]
     columns.append(Column("events", "Rests on events", "text", "/events/{about}"))
-    return Table(answer.question.title, tuple(columns), tuple(rows), answer.headline)
+    return Table(
+        "Each line with the events that it rests on", tuple(columns), tuple(rows), answer.headline
+    )
 
 
 def _is_numbers(answer: Answer, place: int) -> bool:

@@ -6,7 +6,7 @@ is; only the hospital that invited them can, on its own machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ledger.consents import ATTESTED
@@ -32,6 +32,9 @@ _LAST_EVENT = """
 select coalesce(max(number), 0) from events join blocks using (block) where time <= ?"""
 
 
+_MOST_KEPT = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many subjects of one study and hospital are in one state.
@@ -51,16 +54,27 @@ class Count:
     count: int
 
 
-def states(view: View, *, at: float) -> Iterator[Count]:
-    """Every count at a moment, by block time; later changes are as if they had not been."""
+def states(view: View, *, at: float) -> tuple[Count, ...]:
+    """Every count at a moment, by block time; later changes are as if they had not been.
+
+    A million subjects take seconds, so what was counted is kept until another block comes.
+    """
     db = view.history.db
     (last,) = db.execute(_LAST_EVENT, (at,)).fetchone()
-    for study, relay, state, flags, count in db.execute(
-        _STATES, (max(0, int(at)).to_bytes(8, "big"), last)
-    ):
-        attested = int.from_bytes(flags, "big") & ATTESTED
-        grade = "attested by staff" if attested else "signed by the subject"
-        yield Count(bytes(study), int.from_bytes(relay, "big"), state, grade, int(count))
+    asked_for = ("states", view.scope, len(view.history.rewound), last, int(at))
+    if asked_for not in view.kept:
+        if len(view.kept) >= _MOST_KEPT:
+            view.kept.clear()
+        rows = db.execute(_STATES, (max(0, int(at)).to_bytes(8, "big"), last))
+        view.kept[asked_for] = tuple(_count(*row) for row in rows)
+    found: tuple[Count, ...] = view.kept[asked_for]
+    return found
+
+
+def _count(study: bytes, relay: bytes, state: str, flags: bytes, count: int) -> Count:
+    attested = int.from_bytes(flags, "big") & ATTESTED
+    grade = "attested by staff" if attested else "signed by the subject"
+    return Count(bytes(study), int.from_bytes(relay, "big"), state, grade, count)
 
 
 def consents(view: View, words: Mapping[str, str]) -> Page:

@@ -77,3 +77,5 @@ def _follow(source: Source, ended: threading.Event) -> None:
             source.refresh()
         except TwinwardError as error:  # the pages say how old the copy is
             log().warning("the copy was not refreshed", code=error.code, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - following goes on; the banner tells its age
+            log().error("the copy was not refreshed", error=type(error).__name__)

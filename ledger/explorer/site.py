@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from ledger.explorer.auditors import Auditors
 from ledger.explorer.standing import Source
-from ledger.explorer.view import View, open_view
+from ledger.explorer.view import Kept, View, open_view
 from twinward.clock import Clock
 from twinward.web.guard import too_often
 from twinward.web.limits import Limit
@@ -61,6 +61,7 @@ class Explorer:
             help="Questions about this site: ask the coordinator who invited you.",
         )
         self.shell = Shell(site, sessions=self.sessions, clock=clock)
+        self._kept: Kept = {}
         # A person mistypes; ten tries in ten minutes are enough for that.
         self._tries = Limit(per_second=1 / 60, burst=10)
 
@@ -85,6 +86,7 @@ class Explorer:
             standing=self.source.standing,
             scope=auditor.studies,
             form=form,
+            kept=self._kept,
         )
 
     def count_try(self, request: Request, name: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ from twinward.clock import Clock, iso
 from twinward.errors import EvidenceError, LedgerError, LedgerUnreachable, TwinwardError
 from twinward.founding import Founding
 from twinward.signing import Document
+
+STALE_SECONDS = 60.0
+"""A look at the ledger that lies longer back than this is named in the banner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,16 @@ class Source:
         self._busy = threading.Lock()  # the log over the copy has one user at a time
         self._shelf = Shelf(folder, founding)
         self._folds: dict[int, tuple[int, bytes]] = {}
-        self.standing = Standing(0, 0)
+        self._found = Standing(0, 0)
+
+    @property
+    def standing(self) -> Standing:
+        """What the last look found; one that lies long back says so itself."""
+        found = self._found
+        age = self._clock.now() - (found.checked_at or 0.0)
+        if self._rpc is None or found.checked_at is None or age <= STALE_SECONDS:
+            return found
+        return replace(found, silence=f"the ledger was last looked at {age:.0f} s ago")
 
     @property
     def papers(self) -> Papers:
@@ -154,10 +166,10 @@ class Source:
         self._shelf.refresh()
         history = History.open(self.path, genesis=self._genesis, contracts=self._contracts)
         try:
-            self.standing = self._look(history)
+            self._found = self._look(history)
         finally:
             history.close()
-        return self.standing
+        return self._found
 
     def _look(self, history: History) -> Standing:
         fault = silence = None

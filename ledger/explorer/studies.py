@@ -22,7 +22,7 @@ def studies(view: View, words: Mapping[str, str]) -> Page:
     """Every study on the ledger."""
     del words
     records = view.recorded()
-    counted = list(states(view, at=view.history.time))
+    counted = states(view, at=view.history.time)
     rows = []
     for digest, event in records.items():
         if kind_of(event) != "study":

@@ -19,7 +19,7 @@ def verification(view: View, words: Mapping[str, str]) -> Page:
         else f"agrees: {now.checkpoint:,} events, root {now.root}"
     )
     if now.signed_block is None:
-        blocks = "no evidence pack is here"
+        blocks = "no pack here names a block of this copy"
     else:
         blocks = f"agree, the newest is block {now.signed_block:,}"
     checks = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,9 @@ from ledger.provenance import Kind
 CONSENT_CHANGED = "Consent.ConsentChanged"
 RECORDED, APPROVED = "Provenance.Recorded", "Provenance.Approved"
 RESERVED, JOINED = "Provenance.Reserved", "Membership.Joined"
+Kept = dict[tuple[Any, ...], Any]
+"""Answers by everything that they depend on."""
+
 _FOR_EVERYONE = {"Membership", "AuditAnchor"}
 _OF_MEMBERS = {"Provenance.FenceRaised", "Provenance.CapStated"}
 
@@ -37,6 +40,7 @@ class View:
         standing: How far the copy is verified.
         scope: Names of the studies in scope, or None for all.
         form: What the visitor wants: ``html``, ``json`` or ``csv``.
+        kept: Answers that took long, shared by all views of one explorer.
     """
 
     history: History
@@ -44,6 +48,7 @@ class View:
     standing: Standing
     scope: tuple[str, ...] | None
     form: str = "html"
+    kept: Kept = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -117,22 +122,23 @@ def open_view(
     standing: Standing,
     scope: tuple[str, ...] | None,
     form: str = "html",
+    kept: Kept | None = None,
 ) -> View:
     """A view on the copy at this path, as far as the scope goes.
 
     Raises:
         LedgerError: TW3702, there is no usable copy.
     """
-    history = History.reader(path)
+    history, kept = History.reader(path), {} if kept is None else kept
     if scope is None:
-        return View(history, papers, standing, None, form)
+        return View(history, papers, standing, None, form, kept)
     with _closing(history):
         chosen = list(in_scope(history.events(), papers=papers, scope=scope))
         narrowed = History.of(
             chosen, genesis=history.genesis, block=history.block, time=history.time
         )
     named = {event.raw("digest") for event in chosen if event.kind == RECORDED}
-    return View(narrowed, papers.only(named), standing, scope, form)
+    return View(narrowed, papers.only(named), standing, scope, form, kept)
 
 
 def in_scope(events: Iterable[Event], *, papers: Papers, scope: tuple[str, ...]) -> Iterator[Event]:

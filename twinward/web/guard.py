@@ -1,7 +1,7 @@
 """What stands in front of every page: who may ask, how often, how much, and what goes back with it.
 
     host       only the site's own name (a browser lured to this address by another name is refused)
-    method     GET, HEAD and POST
+    method     GET and POST
     rate       a token bucket per address
     size       64 KiB of form
     origin     a form comes from our own page: `Origin`, and a token tied to the visitor's cookie
@@ -108,7 +108,7 @@ class Guard:
                     help=f"open {self._origin}",
                 ),
             )
-        if request.method not in {"GET", "HEAD", "POST"}:
+        if request.method not in {"GET", "POST"}:
             raise _Refused(
                 405,
                 UsageError(

@@ -122,7 +122,7 @@ def test_another_name_for_this_address_is_refused(browser, host):
     assert browser.get("/form", headers={"host": host}).status_code == 421
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "HEAD"])
 def test_other_methods_do_nothing(browser, method):
     assert browser.request(method, "/form").status_code == 405
 
