@@ -66,13 +66,17 @@ class Documents:
     unusable: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, places: Iterable[Path]) -> Documents:
+    def read(cls, places: Iterable[Path], *, packs: bool = True) -> Documents:
         """Read every study, plan and pack in these files and folders; secrets are left alone.
+
+        Args:
+            places: Files and folders.
+            packs: Whether to read packs, each of which is verified in full: that takes its time.
 
         Raises:
             UsageError: TW3712, a place does not exist.
         """
-        return cls.of(_files(places))
+        return cls.of(_files(places, {".json", ".zip"} if packs else {".json"}))
 
     @classmethod
     def of(cls, files: Iterable[tuple[str, bytes]]) -> Documents:
@@ -102,7 +106,7 @@ class Documents:
         return cls(payloads[STUDY], payloads[PLAN], tuple(packs.values()), kept, tuple(unusable))
 
 
-def _files(places: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+def _files(places: Iterable[Path], kinds: set[str]) -> Iterator[tuple[str, bytes]]:
     for place in places:
         if not place.exists():
             raise UsageError(
@@ -113,7 +117,7 @@ def _files(places: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
             )
         inside = [place] if place.is_file() else sorted(place.rglob("*"))
         for path in inside:
-            wanted = path.suffix in {".json", ".zip"} and not _SECRET & set(path.parts)
+            wanted = path.suffix in kinds and not _SECRET & set(path.parts)
             if wanted and path.is_file() and path.stat().st_size <= _LARGEST_DOCUMENT:
                 yield str(path), path.read_bytes()
 

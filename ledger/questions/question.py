@@ -102,6 +102,7 @@ class Question:
         topics: What an answer is a function of: every event of these topics of the network's log.
         run: Finds the answer.
         empty_is_pass: Whether every row is a violation.
+        reads_packs: Whether it looks into evidence packs.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Question:
     topics: Callable[[Values], Sequence[str]]
     run: Callable[[Sources, Values], Found | NoSource]
     empty_is_pass: bool = False
+    reads_packs: bool = False
 
     def read(self, given: Mapping[str, str], sources: Sources) -> dict[str, Any]:
         """The values of these texts, as from an address or a command line.

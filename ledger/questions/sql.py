@@ -23,6 +23,7 @@ SECONDS = 5.0
 MOST_ROWS = 10_000
 _LONGEST_QUERY = 20_000
 _LONGEST_VALUE = 2**20
+_MOST_BYTES = 2**25
 _STEPS_BETWEEN_LOOKS = 20_000
 _FUNCTIONS = frozenset(
     (
@@ -74,7 +75,7 @@ def run(
         db.set_progress_handler(lambda: int(clock() > ends), _STEPS_BETWEEN_LOOKS)
         try:
             cursor = db.execute(query)
-            found = cursor.fetchmany(most_rows + 1)
+            rows, cut = _fetched(cursor, most_rows)
         except (sqlite3.Error, sqlite3.Warning) as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
                 raise UsageError(
@@ -88,8 +89,19 @@ def run(
                 help=f"one SELECT over {', '.join(sorted(readable()))}",
             ) from error
         columns = tuple(one[0] for one in cursor.description or ())
-        rows = tuple(tuple(map(_cell, row)) for row in found[:most_rows])
-        return Result(columns, rows, cut=len(found) > most_rows)
+        return Result(columns, rows, cut=cut)
+
+
+def _fetched(cursor: sqlite3.Cursor, most_rows: int) -> tuple[tuple[tuple[Cell, ...], ...], bool]:
+    """The first rows, as many as there may be and as memory is meant for; whether some are left."""
+    rows: list[tuple[Cell, ...]] = []
+    size = 0
+    for row in cursor:
+        size += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        if len(rows) == most_rows or size > _MOST_BYTES:
+            return tuple(rows), True
+        rows.append(tuple(map(_cell, row)))
+    return tuple(rows), False
 
 
 def _authorizer(tables: frozenset[str]) -> Callable[..., int]:

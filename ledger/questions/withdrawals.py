@@ -157,4 +157,5 @@ AFTER_WITHDRAWAL = Question(
     topics=lambda _: (JOINED, *RUNS, CHANGED),
     run=_after_withdrawal,
     empty_is_pass=True,
+    reads_packs=True,
 )

@@ -22,7 +22,7 @@ from ledger.log.store import Log
 from ledger.questions import proof
 from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
-from ledger.questions.library import ask
+from ledger.questions.library import ask, find
 from ledger.questions.sources import Sources
 from ledger.rpc import Rpc
 from twinward.errors import EvidenceError, TwinwardError, UsageError
@@ -87,20 +87,20 @@ class Workspace:
                     history.confirm(block[0])
             return history.block
 
-    def documents(self) -> Documents:
+    def documents(self, *, packs: bool = True) -> Documents:
         """Everything that lies in the folder and in the further places."""
         own = [self.folder / name for name in _PAPERS if (self.folder / name).is_dir()]
-        return Documents.read([*own, *self._more])
+        return Documents.read([*own, *self._more], packs=packs)
 
     @contextmanager
-    def sources(self) -> Iterator[Sources]:
-        """What questions are asked of, while the block lasts."""
+    def sources(self, *, packs: bool = False) -> Iterator[Sources]:
+        """What questions are asked of, while the block lasts; packs only if they are needed."""
         with closing(History.reader(self.history_path)) as history:
-            yield Sources(history, founding=self.founding, documents=self.documents())
+            yield Sources(history, founding=self.founding, documents=self.documents(packs=packs))
 
     def ask(self, name: str, given: Mapping[str, str]) -> Answer:
         """The answer as of the copy's last block."""
-        with self.sources() as sources:
+        with self.sources(packs=find(name).reads_packs) as sources:
             return ask(name, given, sources=sources)
 
     def prove(self, name: str, given: Mapping[str, str]) -> tuple[Answer, bytes]:
@@ -109,7 +109,10 @@ class Workspace:
         Raises:
             UsageError: TW3715, there is no signed checkpoint; TW3720, nothing to prove.
         """
-        with self.sources() as sources, self.at_checkpoint(sources.history) as signed:
+        with (
+            self.sources(packs=find(name).reads_packs) as sources,
+            self.at_checkpoint(sources.history) as signed,
+        ):
             if signed is None:
                 raise UsageError(
                     "there is no signed checkpoint of the network's log here",

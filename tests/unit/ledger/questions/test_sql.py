@@ -105,6 +105,16 @@ def test_rows_beyond_the_limit_are_left_out_and_it_is_said(path):
     assert not sql.run(path, "select number from events limit 7", most_rows=7).cut
 
 
+def test_rows_that_would_fill_the_memory_together_are_cut(path):
+    found = sql.run(
+        path,
+        "with recursive n(x) as (select 1 union all select x + 1 from n limit 200)"
+        " select printf('%0500000d', x) from n",
+    )
+    assert found.cut
+    assert sum(len(row[0]) for row in found.rows) <= 2**25
+
+
 def test_there_is_no_history_to_ask(tmp_path):
     (tmp_path / "broken").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     for name in ("none", "broken"):
