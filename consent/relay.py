@@ -1,9 +1,9 @@
 """Brings grants and withdrawals to the ledger: crash-safe, idempotent, withdrawals on their own.
 
 The queues are rows of the vault, written in the same transaction as what they carry. Grants go in
-shuffled batches, so that their order on the ledger says nothing about patients, and what one patient
-answers in one visit is spread over time (`consent.spread`). Withdrawals have a queue and a call of their own, so that no stuck grant can hold
-one back, and are never given up.
+shuffled batches, so that their order on the ledger says nothing about patients, and what one
+patient answers in one visit is spread over time (`consent.spread`). Withdrawals have a queue and a
+call of their own, so that no stuck grant can hold one back, and are never given up.
 
 Dying between the ledger's acceptance and our note of it: the next push finds the ledger's slot
 as the item would make it and only writes the note. The name of an item is its digest.
