@@ -112,6 +112,22 @@ def _capped(event: Event, view: View) -> str:
     return f"{view.member(event.raw('hospital'))} limited itself to mu² {cap:.4f} for life"
 
 
+def _voted(event: Event, view: View) -> str:
+    what = "suspending" if event.integer("suspending") else "reinstating"
+    who, whom = view.member(event.raw("by")), view.member(event.raw("id"))
+    return f"{who} voted for {what} {whom}, {event.integer('votes')} so far"
+
+
+def _batch(event: Event, view: View) -> str:
+    who = view.member(event.integer("relay"))
+    return f"{who} anchored a batch of {event.integer('size'):,} signed grants, to be proved later"
+
+
+def _endorsed(event: Event, view: View) -> str:
+    who, whom = view.member(event.raw("by")), view.member(event.raw("id"))
+    return f"{who} endorsed {whom} as a new member, {event.integer('endorsements')} so far"
+
+
 def _suspended(event: Event, view: View) -> str:
     return f"{view.member(event.raw('id'))} was suspended"
 
@@ -130,6 +146,9 @@ _TOLD = {
     "Provenance.FenceRaised": _started,
     "Provenance.CapStated": _capped,
     "AuditAnchor.Anchored": _anchored,
+    "Membership.Endorsed": _endorsed,
+    "Membership.SuspensionVoted": _voted,
+    "Consent.BatchAnchored": _batch,
     "Membership.Suspended": _suspended,
     "Membership.Reinstated": _reinstated,
 }

@@ -29,6 +29,7 @@ START = 1_790_000_000
 DAY = 86_400
 MIDNIGHT = (START // DAY + 1) * DAY
 STUDY, PLAN, MODEL = 1, 2, 5
+ANCHORED = "AuditAnchor.Anchored"
 HEART, SLEEP = "heart-risk", "deep-sleep"
 TEXTS = CardTexts("Risk", "risk", "Research.", ("Not a medical device.",), "Chosen elsewhere.")
 
@@ -158,6 +159,10 @@ class World:
         )
         self.change(HEART, self.subjects[HEART][0], days=6, relay=2, nonce=2, flags=1)
         self.change(HEART, self.subjects[HEART][1], days=7, relay=3, nonce=2, flags=2)
+
+        if form(ANCHORED) is not None:
+            for place, days in enumerate((7.2, 7.6, 8.0), 1):
+                self.say(ANCHORED, days=days, number=2, size=place * 10)
 
     def consents(self, name):
         for place in range(self.patients):

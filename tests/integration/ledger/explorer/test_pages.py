@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from ledger import verify
+from ledger.events import form
 from ledger.explorer.consents import states
 from ledger.explorer.gaps import silences
 from ledger.explorer.view import open_view, slot_of
 from tests.integration.ledger.explorer.conftest import let_in
-from tests.simulators.explorer.world import DAY, HEART, SLEEP, START, as_form
+from tests.simulators.explorer.world import ANCHORED, DAY, HEART, SLEEP, START, as_form
 
 
 def in_force(slot, at):
@@ -171,6 +172,20 @@ def test_a_silence_is_found_and_one_that_lasts_is_marked():
         (400, 1_000, True),
     ]
     assert silences("basel", 0, [100, 200], now=250, limit=200) == []
+
+
+def test_gaps_name_who_was_silent_or_say_that_there_is_no_source(auditor):
+    page = auditor.get("/gaps.json?hours=24").json()
+    if form(ANCHORED) is None:
+        assert page["has_source"] is False
+        assert "No source yet" in auditor.get("/gaps").text
+        return
+    silent = {row["member"]: row["state"] for row in page["gaps"]}
+    assert silent == dict.fromkeys(("coordinator", "bern", "chur", "genf"), "still silent") | {
+        "basel": "over"
+    }
+    assert page["anchors"] == 3
+    assert "Drawing of anchors" in auditor.get("/gaps").text
 
 
 def test_names_that_others_chose_cannot_become_markup(world, explorer, auditor):
