@@ -74,10 +74,13 @@ def test_gas_is_free_so_that_anyone_can_bring_a_withdrawal(files):
     assert "--min-gas-price=0" in (DOCKER / "compose.besu.yaml").read_text()
 
 
-def test_only_validators_connect_and_only_members_send(files):
+def test_only_validators_connect_and_no_list_holds_a_withdrawal_back(files):
     static = json.loads((files / "static-nodes.json").read_text())
     rules = tomllib.loads((files / "permissions.toml").read_text())
     assert rules == {"nodes-allowlist": static, "accounts-allowlist": ACCOUNTS}
+    compose = (DOCKER / "compose.besu.yaml").read_text()
+    assert "--permissions-nodes-config-file-enabled=true" in compose
+    assert "--permissions-accounts-config-file-enabled=false" in compose
     for node, key, host in zip(static, PUBLIC, HOSTS, strict=True):
         assert node == f"enode://{key[1:].hex()}@{host}:30303"
 
