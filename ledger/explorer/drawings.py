@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-_ROW, _LABEL, _WIDTH, _VALUE = 34, 130, 400, 190
+_ROW, _LABEL, _WIDTH, _VALUE = 32, 92, 210, 132
 
 
 class Svg(str):
@@ -39,6 +39,7 @@ def bars(rows: Sequence[Bar], *, title: str, unit: str) -> Svg:
         _ROW * max(1, len(rows)) + 8,
         title=title,
         says="; ".join(f"{row.name} {_amount(row)} {unit}" for row in rows),
+        kind="fit",
     )
     for place, row in enumerate(rows):
         top = 4 + place * _ROW
@@ -102,10 +103,11 @@ class Strip:
 def strips(rows: Sequence[Strip], *, title: str, ends: tuple[str, str]) -> Svg:
     """One line of time for each row."""
     drawing = _drawing(
-        _LABEL + _WIDTH + 60,
+        _LABEL + _WIDTH + 12,
         _ROW * len(rows) + 34,
         title=title,
         says="; ".join(f"{r.name}: {len(r.marks)} anchors, {len(r.gaps)} gaps" for r in rows),
+        kind="fit",
     )
     for place, row in enumerate(rows):
         top = 4 + place * _ROW
@@ -122,13 +124,14 @@ def strips(rows: Sequence[Strip], *, title: str, ends: tuple[str, str]) -> Svg:
     return _markup(drawing)
 
 
-def _drawing(wide: float, high: float, *, title: str, says: str) -> ET.Element:
+def _drawing(wide: float, high: float, *, title: str, says: str, kind: str = "") -> ET.Element:
     return ET.Element(
         "svg",
         {
             "viewBox": f"0 0 {wide:.0f} {high:.0f}",
             "width": f"{wide:.0f}",
             "height": f"{high:.0f}",
+            "class": kind,
             "role": "img",
             "aria-label": f"{title}. {says}",
         },
