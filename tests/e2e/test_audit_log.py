@@ -78,6 +78,7 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
                    if patients([b]) == [gone]]  # fmt: skip
         assert decisions[-1]["outcomeDesc"] == history[-1] == "withdrawn-here"
 
+    assert network.stage.command("node", "check-audit", name)["entries"] > 0
     said = network.stage.command("node", "erase-audit", name, gone)
     assert said["erased"] >= 2
     for path in (network.folder / name / "state" / "audit").iterdir():

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -172,6 +173,43 @@ def test_a_checkpoint_of_another_block_is_not_co_signed(story):
         story.cosigned(note, "north", url=liar.url)
     assert refusal.value.code == "TW3605"
     liar.stop()
+
+
+def test_the_command_co_signs_in_the_file_and_says_so_in_the_audit_log(story, tmp_path):
+    """As a hospital's staff does it, with the node's folder and its own ledger node's address."""
+    from click.testing import CliRunner
+
+    from hospital_node.audit_cli import check_audit, cosign
+    from hospital_node.settings import NodeSettings, write
+
+    folder = tmp_path / "hospital"
+    (folder / "secrets").mkdir(parents=True)
+    (folder / "state" / "ledger").mkdir(parents=True)
+    (folder / "founding.json").write_bytes(story.founding.document.encode())
+    story.identities["east"].save(folder / "secrets" / "identity.key")
+    settings = NodeSettings(org="east", data=folder / "none", desk_port=1, flower_port=2)
+    write(folder / "node.toml", settings)
+    story.happens()
+    path = tmp_path / "checkpoint.txt"
+    path.write_bytes(story.note().encode())
+
+    refused = CliRunner().invoke(cosign, [str(folder), str(path)])
+    assert "TW3566" in refused.output  # its ledger node is not running
+    (folder / "state" / "ledger" / "url").write_text(story.network.url)
+    done = CliRunner().invoke(cosign, [str(folder), str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    note = verify.Note.parse(path.read_bytes())
+    assert set(checkpoint.cosigned_by(note, {"east": story.identities["east"].public})) == {"east"}
+    checked = CliRunner().invoke(check_audit, [str(folder), "--json"])
+    assert checked.exit_code == 0, checked.output
+    assert '"entries": 1' in checked.output
+
+    stated = replace(verify.Checkpoint.parse(note.text), topics=bytes(32))
+    forged = checkpoint.sign(stated, story.identities["coordinator"]).encode()
+    path.write_bytes(forged)
+    refused = CliRunner().invoke(cosign, [str(folder), str(path)])
+    assert "TW3605" in refused.output
+    assert path.read_bytes() == forged
 
 
 def test_only_the_coordinator_s_checkpoint_of_this_network_is_co_signed(story):
