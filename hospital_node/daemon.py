@@ -129,7 +129,6 @@ async def _serve(folder: Path) -> None:
         if witness is not None:
             stack.callback(witness.stop)
             node.follower.also_require(witness.require)
-            witness.start()
         node.follower.start()
         for server in (socket, desk_server):
             await server.start()
@@ -137,6 +136,8 @@ async def _serve(folder: Path) -> None:
         stack.callback(supernode.stop)
         await asyncio.to_thread(supernode.start)
         await asyncio.to_thread(supernode.wait_online)
+        if witness is not None:
+            witness.start()  # last: nothing of the node's own start waits for a second EVM
         say(f"node `{node.settings.org}` is up: consent desk {where}, pid {os.getpid()}")
         await ended.wait()
         say(f"node `{node.settings.org}` is stopping")

@@ -229,4 +229,10 @@ def _verify(stage: Stage, network: LocalNetwork, pack: Path) -> Json:
     forged.write_bytes(data)
     fault = stage.refused("verify", forged.name, "--founding", founding)["faults"][0]
     stage.say(f"FAULT  {fault['code']} in {fault['record']}: {fault['message']}")
-    return {"verified": report["ok"], "forged_fault": fault}
+    banner = next(note for note in report["not_shown"] if "1 operator" in note)
+    stage.say(f"not shown: {banner}")
+    return {
+        "verified": report["ok"],
+        "forged_fault": fault,
+        "operators_and_witnesses": "1 operator" + banner.partition("1 operator")[2],
+    }

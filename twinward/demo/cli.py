@@ -84,7 +84,8 @@ def _summary(seen: dict, release: Path, seconds: float, *, show) -> None:  # typ
             f"epsilon {done['epsilon']:g}, delta {done['delta']:g}: {done['attempts']} attempts "
             f"made of {done['attempts_reserved']} reserved"
         ),
-        f"ledger block {done['ledger_block']}, head {done['ledger_head']}, 1 operator, 0 witnesses",
+        f"ledger block {done['ledger_block']}, head {done['ledger_head']}",
+        f"ledger    {seen['evidence']['operators_and_witnesses']}",
         f"evidence: {'verified' if seen['evidence']['verified'] else 'FAULTY'}",
         f"model     {release / 'model.safetensors'}",
         f"card      {release / 'card.md'}",
