@@ -154,7 +154,7 @@ def make(
 def _sampled(plan: Plan, rate: float) -> Plan:
     from twinward.accounting.sampled import calibrate  # noqa: PLC0415 - scipy
 
-    sampling = calibrate(epsilon=plan.epsilon, delta=plan.delta, rate=rate, attempts=plan.attempts)
+    sampling = calibrate(epsilon=plan.epsilon, delta=plan.delta, rate=rate, attempts=plan.releases)
     return Plan.from_document(replace(plan, sampling=sampling).to_document())
 
 
