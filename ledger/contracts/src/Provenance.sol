@@ -102,7 +102,7 @@ contract Provenance {
         uint64 spent
     );
     /// @notice A hospital stated its cap; it holds from this time on (Unix seconds).
-    event CapStated(address indexed hospital, uint64 microMu2, uint64 from);
+    event CapStated(address indexed hospital, uint64 microMu2, uint64 holdsFrom);
     /// @notice A member's process started; an older process that sees this must stop.
     event FenceRaised(address indexed by, uint64 fence);
     /// @notice An item of a batch was left out; the others went on.
@@ -190,15 +190,15 @@ contract Provenance {
     function stateCap(uint64 microMu2) external {
         if (!membership.isHospital(msg.sender)) revert NotAHospital(msg.sender);
         Cap memory cap = capOf(msg.sender);
-        uint64 from = uint64(block.timestamp);
+        uint64 holdsFrom = uint64(block.timestamp);
         if (!cap.stated || microMu2 <= cap.microMu2) {
             cap = Cap(microMu2, 0, 0, true);
         } else {
-            from += RAISE_DELAY;
-            cap = Cap(cap.microMu2, microMu2, from, true);
+            holdsFrom += RAISE_DELAY;
+            cap = Cap(cap.microMu2, microMu2, holdsFrom, true);
         }
         _caps[msg.sender] = cap;
-        emit CapStated(msg.sender, microMu2, from);
+        emit CapStated(msg.sender, microMu2, holdsFrom);
     }
 
     /// @notice Commits the worst case of a run to the caller's spend, before anything is computed.

@@ -51,7 +51,9 @@ def test_a_stranger_records_nothing(network):
     refused("NotAMember", stranger.raise_fence)
 
 
-def test_hospitals_approve_once_each_and_the_coordinator_never(network, plan):
+def test_hospitals_approve_once_each_and_the_coordinator_never(network):
+    plan = os.urandom(32)
+    network.coordinator.record(plan, Kind.PLAN)
     for hospital in network.hospitals[:3]:
         hospital.approve(plan)
         hospital.approve(plan)
