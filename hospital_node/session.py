@@ -124,8 +124,6 @@ def _in_audit_log(
     )
 
 
-def _on_ledger(node: Node, run: RunId, plan_digest: bytes, micro_mu2: int) -> None:
-    """Approval and worst-case spend stand in a block when this returns."""
 def _approve(node: Node, plan_digest: bytes, quorum: int) -> None:
     """This hospital's approval stands in a block, and enough others', when this returns.
 
