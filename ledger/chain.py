@@ -151,7 +151,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         Raises:
             LedgerError: TW5022 not the coordinator's account, TW5023 something else is there.
         """
-        if Addresses.of(self.account) != self.contracts:
+        if list(Addresses.of(self.account)) != list(self.contracts):
             raise LedgerError(
                 "this account is not the one that the founding file lets deploy the contracts",
                 code="TW5022",
