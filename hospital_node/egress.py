@@ -30,6 +30,7 @@ ALLOWED: Final = {
     ("ledger", "reservation"): 4_096,
     ("ledger", "fence"): 4_096,
     ("ledger", "co-signature"): MEGABYTE,
+    ("ledger", "cap"): 4_096,
     ("desk", "reply"): MEGABYTE,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;

@@ -111,6 +111,8 @@ class Node:
         egress = Egress(paths.egress_log, clock=clock)
         egress.let_out("ledger", "fence", to="ledger", size=100)
         fence = Fence.take(book, chain)
+        egress.let_out("ledger", "cap", to="ledger", size=100)
+        chain.state_cap(round(1e6 * settings.ledger_cap_mu2))
         lifetime = accounts.open_(folder, settings, identity, patients.records)
         spending.catch_up(book, lifetime)
         audit = NodeAudit.open(
@@ -283,6 +285,22 @@ def require_on_ledger(chain: Chain, founding: Founding, orgs: Sequence[str]) -> 
                 code="TW2014",
                 help="compare the founding file with the other hospitals; do not train until "
                 "it is explained",
+            )
+
+
+def require_active(chain: Chain, founding: Founding, orgs: Sequence[str]) -> None:
+    """Require that the hospitals have suspended none of these organisations.
+
+    Raises:
+        IdentityError: TW3502.
+    """
+    for org in orgs:
+        if chain.is_suspended(bytes.fromhex(founding.member(org).fingerprint)):
+            raise IdentityError(
+                f"`{org}` is suspended",
+                code="TW3502",
+                help="wait until the other hospitals have reinstated it, or approve a plan "
+                "without it",
             )
 
 

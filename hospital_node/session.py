@@ -8,6 +8,7 @@ this hospital approved.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import grpc.aio
@@ -18,12 +19,14 @@ from hospital_node.node import Node
 from hospital_node.privacy import spending
 from hospital_node.privacy.lifetime import Mask
 from hospital_node.secure_sum_stream import grpc_streams
+from twinward.errors import LedgerError
 from twinward.ids import RunId
 from twinward.organisation import Organisation
 from twinward.plan import Plan
 from twinward.rpc.tls import PROMPT
 
 PATIENCE_SECONDS = 20.0
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 async def reserve(
@@ -52,6 +55,7 @@ async def reserve(
     Raises:
         BudgetError, LedgerError: It is not paid for, so nothing may be computed.
     """
+    await asyncio.to_thread(_approve, node, plan_digest, numbers.quorum)
     await asyncio.to_thread(node.fence.require_newest)
     micro_mu2 = spending.reserve(
         node.book,
@@ -120,9 +124,38 @@ def _in_audit_log(
     )
 
 
-def _on_ledger(node: Node, run: RunId, plan_digest: bytes, micro_mu2: int) -> None:
-    """Approval and worst-case spend stand in a block when this returns."""
+def _approve(node: Node, plan_digest: bytes, quorum: int) -> None:
+    """This hospital's approval stands in a block, and enough others', when this returns.
+
+    Nothing is charged yet: a plan that others do not want costs no patient anything.
+
+    Raises:
+        LedgerError: TW3500, not enough hospitals approved it in time; TW3501, the coordinator had
+            the ledger ask for fewer than the plan needs.
+    """
+    stated = node.chain.quorum(plan_digest)
+    if stated < quorum:
+        raise LedgerError(
+            "the ledger's record of this plan asks for fewer approvals than it needs",
+            code="TW3501",
+            note=f"{stated} instead of {quorum}",
+            help="ask the coordinator for a new plan; this one stays as it was recorded",
+        )
     node.egress.let_out("ledger", "approval", to="ledger", size=200)
     node.chain.approve(plan_digest)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not node.chain.is_approved(plan_digest):
+        if time.monotonic() > deadline:
+            raise LedgerError(
+                "not enough hospitals have approved this plan",
+                code="TW3500",
+                note=f"{node.chain.approvals(plan_digest)} of {stated} on the ledger",
+                help="nothing was charged; run it again once more hospitals take part",
+            )
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _on_ledger(node: Node, run: RunId, plan_digest: bytes, micro_mu2: int) -> None:
+    """The worst-case spend stands in a block when this returns."""
     node.egress.let_out("ledger", "reservation", to="ledger", size=200)
     node.chain.reserve(bytes.fromhex(run), plan=plan_digest, micro_mu2=micro_mu2)

@@ -39,6 +39,9 @@ class NodeSettings(RoleSettings):
     flower_port: int = Field(ge=1, le=65535)
     lifetime_epsilon: float = Field(default=3.0, gt=0, le=20)
     """Most that all studies together may spend of one patient's privacy (at delta 1e-5)."""
+    ledger_cap_mu2: float = Field(default=100.0, gt=0, le=1e6)
+    """Most that this hospital will ever reserve on the ledger, all runs added up, in mu squared.
+    Stated there at each start: a lower one holds at once, a higher one after thirty days."""
     mirror_max_age_seconds: float = Field(default=30.0, gt=0)
     """Older than this the record of consents is not trusted and training refuses."""
     minimum_cohort: int = Field(default=20, ge=1)
@@ -64,6 +67,7 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"desk_port = {settings.desk_port}      # consent desk for patients, TLS",
         f"flower_port = {settings.flower_port}  # Flower's runtime API, loopback only",
         f"lifetime_epsilon = {settings.lifetime_epsilon}",
+        f"ledger_cap_mu2 = {settings.ledger_cap_mu2}",
         f"mirror_max_age_seconds = {settings.mirror_max_age_seconds}",
         f"minimum_cohort = {settings.minimum_cohort}",
         f"on_chain_by_seconds = {settings.on_chain_by_seconds}",

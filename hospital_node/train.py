@@ -18,7 +18,7 @@ from consent.study import Study
 from hospital_node import approvals, holdout, local_training, secure_sum, session
 from hospital_node.cohort import Cohort
 from hospital_node.evaluate import evaluate
-from hospital_node.node import Node, require_on_ledger
+from hospital_node.node import Node, require_active, require_on_ledger
 from hospital_node.policy import require_approved
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.mechanism import Mechanism
@@ -64,6 +64,7 @@ async def train(node: Node, opening: Opening) -> Closing:
 async def _take_part(node: Node, order: Order) -> Closing:
     approved, plan = order.approved, order.approved.plan
     await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
+    await asyncio.to_thread(require_active, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
     cohort = node.cohort(approved)
     wanted = cohort.mask() & _trained(node, plan)

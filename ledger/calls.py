@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.deployed import CONTRACTS, artifact
 from twinward.errors import LedgerError
 
 
@@ -15,6 +16,7 @@ class ContractRefused(LedgerError):
 
     Attributes:
         name: The contract's custom error, for example ``NotAHospital``.
+        values: What the contract gave with it, by its names.
     """
 
     def __init__(self, contract: str, name: str, values: Mapping[str, Any]) -> None:
@@ -28,6 +30,7 @@ class ContractRefused(LedgerError):
             help=f"see `error {name}` in ledger/contracts/src/{contract}.sol for its condition",
         )
         self.name = name
+        self.values = dict(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,24 @@ class Calls(ABC):
 def raw_address(account: str) -> bytes:
     """The 20 bytes of an address in ``0x`` text."""
     return bytes.fromhex(account.removeprefix("0x"))
+
+
+def refusal(contract: str, data: bytes) -> ContractRefused:
+    """Name a refusal by the contract's custom errors.
+
+    Args:
+        contract: One of `deployed.CONTRACTS`; anything else has no names.
+        data: What a revert returned, or what a batch says of an item that it left out.
+    """
+    from eth_abi.abi import decode  # noqa: PLC0415 - comes with web3
+    from eth_hash.auto import keccak  # noqa: PLC0415 - the same
+
+    for entry in artifact(contract).abi if contract in CONTRACTS else ():
+        if entry["type"] != "error":
+            continue
+        types = [value["type"] for value in entry["inputs"]]
+        if keccak(f"{entry['name']}({','.join(types)})".encode())[:4] == data[:4]:
+            names = [value["name"] for value in entry["inputs"]]
+            values = dict(zip(names, decode(types, data[4:]), strict=True))
+            return ContractRefused(contract, entry["name"], values)
+    return ContractRefused(contract, "Reverted", {"data": data})

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ledger.account import address_of
-from ledger.calls import ContractRefused, Log, raw_address
+from ledger.anchor import Anchor, AnchorCalls
+from ledger.calls import ContractRefused, Log, raw_address, refusal
 from ledger.consents import ConsentCalls
 from ledger.deployed import CONTRACTS, Addresses, artifact
 from ledger.membership import LedgerMember, MembershipCalls, Role
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Addresses",
+    "Anchor",
     "Chain",
     "ContractRefused",
     "Kind",
@@ -41,7 +43,7 @@ _POLL_SECONDS = 0.02
 _ATTEMPTS = 3
 
 
-class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
+class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
     """A connection to the ledger, with an account if it may write. Thread-safe."""
 
     def __init__(
@@ -144,12 +146,12 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
     def deploy(self, *, founding_digest: bytes, members: Sequence[LedgerMember]) -> Addresses:
         """Put the contracts where the founding file says, as the coordinator. Safe to repeat.
 
-        Dying between two of the three leaves the first ones; calling again adds the rest.
+        Dying between two of them leaves the first ones; calling again adds the rest.
 
         Raises:
             LedgerError: TW5022 not the coordinator's account, TW5023 something else is there.
         """
-        if Addresses.of(self.account) != self.contracts:
+        if list(Addresses.of(self.account)) != list(self.contracts):
             raise LedgerError(
                 "this account is not the one that the founding file lets deploy the contracts",
                 code="TW5022",
@@ -159,7 +161,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         arguments: dict[str, tuple[Any, ...]] = {
             "Membership": (founding_digest, [member.as_tuple() for member in members]),
             "Consent": (membership, self.genesis()),
-            "Provenance": (membership,),
+            "Provenance": (membership, raw_address(self.contracts.before)),
+            "AuditAnchor": (membership,),
         }
         for nonce, (name, address) in enumerate(zip(CONTRACTS, self.contracts, strict=True)):
             if not self._code(address):
@@ -184,7 +187,9 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
             raise self._foreign("Membership", "was founded on another file")
         if self.read("Consent", "network") != self.genesis():
             raise self._foreign("Consent", "is for another network")
-        for name in ("Consent", "Provenance"):
+        if self.read("Provenance", "predecessor").lower() != self.contracts.before:
+            raise self._foreign("Provenance", "forgets, or follows, another one")
+        for name in CONTRACTS[1:]:
             if self.read(name, "membership").lower() != self.contracts.membership:
                 raise self._foreign(name, "asks another contract who the members are")
 
@@ -230,8 +235,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
             if rehearse:
                 self._rehearse(contract, call)
             return self._send(contract, call)
-        except ContractRefused as refusal:
-            if refusal.name not in done:
+        except ContractRefused as refused:
+            if refused.name not in done:
                 raise
             return []
 
@@ -328,7 +333,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls):
         except BadFunctionCallOutput as error:
             raise self._foreign(contract, "is missing or has other code") from error
         except ContractLogicError as error:
-            raise _refusal(contract, str(error.data or "")) from error
+            data = bytes.fromhex(str(error.data or "").removeprefix("0x"))
+            raise refusal(contract, data) from error
         except Web3RPCError as error:
             problem = (error.rpc_response or {}).get("error", {})
             raise RpcError(int(problem.get("code", 0)), str(problem.get("message"))) from error
@@ -347,20 +353,3 @@ def _base_fee(web3: Web3) -> int:
 
 def _log(log: Any) -> Log:
     return Log(tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"]))
-
-
-def _refusal(contract: str, data: str) -> ContractRefused:
-    """Name a revert by the contract's custom errors."""
-    from eth_abi.abi import decode  # noqa: PLC0415 - comes with web3
-    from eth_hash.auto import keccak  # noqa: PLC0415 - the same
-
-    raw = bytes.fromhex(data.removeprefix("0x"))
-    for entry in artifact(contract).abi if contract in CONTRACTS else ():
-        if entry["type"] != "error":
-            continue
-        types = [value["type"] for value in entry["inputs"]]
-        if keccak(f"{entry['name']}({','.join(types)})".encode())[:4] == raw[:4]:
-            values = decode(types, raw[4:])
-            names = [value["name"] for value in entry["inputs"]]
-            return ContractRefused(contract, entry["name"], dict(zip(names, values, strict=True)))
-    return ContractRefused(contract, "Reverted", {"data": raw})

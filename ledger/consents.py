@@ -145,6 +145,52 @@ class ConsentCalls(Calls):
             results.extend(self._outcome(log) for log in logs)
         return results
 
+    def anchor_grants(self, *, root: bytes, size: int) -> None:
+        """Anchor a root over signed grants: from that block on they count as handed in.
+
+        Nothing about a patient leaves. Each entry of the RFC 9162 log is the grant's EIP-712
+        digest (32 bytes) and then its signature (65 bytes).
+
+        Raises:
+            ContractRefused: TW5030, this account is not an active hospital's.
+        """
+        self.write("Consent", "anchorBatch", root, size, done=("AlreadyAnchored",))
+
+    def prove_grant(
+        self,
+        grant: tuple[Any, ...],
+        signature: bytes,
+        *,
+        digest: bytes,
+        relay: int,
+        root: bytes,
+        index: int,
+        path: Sequence[bytes],
+    ) -> None:
+        """Have a grant of an anchored batch written; any account may.
+
+        A grant that had been applied before counts as applied.
+
+        Args:
+            grant: The values of the Solidity struct `Grant` in its order.
+            signature: 65 bytes.
+            digest: The grant's EIP-712 digest.
+            relay: Number of the hospital that anchored the batch.
+            root: Root of the batch.
+            index: The grant's position from 0.
+            path: Its inclusion proof.
+
+        Raises:
+            ContractRefused: TW5030.
+        """
+        place = (relay, root, index, list(path))
+        try:
+            self.write("Consent", "prove", place, grant, signature)
+        except ContractRefused as refused:
+            reason = REASONS[refused.values["reason"]] if refused.name == "Refused" else None
+            if reason != "WrongNonce" or not self.applied(digest):
+                raise
+
     def _outcome(self, log: Log) -> tuple[bytes, str | None]:
         """One item of a batch: each leaves exactly one event, in the order of the batch."""
         if log.topics[0] == CHANGED:

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
 from twinward.errors import LedgerError
 
-CONTRACTS = ("Membership", "Consent", "Provenance")
-"""In the order of deployment: the deployer's account nonces 0, 1 and 2."""
+CONTRACTS = ("Membership", "Consent", "Provenance", "AuditAnchor")
+"""In the order of deployment: the deployer's account nonces from 0."""
+
+NOWHERE = "0x" + "00" * 20
+"""The address of nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The contracts' addresses, each ``0x`` and 40 lower-case hex digits."""
+    """The contracts' addresses, each ``0x`` and 40 lower-case hex digits.
+
+    Attributes:
+        membership: Who the members are.
+        consent: Who permitted what.
+        provenance: Records, approvals and the privacy spend.
+        audit_anchor: How far each organisation's audit log has grown.
+        before: The `Provenance` that this one replaced and reads, or `NOWHERE`.
+    """
 
     membership: str
     consent: str
     provenance: str
+    audit_anchor: str
+    before: str = NOWHERE
 
     @classmethod
     def of(cls, deployer: str) -> Addresses:
-        """Where a fresh account's first three transactions put them (rule of CREATE)."""
-        return cls(*(_create_address(bytes.fromhex(deployer[2:]), nonce) for nonce in range(3)))
+        """Where a fresh account's first transactions put them (rule of CREATE)."""
+        account = bytes.fromhex(deployer[2:])
+        return cls(*(_create_address(account, nonce) for nonce in range(len(CONTRACTS))))
 
     def to_json(self) -> dict[str, str]:
         """For the founding file."""
-        return {
-            "membership": self.membership,
-            "consent": self.consent,
-            "provenance": self.provenance,
-        }
+        names = asdict(self)
+        if self.before == NOWHERE:
+            del names["before"]
+        return names
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Addresses:
@@ -44,9 +57,9 @@ class Addresses:
             LedgerError: TW5020.
         """
         try:
-            found = cls(*(str(value[name.lower()]).lower() for name in CONTRACTS))
-            sizes = {len(bytes.fromhex(address.removeprefix("0x"))) for address in found}
-        except (KeyError, TypeError, ValueError):
+            found = cls(**{name: str(address).lower() for name, address in value.items()})
+            sizes = {len(bytes.fromhex(a.removeprefix("0x"))) for a in (*found, found.before)}
+        except (AttributeError, TypeError, ValueError):
             sizes = set()
         if sizes != {20}:
             raise LedgerError(
@@ -56,9 +69,9 @@ class Addresses:
             )
         return found
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         """In the order of deployment."""
-        return iter((self.membership, self.consent, self.provenance))
+        return iter((self.membership, self.consent, self.provenance, self.audit_anchor))
 
 
 @dataclass(frozen=True, slots=True)

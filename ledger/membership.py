@@ -65,10 +65,37 @@ class MembershipCalls(Calls):
             ContractRefused: TW5030.
         """
         try:
-            self.write("Membership", "endorse", candidate.as_tuple(), done=("AlreadyEndorsed",))
+            self.write("Membership", "endorse", candidate.as_tuple(), done=("AlreadyVoted",))
         except ContractRefused as refusal:
             if refusal.name != "AlreadyMember" or self.member(candidate.id) != candidate:
                 raise
+
+    def suspend(self, identity: bytes) -> None:
+        """Vote as a hospital for suspending the member with this fingerprint; safe to repeat.
+
+        Raises:
+            ContractRefused: TW5030.
+        """
+        self._vote("suspend", identity)
+
+    def reinstate(self, identity: bytes) -> None:
+        """Vote as a hospital for reinstating a suspended member; safe to repeat.
+
+        Raises:
+            ContractRefused: TW5030.
+        """
+        self._vote("reinstate", identity)
+
+    def is_suspended(self, identity: bytes) -> bool:
+        """Whether the member with this fingerprint is suspended."""
+        return bool(self.read("Membership", "isSuspended", identity))
+
+    def number_of(self, account: str) -> int:
+        """The member's number, from 1 in the order of joining; 0 for a stranger."""
+        return int(self.read("Membership", "numberOf", raw_address(account)))
+
+    def _vote(self, function: str, identity: bytes) -> None:
+        self.write("Membership", function, identity, done=("AlreadyVoted", "NothingToChange"))
 
 
 def _read(value: Any) -> LedgerMember | None:

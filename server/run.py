@@ -140,10 +140,10 @@ class Run:
         coordinator.remember(bytes.fromhex(self.id), self.secure_sum)
 
     def record_plan(self) -> None:
-        """Put study and plan on the ledger; what is there already stays."""
-        chain = self._coordinator.chain
-        chain.record(self._study.digest, Kind.STUDY)
-        chain.record(self.plan.digest, Kind.PLAN, [self._study.digest])
+        """Put study and plan on the ledger, for hospitals to approve; what is there stays."""
+        chain, quorum = self._coordinator.chain, self.plan.quorum
+        chain.record(self._study.digest, Kind.STUDY, quorum=quorum)
+        chain.record(self.plan.digest, Kind.PLAN, [self._study.digest], quorum=quorum)
 
     def opening(self) -> Opening:
         """What Flower carries to the hospitals: signed order, signed plan, first weights."""

@@ -208,6 +208,11 @@ class Plan:
         return math.ceil((patients + noise) / self.grid)
 
     @property
+    def quorum(self) -> int:
+        """How many of its hospitals must approve it, on the ledger, before anyone reserves."""
+        return len(self.sites) // 2 + 1
+
+    @property
     def holdout_share(self) -> float:
         """The part of each hospital's patients that is kept out of training; 0 if nobody is."""
         return 0.0 if self.evaluation is None else self.evaluation.holdout_share

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Membership} from "./Membership.sol";
+import {MerkleLog} from "./lib/MerkleLog.sol";
 
 /// @title Consent
 /// @notice Who permitted what, and who withdrew it. A subject is a key made for one patient and one
@@ -13,8 +14,12 @@ import {Membership} from "./Membership.sol";
 /// Which studies exist stands in Provenance and is compared by each node with its signed plan: a
 /// grant for a study that nobody runs permits nothing, so this contract does not ask.
 ///
+/// A hospital with very many grants may anchor one root over all of them, which names nobody, and
+/// have each written when it is needed: `prove` asks of it what `grantBatch` asks.
+///
 /// Storage, part of the interface because proofs read it: slot 0 `head`, slot 1 `sequence`,
-/// slot 2 `_slots[study][subject]`.
+/// slot 2 `_slots[study][subject]`, slot 3 `_batches[relay][root]` (size 64 | anchoredAt 64 from the
+/// lowest bit).
 contract Consent {
     /// @notice A permission as the subject signs it (EIP-712).
     /// @param network Genesis hash of the chain that it is meant for.
@@ -52,6 +57,27 @@ contract Consent {
         uint64 signedAt;
     }
 
+    /// @notice A root over signed grants: an RFC 9162 log with one entry for each, its EIP-712
+    /// digest and the 65 bytes of its signature.
+    /// @param size Number of grants; 0 if nothing was anchored.
+    /// @param anchoredAt Block time, Unix seconds: when the grants count as handed in.
+    struct Batch {
+        uint64 size;
+        uint64 anchoredAt;
+    }
+
+    /// @notice Where a grant stands in an anchored batch.
+    /// @param relay Number of the hospital that anchored it.
+    /// @param root Root of the batch.
+    /// @param index Position from 0.
+    /// @param path RFC 9162 inclusion proof, from the leaf upwards.
+    struct Place {
+        uint16 relay;
+        bytes32 root;
+        uint64 index;
+        bytes32[] path;
+    }
+
     /// @notice Why one item of a batch was left out.
     enum Reason {
         None,
@@ -79,7 +105,10 @@ contract Consent {
     /// @notice A grant in a batch was left out; the others went on.
     event Skipped(bytes32 indexed digest, Reason reason);
 
-    /// @notice Only an active hospital does this.
+    /// @notice A hospital anchored a root over signed grants.
+    event BatchAnchored(uint16 indexed relay, bytes32 indexed root, uint64 size);
+
+    /// @notice Only a hospital does this; relaying and anchoring, only an active one.
     error NotAHospital(address account);
     /// @notice Every grant needs its signature.
     error LengthsDiffer(uint256 grants, uint256 signatures);
@@ -93,6 +122,17 @@ contract Consent {
     error NotTheRelay(address account);
     /// @notice There is no permission to withdraw.
     error NothingGranted(bytes32 study, address subject);
+
+    /// @notice A batch of nothing, or without a root.
+    error EmptyBatch();
+    /// @notice The caller anchored this root before.
+    error AlreadyAnchored(bytes32 root);
+    /// @notice This hospital anchored no such root, or is suspended.
+    error NotAnchored(uint16 relay, bytes32 root);
+    /// @notice The batch does not hold this grant with this signature at this place.
+    error NotIncluded(bytes32 root, uint64 index);
+    /// @notice The grant of an anchored batch cannot take effect.
+    error Refused(Reason reason);
 
     /// @notice Flag: the last change carries the subject's signature.
     uint16 public constant SIGNED = 1;
@@ -116,6 +156,7 @@ contract Consent {
     /// @notice How many changes `head` covers.
     uint64 public sequence;
     mapping(bytes32 study => mapping(address subject => uint256)) private _slots;
+    mapping(uint16 relay => mapping(bytes32 root => Batch)) private _batches;
 
     /// @notice Who the hospitals are.
     Membership public immutable membership;
@@ -123,6 +164,8 @@ contract Consent {
     /// on a test network or before a migration means nothing here.
     bytes32 public immutable network;
 
+    /// @param membership_ Says who the hospitals are.
+    /// @param network_ Genesis hash of this chain.
     constructor(Membership membership_, bytes32 network_) {
         membership = membership_;
         network = network_;
@@ -137,23 +180,44 @@ contract Consent {
         }
         bytes32 separator = domainSeparator();
         for (uint256 i = 0; i < grants.length; ++i) {
-            Grant calldata item = grants[i];
-            bytes32 digest = MessageHashUtils.toTypedDataHash(
-                separator,
-                keccak256(abi.encode(GRANT_TYPE, item))
-            );
-            Reason reason = _check(item, digest, signatures[i]);
-            if (reason == Reason.None) {
-                _write(
-                    item.study,
-                    item.subject,
-                    _pack(item.purposes, item.expiry, item.nonce + 1, relay, SIGNED),
-                    digest
-                );
-            } else {
-                emit Skipped(digest, reason);
-            }
+            bytes32 digest = _grantDigest(separator, grants[i]);
+            Reason reason = _check(grants[i], digest, signatures[i], block.timestamp);
+            if (reason == Reason.None) _grant(grants[i], digest, relay);
+            else emit Skipped(digest, reason);
         }
+    }
+
+    /// @notice Anchors a root over signed grants: from now on they count as handed in.
+    /// @param root RFC 9162 root; each entry is the grant's EIP-712 digest and then its signature.
+    /// @param size Number of grants.
+    function anchorBatch(bytes32 root, uint64 size) external {
+        uint16 relay = membership.hospitalNumber(msg.sender);
+        if (relay == 0) revert NotAHospital(msg.sender);
+        if (root == 0 || size == 0) revert EmptyBatch();
+        if (_batches[relay][root].size != 0) revert AlreadyAnchored(root);
+        _batches[relay][root] = Batch(size, uint64(block.timestamp));
+        emit BatchAnchored(relay, root, size);
+    }
+
+    /// @notice Writes a grant of an anchored batch, whoever brings it: as `grantBatch` by the
+    /// hospital that anchored it, except that `submitBy` is held against the time of anchoring.
+    function prove(
+        Place calldata place,
+        Grant calldata item,
+        bytes calldata signature
+    ) external {
+        Batch memory batch = _batches[place.relay][place.root];
+        if (batch.size == 0 || !membership.isHospitalNumberActive(place.relay)) {
+            revert NotAnchored(place.relay, place.root);
+        }
+        bytes32 digest = _grantDigest(domainSeparator(), item);
+        bytes32 leaf = sha256(abi.encodePacked(uint8(0), digest, signature));
+        if (!MerkleLog.isIncluded(leaf, place.index, batch.size, place.path, place.root)) {
+            revert NotIncluded(place.root, place.index);
+        }
+        Reason reason = _check(item, digest, signature, batch.anchoredAt);
+        if (reason != Reason.None) revert Refused(reason);
+        _grant(item, digest, place.relay);
     }
 
     /// @notice Withdraws by the subject's signature, whoever sends it.
@@ -172,10 +236,11 @@ contract Consent {
     }
 
     /// @notice Withdraws at the desk, on paper or by telephone: no key, but only by the hospital
-    /// that relayed the grant, and marked for ever as attested instead of signed.
+    /// that relayed the grant, and marked for ever as attested instead of signed. A suspended
+    /// hospital may: nothing stands between a patient and a withdrawal.
     function attestWithdrawal(bytes32 study, address subject) external {
-        uint16 relay = membership.hospitalNumber(msg.sender);
-        if (relay == 0) revert NotAHospital(msg.sender);
+        if (!membership.isHospital(msg.sender)) revert NotAHospital(msg.sender);
+        uint16 relay = membership.numberOf(msg.sender);
         uint256 old = _slots[study][subject];
         if (old >> 128 == 0) revert NothingGranted(study, subject);
         if (uint16(old >> 16) != relay) revert NotTheRelay(msg.sender);
@@ -192,6 +257,11 @@ contract Consent {
         return _nonce(_slots[study][subject]);
     }
 
+    /// @notice A root that this hospital anchored; all zero if it did not.
+    function batchOf(uint16 relay, bytes32 root) external view returns (Batch memory) {
+        return _batches[relay][root];
+    }
+
     /// @notice EIP-712 domain: name, version, chain, this contract, and the genesis hash as salt.
     function domainSeparator() public view returns (bytes32) {
         return
@@ -205,10 +275,25 @@ contract Consent {
             );
     }
 
+    function _grantDigest(bytes32 separator, Grant calldata item) private pure returns (bytes32) {
+        return
+            MessageHashUtils.toTypedDataHash(separator, keccak256(abi.encode(GRANT_TYPE, item)));
+    }
+
+    function _grant(Grant calldata item, bytes32 digest, uint16 relay) private {
+        _write(
+            item.study,
+            item.subject,
+            _pack(item.purposes, item.expiry, item.nonce + 1, relay, SIGNED),
+            digest
+        );
+    }
+
     function _check(
         Grant calldata item,
         bytes32 digest,
-        bytes calldata signature
+        bytes calldata signature,
+        uint256 handedIn
     ) private view returns (Reason) {
         if (item.network != network) return Reason.WrongNetwork;
         if (item.subject == address(0)) return Reason.NoSubject;
@@ -216,7 +301,7 @@ contract Consent {
         uint32 current = _nonce(_slots[item.study][item.subject]);
         // The last nonce is kept back, so that whatever was granted can still be withdrawn.
         if (item.nonce != current || current == type(uint32).max) return Reason.WrongNonce;
-        if (block.timestamp > item.submitBy) return Reason.TooLate;
+        if (handedIn > item.submitBy) return Reason.TooLate;
         if (item.expiry % 1 days != 0) return Reason.ExpiryNotMidnight;
         if (item.expiry <= block.timestamp) return Reason.Expired;
         if (!_signed(item.subject, digest, signature)) return Reason.BadSignature;

@@ -80,7 +80,7 @@ def test_a_hospital_has_one_vote(network):
     network.hospitals[0].endorse(joining)
     with pytest.raises(ContractRefused) as refusal:
         network.hospitals[0].write("Membership", "endorse", joining.as_tuple())
-    assert refusal.value.name == "AlreadyEndorsed"
+    assert refusal.value.name == "AlreadyVoted"
 
 
 def test_votes_for_other_keys_do_not_add_up(network):

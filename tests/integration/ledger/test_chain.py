@@ -97,6 +97,7 @@ def test_an_answer_that_is_lost_changes_nothing(network, liar, lost):
 def test_a_reservation_whose_answer_was_lost_can_be_repeated(network, liar):
     plan, run = os.urandom(32), os.urandom(32)
     network.coordinator.record(plan, Kind.PLAN)
+    network.hospitals[0].approve(plan)
     chain = connect(network, liar.url, network.keys[1])
     spent = chain.spent_by(chain.account)
     losing(liar, "eth_getTransactionReceipt", times=1)

@@ -39,6 +39,7 @@ def world(network, node, tmp_path_factory):
     )
     network.coordinator.record(run.plan.digest, Kind.PLAN, [])
     for hospital in network.hospitals:
+        hospital.approve(run.plan.digest)
         hospital.reserve(run.run, plan=run.plan.digest, micro_mu2=gdp.micro_mu2(run.plan.mu**2))
     network.hospitals[0].relay_grants([Patient(network).signed_grant()])
     link = LedgerLink(
@@ -220,5 +221,5 @@ def test_a_tip_of_a_block_that_the_node_does_not_have_is_refused(world, network,
 
 def test_the_contracts_stand_where_the_verifier_looks(network):
     assert set(Addresses.of(address_of(network.keys[0])).to_json()) == {
-        "membership", "consent", "provenance",
+        "membership", "consent", "provenance", "audit_anchor",
     }  # fmt: skip

@@ -23,6 +23,7 @@ START = 1_790_000_000
 DAY = 86_400
 EXPIRY = (START // DAY + 30) * DAY
 CHAIN_ID = 7946
+CAP = 1_000_000
 FOUNDING = b"\x0f" * 32
 
 GRANT = [
@@ -91,6 +92,8 @@ class LedgerNetwork:
         self._open = []
         self.coordinator, *self.hospitals = (self.connect(key) for key in self.keys)
         self.coordinator.deploy(founding_digest=FOUNDING, members=self.members)
+        for hospital in self.hospitals:
+            hospital.state_cap(CAP)
 
     def connect(self, key=None, *, url=None, timeout=10.0):
         chain = Chain.connect(

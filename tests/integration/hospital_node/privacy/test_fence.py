@@ -23,6 +23,8 @@ def network(tmp_path_factory):
     network = LedgerNetwork(node.url, genesis=node.genesis.hash(), hospitals=6)
     network.coordinator.record(b"\x5d" * 32, Kind.STUDY)
     network.coordinator.record(PLAN, Kind.PLAN, [b"\x5d" * 32])
+    for hospital in network.hospitals:
+        hospital.approve(PLAN)
     network.unused = iter(network.hospitals)
     yield network
     network.close()
