@@ -28,6 +28,7 @@ ALLOWED: Final = {
     ("ledger", "withdrawals"): MEGABYTE,
     ("ledger", "approval"): 4_096,
     ("ledger", "reservation"): 4_096,
+    ("ledger", "audit-head"): 4_096,
     ("ledger", "fence"): 4_096,
     ("ledger", "co-signature"): MEGABYTE,
     ("ledger", "cap"): 4_096,

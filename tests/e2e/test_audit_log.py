@@ -89,3 +89,21 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         assert gone not in patients(b for b in proved(network, log) if "meta" in b)
     assert network.status(name)["audit"]["entries"] > 0
     eventually(lambda: network.waiting(name) == 0)
+
+
+def test_while_the_ledger_is_down_the_lag_is_shown_and_then_made_up(network):
+    name = network.hospitals[0]
+    network.stop(name)
+    network.set(name, audit_anchor_seconds=0.5)
+    network.up(name)
+    try:
+        eventually(lambda: network.status(name)["audit"]["not_anchored"] == 0)
+        with network.paused(network.ledger_process()):
+            network.withdraw(network.granted(name)[1])
+            network.cohort(name)
+            eventually(lambda: network.status(name)["audit"]["not_anchored"] > 0)
+        eventually(lambda: network.status(name)["audit"]["not_anchored"] == 0)
+    finally:
+        network.stop(name)
+        network.set(name, audit_anchor_seconds=3600.0)
+        network.up(name)
