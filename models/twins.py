@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.glucose.twin import GlucoseTwin
+from models.glucose_forecast.twin import GlucoseForecast
 from models.twin import Twin
 from twinward.errors import TwinModelError
 
-_TWINS: Mapping[str, Twin] = {twin.spec.name: twin for twin in (GlucoseTwin(),)}
+_TWINS: Mapping[str, Twin] = {twin.spec.name: twin for twin in (GlucoseTwin(), GlucoseForecast())}
 
 
 def names() -> tuple[str, ...]:

@@ -158,8 +158,14 @@ def _logbook(
     return _Book(served, counted, dose), moments
 
 
-def example(*, days: int, seed: int) -> Series:
-    """The diary of one virtual person, every five minutes, as a hospital would be given it."""
+def example(*, days: int, seed: int, until_dose: bool = False) -> Series:
+    """The diary of one virtual person, every five minutes, as a hospital would be given it.
+
+    Args:
+        days: How long.
+        seed: Another one is another person.
+        until_dose: Ends with the last dose, so that another dose can be asked about.
+    """
     generator = np.random.default_rng(seed)
     everyone = virtual_patient.population()
     rows = generator.integers(0, len(everyone), 1)
@@ -172,8 +178,11 @@ def example(*, days: int, seed: int) -> Series:
     diary, _ = diaries(people, ratio, days=days, event_days=0, generator=generator)
     columns = {"glucose": diary.glucose, "carbs": diary.carbs, "bolus": diary.bolus}
     values = {name: column[0] for name, column in columns.items()}
-    values["basal"] = np.full(diary.glucose.shape[1], people.basal[0] * 60)
-    return Series(np.arange(diary.glucose.shape[1], dtype=np.float64) * STEP, values)
+    count = diary.glucose.shape[1]
+    values["basal"] = np.full(count, people.basal[0] * 60)
+    end = int(np.flatnonzero(values["bolus"])[-1]) + 1 if until_dose else count
+    minutes = np.arange(end, dtype=np.float64) * STEP
+    return Series(minutes, {name: column[:end] for name, column in values.items()})
 
 
 def _lives(

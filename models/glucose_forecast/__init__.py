@@ -1,0 +1,1 @@
+"""A forecaster of glucose from glucose alone: associational, and registered as that."""
