@@ -38,18 +38,25 @@ def twin() -> None:
 @click.argument("file", type=FILE)
 @click.option("--days", default=6, show_default=True, type=click.IntRange(1, 60))
 @click.option("--seed", default=1, show_default=True, help="Another seed is another person.")
+@click.option("--until-dose", is_flag=True, help="End with the last dose, to ask about another.")
 @json_option
 @reports_errors
-def example(*, file: Path, days: int, seed: int, as_json: bool) -> None:
+def example(*, file: Path, days: int, seed: int, until_dose: bool, as_json: bool) -> None:
     """Write the diary of a virtual person with diabetes, to try the other commands with."""
     from hospital_node.twins import diary
     from models.glucose import virtual_diary
     from twinward.files import write_atomic
 
-    series = virtual_diary.example(days=days, seed=seed)
+    series = virtual_diary.example(days=days, seed=seed, until_dose=until_dose)
     write_atomic(file, diary.write(series).encode(), mode=0o600)
     emit(
-        {"file": str(file), "rows": int(series.minutes.size), "virtual": True},
+        {
+            "file": str(file),
+            "rows": int(series.minutes.size),
+            "virtual": True,
+            "last_bolus": float(series.values["bolus"][-1]),
+            "last_carbs": float(series.values["carbs"][-1]),
+        },
         schema="twin.example",
         as_json=as_json,
         text=lambda: f"{file}: {days} days of a virtual person; no patient",
