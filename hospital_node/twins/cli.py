@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import getpass
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hospital_node.twins import cli_search
+from hospital_node.twins.cli_arguments import (
+    FILE,
+    FOLDER,
+    HISTORY,
+    RECORD,
+    TWIN,
+    number,
+    opened,
+    read,
+    scenario,
+)
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 if TYPE_CHECKING:
-    from hospital_node.twins.service import Answer, TwinService
-    from models.twin import Explanation, Scenario, Series
-    from twinward.ids import RecordNumber
-
-FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-RECORD = click.argument("record")
-FILE = click.Path(path_type=Path, dir_okay=False)
-TWIN = click.option(
-    "--twin", "name", default="glucose/1", show_default=True, help="Which twin of the patient."
-)
-HISTORY = click.option(
-    "--history", type=FILE, required=True, help="CSV: time and the twin's inputs."
-)
+    from hospital_node.twins.service import Answer
+    from models.twin import Explanation
 
 
 @click.group()
 def twin() -> None:
     """Make, ask and end the twin of one patient, at the patient's own hospital."""
+
+
+for command in (cli_search.search, cli_search.trial):
+    twin.add_command(command)
 
 
 @twin.command()
@@ -73,8 +75,8 @@ def example(*, file: Path, days: int, seed: int, until_dose: bool, as_json: bool
 @reports_errors
 def agree(*, folder: Path, record: str, as_json: bool) -> None:
     """Write down that the patient agreed to a twin for their own care."""
-    with _service(folder) as service:
-        service.agree(_number(record))
+    with opened(folder) as service:
+        service.agree(number(record))
     emit({"agreed": True}, schema="twin.agree", as_json=as_json, text=lambda: "written down")
 
 
@@ -87,8 +89,8 @@ def agree(*, folder: Path, record: str, as_json: bool) -> None:
 @reports_errors
 def individualise(*, folder: Path, record: str, name: str, history: Path, as_json: bool) -> None:
     """Make the patient's twin from their history, in place of an earlier one."""
-    with _service(folder) as service:
-        found = service.individualise(_number(record), name, _read(history, name))
+    with opened(folder) as service:
+        found = service.individualise(number(record), name, read(history, name))
     _show(found, schema="twin.individualise", as_json=as_json)
     next_step(f"twinward twin what-if {folder} {record}")
 
@@ -102,9 +104,9 @@ def individualise(*, folder: Path, record: str, name: str, history: Path, as_jso
 @reports_errors
 def observe(*, folder: Path, record: str, name: str, history: Path, as_json: bool) -> None:
     """Tell the twin what was observed since."""
-    series = _read(history, name)
-    with _service(folder) as service:
-        service.observe(name, [(_number(record), series)])
+    series = read(history, name)
+    with opened(folder) as service:
+        service.observe(name, [(number(record), series)])
     emit(
         {"rows": int(series.minutes.size)},
         schema="twin.observe",
@@ -121,8 +123,8 @@ def observe(*, folder: Path, record: str, name: str, history: Path, as_json: boo
 @reports_errors
 def show(*, folder: Path, record: str, name: str, as_json: bool) -> None:
     """Show what is particular about this patient."""
-    with _service(folder) as service:
-        found = service.explain(_number(record), name)
+    with opened(folder) as service:
+        found = service.explain(number(record), name)
     _show(found, schema="twin.show", as_json=as_json)
 
 
@@ -151,9 +153,9 @@ def what_if(
     """Forecast the next hours, and what would differ with each change."""
     from twinward.files import write_atomic
 
-    scenarios = [_scenario(change) for change in changes]
-    with _service(folder) as service:
-        answer = service.ask(_number(record), name, scenarios, horizon_minutes=hours * 60)
+    scenarios = [scenario(change) for change in changes]
+    with opened(folder) as service:
+        answer = service.ask(number(record), name, scenarios, horizon_minutes=hours * 60)
     if plot is not None:
         write_atomic(plot, _plot(answer).encode(), mode=0o600)
     emit(
@@ -175,8 +177,8 @@ def what_if(
 @reports_errors
 def override(*, folder: Path, record: str, name: str, reason: str, as_json: bool) -> None:
     """Enter that a clinician decided against the twin's answer."""
-    with _service(folder) as service:
-        service.override(_number(record), name, reason=reason)
+    with opened(folder) as service:
+        service.override(number(record), name, reason=reason)
     emit({"entered": True}, schema="twin.override", as_json=as_json, text=lambda: "entered")
 
 
@@ -188,35 +190,9 @@ def override(*, folder: Path, record: str, name: str, reason: str, as_json: bool
 @reports_errors
 def end(*, folder: Path, record: str, as_json: bool) -> None:
     """Erase the patient's twins and what was observed for them."""
-    with _service(folder) as service:
-        rows = service.end(_number(record))
+    with opened(folder) as service:
+        rows = service.end(number(record))
     emit({"rows": rows}, schema="twin.end", as_json=as_json, text=lambda: f"{rows} rows erased")
-
-
-@contextmanager
-def _service(folder: Path) -> Iterator[TwinService]:
-    import numpy as np
-
-    from hospital_node import audit_log
-    from hospital_node.paths import NodePaths
-    from hospital_node.twins.service import TwinService
-    from hospital_node.twins.store import TwinStore, site_key
-    from twinward.clock import SystemClock
-    from twinward.organisation import Organisation
-
-    with audit_log.opened(folder) as entries:
-        path = NodePaths(folder).twins
-        store = TwinStore(path, key=site_key(Organisation(folder).secrets / "twins.key", of=path))
-        try:
-            yield TwinService(
-                store,
-                entries=entries,
-                by=getpass.getuser(),
-                clock=SystemClock(),
-                generator=np.random.default_rng(),
-            )
-        finally:
-            store.close()
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
@@ -248,21 +224,21 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
 def answer_as_text(answer: Answer) -> str:
     """A table at whole hours, how far the intervals can be believed, and the limits."""
     output = answer.spec.outputs[0]
-    at = [number for number, each in enumerate(answer.minutes) if each % 60 == 0] or [-1]
+    at = [column for column, each in enumerate(answer.minutes) if each % 60 == 0] or [-1]
     rows = []
     for row, title in enumerate(answer.scenarios):
         cells = []
-        for number in at:
-            low, high = answer.low[row, number], answer.high[row, number]
+        for column in at:
+            low, high = answer.low[row, column], answer.high[row, column]
             reach = f" ({low:.0f} to {high:.0f})" if math.isfinite(low) else ""
-            cells.append(f"{answer.middle[row, number]:.0f}{reach}")
+            cells.append(f"{answer.middle[row, column]:.0f}{reach}")
         rows.append([title, *cells])
     for row, title in enumerate(answer.scenarios[1:]):
-        cells = [f"{answer.change[row, 0, number]:+.0f}" for number in at]
+        cells = [f"{answer.change[row, 0, column]:+.0f}" for column in at]
         rows.append([f"{title}: change", *cells])
     heading = [
         f"{output.title}, {output.unit}",
-        *(f"in {answer.minutes[number] / 60:g} h" for number in at),
+        *(f"in {answer.minutes[column] / 60:g} h" for column in at),
     ]
     held = [
         f"{share:.0%} at {minutes:g} min (of {count})"
@@ -322,51 +298,3 @@ def _show(found: Explanation, *, schema: str, as_json: bool) -> None:
             [table(["parameter", "own", "usual", "percentile"], rows), *found.words]
         ),
     )
-
-
-def _scenario(change: str) -> Scenario:
-    from models.twin import Scenario
-    from twinward.errors import UsageError
-
-    name, _, rest = change.partition("=")
-    amount, _, minutes = rest.partition("@")
-    try:
-        action = (float(minutes or 0), name.strip(), float(amount))
-    except ValueError as error:
-        raise UsageError(
-            f"`{change}` is not a change",
-            code="TW7132",
-            help="write INPUT=AMOUNT@MINUTES, such as bolus=2@0 or carbs=-20@30",
-        ) from error
-    return Scenario(change, actions=(action,))
-
-
-def _read(path: Path, name: str) -> Series:
-    from hospital_node.twins import diary
-    from models import twins
-    from twinward.errors import DataError
-    from twinward.files import read_given
-
-    try:
-        text = read_given(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "this diary is not text in UTF-8",
-            code="TW7130",
-            at=str(path),
-            help="save it as CSV in UTF-8",
-        ) from error
-    return diary.read(text, spec=twins.get(name).spec)
-
-
-def _number(record: str) -> RecordNumber:
-    from twinward.errors import UsageError
-    from twinward.ids import RecordNumber
-
-    if not (record.isprintable() and record == record.strip() and 0 < len(record) <= 64):
-        raise UsageError(
-            "this is not a record number",
-            code="TW7133",
-            help="give the hospital's own number of the patient, at most 64 characters",
-        )
-    return RecordNumber(record)

@@ -25,6 +25,7 @@ from models.twin import (
     Replay,
     Scenario,
     Series,
+    Trajectories,
     Twin,
     TwinSpec,
     require_may_be_asked,
@@ -71,6 +72,32 @@ class Answer:
     low: Floats
     high: Floats
     change: Floats
+    coverage: tuple[tuple[float, float, int], ...]
+    recent: tuple[tuple[float, float], ...]
+    skill: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a twin's copies say, and how far they can be believed on this patient's own past.
+
+    Attributes:
+        spec: Of the twin.
+        population: What the twin was made from.
+        asked_at: The state's moment, in the time of the diary.
+        courses: Of the copies; the first scenario is without a change.
+        reach: Half width of a 90 % interval in units of the scale, [t]; infinite while too little
+            is known.
+        coverage: As in ``Answer``.
+        recent: As in ``Answer``.
+        skill: As in ``Answer``.
+    """
+
+    spec: TwinSpec
+    population: str
+    asked_at: float
+    courses: Trajectories
+    reach: Floats
     coverage: tuple[tuple[float, float, int], ...]
     recent: tuple[tuple[float, float], ...]
     skill: float
@@ -181,6 +208,41 @@ class TwinService:
             ConsentError: TW7122, no agreement.
             TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this.
         """
+        told = self.courses(record, name, scenarios, horizon_minutes=horizon_minutes)
+        samples = told.courses.samples
+        middle = samples.mean(axis=1)
+        half = np.where(np.isinf(told.reach), np.inf, told.reach * told.courses.scale)
+        change = samples[1:] - samples[:1]
+        spread = np.percentile(change, [5, 95], axis=1)
+        return Answer(
+            spec=told.spec,
+            population=told.population,
+            asked_at=told.asked_at,
+            scenarios=(AS_PLANNED.title, *(scenario.title for scenario in scenarios)),
+            minutes=told.courses.minutes,
+            middle=middle,
+            low=middle - half,
+            high=middle + half,
+            change=np.stack([change.mean(axis=1), *spread], axis=1),
+            coverage=told.coverage,
+            recent=told.recent,
+            skill=told.skill,
+        )
+
+    def courses(
+        self,
+        record: RecordNumber,
+        name: str,
+        scenarios: Sequence[Scenario],
+        *,
+        horizon_minutes: float,
+    ) -> Told:
+        """Every copy's course as planned and under each scenario. Stays at the hospital.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this.
+        """
         self._require_care(record)
         twin = twins.get(name)
         require_may_be_asked(twin.spec, scenarios, horizon_minutes=horizon_minutes)
@@ -189,25 +251,17 @@ class TwinService:
         if history is None:
             raise _no_twin(name)
         self._enter("twin-asked", record, name)
-        asked = (AS_PLANNED, *scenarios)
-        told = twin.simulate(kept.individual, kept.state, asked, horizon_minutes=horizon_minutes)
+        told = twin.simulate(
+            kept.individual, kept.state, (AS_PLANNED, *scenarios), horizon_minutes=horizon_minutes
+        )
         pasts = _pasts(twin, kept, history, horizon_minutes=horizon_minutes)
         calibrations = {horizon: of_past(past) for horizon, past in pasts.items()}
-        middle = told.samples.mean(axis=1)
-        reach = _reach(calibrations, told.minutes)
-        half = np.where(np.isinf(reach), np.inf, reach * told.scale)
-        change = told.samples[1:] - told.samples[:1]
-        spread = np.percentile(change, [5, 95], axis=1)
-        return Answer(
+        return Told(
             spec=twin.spec,
             population=kept.population,
             asked_at=float(history.minutes[-1]),
-            scenarios=tuple(scenario.title for scenario in asked),
-            minutes=told.minutes,
-            middle=middle,
-            low=middle - half,
-            high=middle + half,
-            change=np.stack([change.mean(axis=1), *spread], axis=1),
+            courses=told,
+            reach=_reach(calibrations, told.minutes),
             coverage=tuple(
                 (horizon, known.coverage, known.seen) for horizon, known in calibrations.items()
             ),

@@ -154,31 +154,37 @@ class GlucoseTwin:
             TwinModelError: TW7114, no reading within the last quarter of an hour.
         """
         steps = personal.steps_of(horizon_minutes)
-        copies = individual["copies"]
-        carbs, bolus = (
-            np.tile(np.concatenate([state[name], np.zeros(steps)]), (len(scenarios), 1))
-            for name in ("carbs", "bolus")
+        before = self._forces(
+            individual, **{n: np.append(state[n], np.zeros(steps)) for n in ("carbs", "bolus")}
         )
-        columns = {"carbs": carbs, "bolus": bolus}
+        added = {name: np.zeros((len(scenarios), 1, steps)) for name in ("carbs", "bolus")}
         for row, scenario in enumerate(scenarios):
             for minutes, name, amount in scenario.actions:
-                at = min(int(minutes // STEP), steps - 1)
-                columns[name][row, MEMORY + at] += amount
-        # What happens before now is the same for all; each scenario then goes its own way.
-        pushed = personal.forces(
-            copies,
-            carbs=carbs[:, None, :],
-            bolus=bolus[:, None, :],
-            daily_insulin=individual["daily_insulin"][0],
+                added[name][row, 0, min(int(minutes // STEP), steps - 1)] += amount
+        # What happened before now acts on for all scenarios alike, and effects add up: eight hours
+        # are gone through once, and each scenario only through what is ahead.
+        after = self._forces(individual, **added)
+        pushed = Forces(
+            raises=before.raises[:, MEMORY:] + after.raises,
+            lowers=before.lowers[:, MEMORY:] + after.lowers,
         )
         start = np.asarray(_level(state["glucose"]))
-        samples = personal.follow(copies, _after(pushed, MEMORY), start=start)
+        samples = personal.follow(individual["copies"], pushed, start=start)
         ahead = np.arange(1, steps + 1, dtype=np.float64) * STEP
         return Trajectories(
             output="glucose",
             minutes=ahead,
             samples=samples,
             scale=samples.std(axis=1) + _FLOOR,
+        )
+
+    @staticmethod
+    def _forces(individual: Individual, *, carbs: Floats, bolus: Floats) -> Forces:
+        return personal.forces(
+            individual["copies"],
+            carbs=carbs,
+            bolus=bolus,
+            daily_insulin=individual["daily_insulin"][0],
         )
 
     def replay(self, individual: Individual, history: Series, *, horizon_minutes: float) -> Replay:

@@ -1,0 +1,117 @@
+"""What the commands on a patient's twin take, and the hospital's service that they open."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hospital_node.twins.service import TwinService
+    from models.twin import Scenario, Series
+    from twinward.ids import RecordNumber
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+RECORD = click.argument("record")
+FILE = click.Path(path_type=Path, dir_okay=False)
+TWIN = click.option(
+    "--twin", "name", default="glucose/1", show_default=True, help="Which twin of the patient."
+)
+HISTORY = click.option(
+    "--history", type=FILE, required=True, help="CSV: time and the twin's inputs."
+)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[TwinService]:
+    """The twins of the hospital in this folder, with its audit log."""
+    import numpy as np
+
+    from hospital_node import audit_log
+    from hospital_node.paths import NodePaths
+    from hospital_node.twins.service import TwinService
+    from hospital_node.twins.store import TwinStore, site_key
+    from twinward.clock import SystemClock
+    from twinward.organisation import Organisation
+
+    with audit_log.opened(folder) as entries:
+        path = NodePaths(folder).twins
+        store = TwinStore(path, key=site_key(Organisation(folder).secrets / "twins.key", of=path))
+        try:
+            yield TwinService(
+                store,
+                entries=entries,
+                by=getpass.getuser(),
+                clock=SystemClock(),
+                generator=np.random.default_rng(),
+            )
+        finally:
+            store.close()
+
+
+def scenario(change: str) -> Scenario:
+    """A change as staff write it.
+
+    Raises:
+        UsageError: TW7132.
+    """
+    from models.twin import Scenario
+    from twinward.errors import UsageError
+
+    name, _, rest = change.partition("=")
+    amount, _, minutes = rest.partition("@")
+    try:
+        action = (float(minutes or 0), name.strip(), float(amount))
+    except ValueError as error:
+        raise UsageError(
+            f"`{change}` is not a change",
+            code="TW7132",
+            help="write INPUT=AMOUNT@MINUTES, such as bolus=2@0 or carbs=-20@30",
+        ) from error
+    return Scenario(change, actions=(action,))
+
+
+def read(path: Path, name: str) -> Series:
+    """A file of observations of this twin's inputs.
+
+    Raises:
+        DataError: TW7130, TW7131.
+        TwinModelError: TW7112, TW7115.
+    """
+    from hospital_node.twins import diary
+    from models import twins
+    from twinward.errors import DataError
+    from twinward.files import read_given
+
+    try:
+        text = read_given(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "this diary is not text in UTF-8",
+            code="TW7130",
+            at=str(path),
+            help="save it as CSV in UTF-8",
+        ) from error
+    return diary.read(text, spec=twins.get(name).spec)
+
+
+def number(record: str) -> RecordNumber:
+    """A record number as staff write it.
+
+    Raises:
+        UsageError: TW7133.
+    """
+    from twinward.errors import UsageError
+    from twinward.ids import RecordNumber
+
+    if not (record.isprintable() and record == record.strip() and 0 < len(record) <= 64):
+        raise UsageError(
+            "this is not a record number",
+            code="TW7133",
+            help="give the hospital's own number of the patient, at most 64 characters",
+        )
+    return RecordNumber(record)
