@@ -58,11 +58,11 @@ def end_group(group):
 def test_hospital_patient_and_auditor_can_do_what_the_readme_says(tmp_path):
     found, run = blocks("Quickstart: hospital IT")
     one_patient, others = blocks("Quickstart: patient")
-    (verify,) = blocks("Quickstart: auditor")
+    verify, ask = blocks("Quickstart: auditor")
     answers = one_patient.replace("twinward consent grant", "yes | twinward consent grant")
     # A grant widens nothing until the ledger shows it.
     wait = "until twinward node status summit | grep -Eq '[1-9][0-9]* patients permit'; do :; done"
-    script = "\n".join([on_free_ports(found), answers, others, wait, run, verify])
+    script = "\n".join([on_free_ports(found), answers, others, wait, run, verify, ask])
     (tmp_path / "quickstart.sh").write_text("set -e\n" + script)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
@@ -84,3 +84,4 @@ def test_hospital_patient_and_auditor_can_do_what_the_readme_says(tmp_path):
     assert "withdrawn-here" in said
     assert "all 3 members signed the same model" in said
     assert "evidence: verified" in said
+    assert "PASS" in said
