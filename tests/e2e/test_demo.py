@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -100,10 +101,20 @@ def test_it_goes_from_keys_to_a_verified_model_and_keeps_only_the_release(tmp_pa
     assert release["evaluation"]["missing"] is None
     assert seen["evidence"]["verified"] is True
     assert seen["evidence"]["forged_fault"]["code"].startswith("V")
+    twin = seen["twin"]
+    assert twin["hospital"] == home
+    assert twin["less"] > 0 > twin["more"]
+    assert {one["knows"]: one["wrong_way"] for one in twin["forecasters"]} == {
+        "sensor and pump": True, "sensor, pump and food": True,
+    }  # fmt: skip
+    assert all(one["error_over_persistence"] < 1 for one in twin["forecasters"])
+    assert twin["refused"] == "TW7110"
+    fans = Path(twin["fans"])
+    assert fans.read_text().count('class="middle"') == 3
     # Every key and every patient of the throw-away network is gone; the release stays.
     left = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
     released = {"model.safetensors", "card.md", "card.json", "evidence.zip", "release.json"}
-    released |= {"evaluation.json", "report.html", "privacy.svg", "privacy.json"}
+    released |= {"evaluation.json", "report.html", "privacy.svg", "privacy.json", "twin.svg"}
     assert left == {f"release/{name}" for name in released}
 
 

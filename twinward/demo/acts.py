@@ -10,6 +10,7 @@ from twinward.demo.intruder import knock, self_signed, stock_supernode
 from twinward.demo.live import LiveRun
 from twinward.demo.network import STUDY, LocalNetwork
 from twinward.demo.stage import Json, Stage
+from twinward.demo.twin_act import ask_a_twin
 from twinward.errors import InternalError
 
 WITHDRAW_AFTER = 8
@@ -39,6 +40,7 @@ def perform(stage: Stage, network: LocalNetwork, *, data_folder: Path) -> Json:
     seen |= {"release": release, "reserved": _budgets(stage, network)}
     seen["comparison"] = _comparison(stage, plan, data_folder)
     seen["evidence"] = _verify(stage, network, Path(release["pack"]))
+    seen["twin"] = ask_a_twin(stage, network.hospitals[0])
     return seen
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from twinward.console import next_step, reports_errors, say
+from twinward.demo.twin_act import FANS
 from twinward.errors import UsageError
 
 REAL = ("cleveland", "hungarian", "switzerland", "va")
@@ -64,6 +65,7 @@ def demo(*, keep: Path | None, slot: float, as_json: bool) -> None:
         release = folder / Path(seen["release"]["folder"])
         if keep is None:
             release = _only_the_release(folder, release)
+        seen["twin"]["fans"] = str((folder if keep else release) / FANS)
     except BaseException:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -91,6 +93,7 @@ def _summary(seen: dict, release: Path, seconds: float, *, show) -> None:  # typ
         f"card      {release / 'card.md'}",
         f"report    {release / 'report.html'}",
         f"evidence  {release / 'evidence.zip'}",
+        f"twin      {seen['twin']['fans']}",
     ):
         show(f"   {line}")
     next_step(f"twinward verify {release / 'evidence.zip'}")
@@ -119,6 +122,7 @@ def _only_the_release(folder: Path, release: Path) -> Path:
     """Keep model, card and evidence; delete every key and every state of a throw-away network."""
     result = folder / "release"
     shutil.copytree(release, result)
+    shutil.copy(folder / FANS, result / FANS)
     for entry in folder.iterdir():
         if entry != result:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
