@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,20 @@ CREATE TABLE observations (
 ) STRICT
         """,
         "CREATE INDEX of_whom ON observations (name, twin, number)",
+    ),
+    (
+        # A state changes with each observation, what is the patient's own hardly ever; in one row
+        # every observation would write both anew.
+        """
+CREATE TABLE states (
+    name BLOB NOT NULL,
+    twin TEXT NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (name, twin)
+) STRICT
+        """,
+        "INSERT INTO states SELECT name, twin, state FROM twins",
+        "ALTER TABLE twins DROP COLUMN state",
     ),
 )
 
@@ -142,9 +157,8 @@ class TwinStore:
         individual = self._sealed(_packed(kept.individual, note=kept.population), name, twin, "own")
         state = self._sealed(_packed(kept.state), name, twin, "state")
         with self._file.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO twins VALUES (?, ?, ?, ?)", (name, twin, individual, state)
-            )
+            db.execute("INSERT OR REPLACE INTO twins VALUES (?, ?, ?)", (name, twin, individual))
+            db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (name, twin, state))
             if seen is not None:
                 db.execute("DELETE FROM observations WHERE name = ? AND twin = ?", (name, twin))
                 db.execute(*self._observation(name, twin, seen))
@@ -156,7 +170,7 @@ class TwinStore:
                 name = self._name(record)
                 body = self._sealed(_packed(state), name, twin, "state")
                 db.execute(
-                    "UPDATE twins SET state = ? WHERE name = ? AND twin = ?", (body, name, twin)
+                    "UPDATE states SET body = ? WHERE name = ? AND twin = ?", (body, name, twin)
                 )
                 db.execute(*self._observation(name, twin, seen))
 
@@ -173,7 +187,9 @@ class TwinStore:
         for record in records:
             name = self._name(record)
             row = self._file.row(
-                "SELECT individual, state FROM twins WHERE name = ? AND twin = ?", (name, twin)
+                "SELECT individual, body FROM twins JOIN states USING (name, twin)"
+                " WHERE name = ? AND twin = ?",
+                (name, twin),
             )
             if row is None:
                 yield None
@@ -199,7 +215,7 @@ class TwinStore:
             db.execute("PRAGMA secure_delete = ON")
             return sum(
                 db.execute(f"DELETE FROM {table} WHERE name = ?", (name,)).rowcount  # noqa: S608
-                for table in ("care", "twins", "observations")
+                for table in ("care", "twins", "states", "observations")
             )
 
     def close(self) -> None:
@@ -249,7 +265,7 @@ def _unpacked(
     known = json.loads(head)
     flat, at, arrays = np.frombuffer(numbers, dtype="<f8"), 0, {}
     for name, shape in known["shapes"].items():
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         arrays[name] = flat[at : at + size].reshape(shape).copy()
         at += size
     return arrays, str(known["note"])

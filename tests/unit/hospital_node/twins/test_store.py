@@ -64,13 +64,13 @@ def test_nobody_is_found_under_another_name_or_another_twin(store):
     assert store.history(BERT, "glucose/1") is None
 
 
-@pytest.mark.parametrize("column", ["individual", "state"])
-def test_one_patient_s_twin_put_in_another_s_place_is_refused(path, store, column):
+@pytest.mark.parametrize(("table", "column"), [("twins", "individual"), ("states", "body")])
+def test_one_patient_s_twin_put_in_another_s_place_is_refused(path, store, table, column):
     for record in (ANNA, BERT):
         store.keep(record, "glucose/1", kept(1.0), seen=series(0))
-    rows = sqlite3.connect(path).execute(f"SELECT name, {column} FROM twins").fetchall()
+    rows = sqlite3.connect(path).execute(f"SELECT name, {column} FROM {table}").fetchall()
     with sqlite3.connect(path) as db:
-        db.execute(f"UPDATE twins SET {column} = ? WHERE name = ?", (rows[0][1], rows[1][0]))
+        db.execute(f"UPDATE {table} SET {column} = ? WHERE name = ?", (rows[0][1], rows[1][0]))
     with pytest.raises(TwinModelError) as refusal:
         list(store.load_many([ANNA, BERT], "glucose/1"))
     assert refusal.value.code == "TW7121"
@@ -78,12 +78,12 @@ def test_one_patient_s_twin_put_in_another_s_place_is_refused(path, store, colum
 
 def test_any_changed_byte_of_a_row_is_refused(path, store):
     store.keep(ANNA, "glucose/1", kept(1.0), seen=series(0))
-    (body,) = sqlite3.connect(path).execute("SELECT state FROM twins").fetchone()
+    (body,) = sqlite3.connect(path).execute("SELECT body FROM states").fetchone()
     for at in range(0, len(body), 7):
         changed = bytearray(body)
         changed[at] ^= 1
         with sqlite3.connect(path) as db:
-            db.execute("UPDATE twins SET state = ?", (bytes(changed),))
+            db.execute("UPDATE states SET body = ?", (bytes(changed),))
         with pytest.raises(TwinModelError) as refusal:
             store.load(ANNA, "glucose/1")
         assert refusal.value.code == "TW7121"
@@ -114,7 +114,7 @@ def test_who_is_forgotten_leaves_no_row(path, store):
     for record in (ANNA, BERT):
         store.set_care(record, {"by": "ward 3"})
         store.keep(record, "glucose/1", kept(1.0), seen=series(0))
-    assert store.forget(ANNA) == 3
+    assert store.forget(ANNA) == 4
     db = sqlite3.connect(path)
     counts = [
         db.execute(f"SELECT count(*) FROM {each}").fetchone()[0]
