@@ -46,6 +46,7 @@ def up(
 ) -> None:
     """Serve the site of the network in FOLDER: a coordinator's, a node's, or a copy of one."""
     from ledger.explorer.running import load_founding, running
+    from ledger.explorer.settings import provider_of
     from twinward import child, logging
     from twinward.organisation import Organisation
     from twinward.web import serve
@@ -58,8 +59,12 @@ def up(
         serve.origin_of(host, port, tls=False)  # refuses, whatever name is given
     origin = serve.origin_of(name or host, port, tls=tls is not None)
     url = None if offline else ledger or load_founding(folder).endpoints["ledger"]
+    provider = provider_of(folder)
     listener = serve.listen(host, port)
-    with listener, running(folder, origin=origin, ledger=url, clock=SystemClock()) as site:
+    with (
+        listener,
+        running(folder, origin=origin, ledger=url, clock=SystemClock(), provider=provider) as site,
+    ):
         say(f"explorer is up: {origin}")
         serve.serve(site, listener, tls=tls)
 
@@ -69,13 +74,24 @@ def up(
 @click.argument("name")
 @click.option("--until", help="Last day of the access, 2026-12-31; 90 days by default.")
 @click.option("--study", "studies", multiple=True, help="A study to show; all if none is given.")
+@click.option("--oidc", "issuer", help="OpenID issuer to sign in at, instead of a passphrase.")
+@click.option("--subject", help="Who they are there (`sub`); else whoever brings the code.")
 @json_option
 @reports_errors
 def invite(
-    *, folder: Path, name: str, until: str | None, studies: tuple[str, ...], as_json: bool
+    *,
+    folder: Path,
+    name: str,
+    until: str | None,
+    studies: tuple[str, ...],
+    issuer: str | None,
+    subject: str | None,
+    as_json: bool,
 ) -> None:
     """Let an auditor NAME in, read-only; prints a code that works once, within a week."""
     from twinward.errors import UsageError
+
+    _require_identity(issuer, subject)
 
     clock = SystemClock()
     try:
@@ -91,16 +107,30 @@ def invite(
         ) from error
     end = (day + timedelta(days=1)).timestamp()
     with _accounts(folder) as auditors:
-        code = auditors.invite(name, studies=studies or None, until=end)
+        code = auditors.invite(
+            name, studies=studies or None, until=end, issuer=issuer, subject=subject
+        )
+    page = "/join/provider" if issuer else "/join"
     emit(
-        {"name": name, "code": code, "until": iso(end), "studies": list(studies) or None},
+        {
+            "name": name,
+            "code": code,
+            "until": iso(end),
+            "studies": list(studies) or None,
+            "issuer": issuer,
+            "subject": subject,
+        },
         schema="explorer.invite",
         as_json=as_json,
         text=lambda: (
             f"invitation of `{name}` until {iso(end)}, "
             f"{'for ' + ', '.join(studies) if studies else 'for the whole network'}\n"
-            f"page  /join of the site\nname  {name}\ncode  {code}\n"
-            "Tell page and code by different ways. The code works once, within a week."
+            + (
+                f"page  {page} of the site\nname  {name}\ncode  {code}\n"
+                "Tell page and code by different ways. The code works once, within a week."
+                if code
+                else f"page  /sign-in of the site\nThey sign in at {issuer}; there is no code."
+            )
         ),
     )
     next_step(f"twinward explorer up {folder}")
@@ -120,6 +150,7 @@ def auditors(*, folder: Path, as_json: bool) -> None:
             "studies": None if one.studies is None else list(one.studies),
             "until": iso(one.until),
             "open": one.is_open,
+            "issuer": one.issuer,
         }
         for one in found
     ]
@@ -128,13 +159,14 @@ def auditors(*, folder: Path, as_json: bool) -> None:
         schema="explorer.auditors",
         as_json=as_json,
         text=lambda: table(
-            ("NAME", "STUDIES", "UNTIL", "STATE"),
+            ("NAME", "STUDIES", "UNTIL", "STATE", "SIGNS IN"),
             [
                 (
                     one.name,
                     "all" if one.studies is None else ", ".join(one.studies),
                     iso(one.until),
                     "open" if one.is_open else "invited",
+                    one.issuer or "passphrase",
                 )
                 for one in found
             ],
@@ -151,6 +183,21 @@ def remove(*, folder: Path, name: str) -> None:
     with _accounts(folder) as accounts:
         accounts.remove(name)
     say(f"`{name}` is let in no more")
+
+
+def _require_identity(issuer: str | None, subject: str | None) -> None:
+    from twinward.errors import UsageError
+    from twinward.web.id_token import is_subject
+    from twinward.web.provider import require_issuer
+
+    if issuer is not None:
+        require_issuer(issuer)
+    if subject is not None and (issuer is None or not is_subject(subject)):
+        raise UsageError(
+            "`--subject` is 1 to 255 ASCII characters and belongs to `--oidc`",
+            code="TW7069",
+            help="give the issuer too, and `sub` as the provider writes it",
+        )
 
 
 def _accounts(folder: Path) -> closing[Auditors]:

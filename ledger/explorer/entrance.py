@@ -14,8 +14,13 @@ from twinward.web.guard import form_of
 HOME = "/overview"
 
 
-def entrance(explorer: Explorer) -> APIRouter:
-    """The pages that a visitor without a session can see."""
+def entrance(explorer: Explorer, *, provider: str | None = None) -> APIRouter:
+    """The pages that a visitor without a session can see.
+
+    Args:
+        explorer: The site.
+        provider: Host of the OpenID provider at which some sign in (`by_provider`).
+    """
     router, shell = APIRouter(), explorer.shell
 
     def page(
@@ -27,8 +32,9 @@ def entrance(explorer: Explorer) -> APIRouter:
             title=title,
             status=200 if error is None else 403,
             problem=error and error.diagnostic,
+            provider=provider,
             given=form_of(request),
-            next=_local(form_of(request).get("next") or request.query_params.get("next", HOME)),
+            next=local(form_of(request).get("next") or request.query_params.get("next", HOME)),
             shortest=passphrase.SHORTEST,
         )
 
@@ -45,7 +51,7 @@ def entrance(explorer: Explorer) -> APIRouter:
             auditor = explorer.auditors.sign_in(name, given=form.get("passphrase", ""))
         except TwinwardError as error:
             return page(request, "sign_in.html", "Sign in", error)
-        return shell.sign_in(request, auditor.name, then=_local(form.get("next", HOME)))
+        return shell.sign_in(request, auditor.name, then=local(form.get("next", HOME)))
 
     @router.get("/join")
     def show_join(request: Request) -> Response:
@@ -72,7 +78,7 @@ def entrance(explorer: Explorer) -> APIRouter:
     return router
 
 
-def _local(path: str) -> str:
+def local(path: str) -> str:
     """A path of this site, whatever was given: nobody is led elsewhere by a link to us."""
     is_local = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_local and path.isprintable() else HOME

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from ledger.explorer.by_provider import CALLBACK, by_provider
 from ledger.explorer.entrance import entrance
 from ledger.explorer.pages import EXPORTS, PAGES
 from ledger.explorer.site import Explorer
@@ -18,6 +19,8 @@ from twinward.errors import TwinwardError
 from twinward.files import read_given
 from twinward.founding import Founding
 from twinward.logging import log
+from twinward.web.openid import OpenId
+from twinward.web.provider import Provider
 
 EVERY_SECONDS = 2.0
 
@@ -43,7 +46,13 @@ def load_founding(folder: Path) -> Founding:
 
 @contextmanager
 def running(
-    folder: Path, *, origin: str, ledger: str | None, clock: Clock, follow: bool = True
+    folder: Path,
+    *,
+    origin: str,
+    ledger: str | None,
+    clock: Clock,
+    follow: bool = True,
+    provider: Provider | None = None,
 ) -> Iterator[ASGIApp]:
     """The site on a folder, followed by a thread for as long as the block lasts.
 
@@ -54,17 +63,25 @@ def running(
         ledger: The ledger's node; None shows the copy as it is.
         clock: For sessions, accounts and the banner.
         follow: Whether to keep looking for new blocks.
+        provider: At which auditors may sign in whose invitation names it.
     """
     founding, state = load_founding(folder), state_of(folder)
     source = Source(folder, state, founding=founding, url=ledger, clock=clock)
     source.refresh()
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(source, ended), daemon=True)
-    with closing(Explorer(origin=origin, state=state, source=source, clock=clock)) as explorer:
+    with ExitStack() as open_files:
+        explorer = open_files.enter_context(
+            closing(Explorer(origin=origin, state=state, source=source, clock=clock))
+        )
+        ways = [entrance(explorer, provider=provider.host if provider else None)]
+        if provider is not None:
+            openid = OpenId(provider, redirect_uri=origin + CALLBACK, clock=clock)
+            ways.append(by_provider(explorer, open_files.enter_context(closing(openid))))
         if follow and ledger is not None:
             follower.start()
         try:
-            yield explorer.application(PAGES, EXPORTS, entrance(explorer))
+            yield explorer.application(PAGES, EXPORTS, *ways)
         finally:
             ended.set()
             if follower.ident is not None:

@@ -78,7 +78,13 @@ class Explorer:
         """
         session = self.shell.session(request)
         auditor = self.auditors.find(session.subject) if session else None
-        if auditor is None or not auditor.is_open:
+        # A session from before the newest invitation is of whoever had the account then.
+        if (
+            session is None
+            or auditor is None
+            or not auditor.is_open
+            or session.opened < auditor.invited
+        ):
             raise SessionNeeded
         return open_view(
             self.source.path,
@@ -89,14 +95,16 @@ class Explorer:
             kept=self._kept,
         )
 
-    def count_try(self, request: Request, name: str) -> None:
-        """Count a try to sign in, by name and by address.
+    def count_try(self, request: Request, name: str | None = None) -> None:
+        """Count a try to sign in, by name if one was given, and by address.
 
         Raises:
             UsageError: TW7032, too many.
         """
         host = request.client.host if request.client else ""
-        seconds = max(self._tries.wait(f"name {name[:64]}"), self._tries.wait(f"host {host}"))
+        seconds = self._tries.wait(f"host {host}")
+        if name is not None:
+            seconds = max(seconds, self._tries.wait(f"name {name[:64]}"))
         if seconds:
             raise too_often(seconds)
 

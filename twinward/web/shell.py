@@ -202,8 +202,11 @@ class Shell:
 
     def sign_in(self, request: Request, subject: str, *, then: str) -> Response:
         """Open a new session, whatever cookie came, and go on to a page of ours."""
+        return self.admit(request, subject, RedirectResponse(then, status_code=303))
+
+    def admit(self, request: Request, subject: str, response: Response) -> Response:
+        """Open a new session, whatever cookie came, whose cookie goes with this answer."""
         self._forget(request)
-        response = RedirectResponse(then, status_code=303)
         response.set_cookie(
             self.session_cookie,
             self.sessions.open(subject),
