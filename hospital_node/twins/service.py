@@ -189,9 +189,10 @@ class TwinService:
         changes = []
         for record, series in seen:
             self._require_care(record)
-            kept = self._require(record, name)
-            state = twin.assimilate(kept.individual, kept.state, series)
-            changes.append((record, state, series))
+            known = self._store.state(record, name)
+            if known is None:
+                raise _no_twin(name)
+            changes.append((record, twin.assimilate(*known, series), series))
         self._store.advance(name, changes)
 
     def ask(

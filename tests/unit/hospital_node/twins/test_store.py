@@ -123,3 +123,31 @@ def test_who_is_forgotten_leaves_no_row(path, store):
     assert counts == [1, 1, 1]
     assert store.care(ANNA) is None
     assert store.care(BERT) == {"by": "ward 3"}
+
+
+def test_a_state_comes_with_what_is_the_patient_s_own_unless_that_was_changed(path, store):
+    store.keep(ANNA, "glucose/1", kept(3.0), seen=series(0))
+    own, state = store.state(ANNA, "glucose/1")
+    assert state["minute"][0] == 3.0
+    np.testing.assert_array_equal(own["copies"], kept(3.0).individual["copies"])
+    assert list(own) == ["copies"]
+    assert store.state(BERT, "glucose/1") is None
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE twins SET individual = zeroblob(200)")
+    own, _ = store.state(ANNA, "glucose/1")
+    with pytest.raises(TwinModelError) as refusal:
+        own["copies"]
+    assert refusal.value.code == "TW7121"
+
+
+def test_a_file_of_the_first_version_keeps_its_states(path, store):
+    store.keep(ANNA, "glucose/1", kept(4.0), seen=series(0))
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE twins ADD COLUMN state BLOB")
+        db.execute("UPDATE twins SET state = (SELECT body FROM states)")
+        db.execute("DROP TABLE states")
+        db.execute("PRAGMA user_version = 1")
+    again = TwinStore(path, key=KEY)
+    assert again.load(ANNA, "glucose/1").state["minute"][0] == 4.0
+    again.close()
