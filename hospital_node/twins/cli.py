@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hospital_node.twins import cli_search
+from hospital_node.twins import cli_doses, cli_search
 from hospital_node.twins.cli_arguments import (
     FILE,
     FOLDER,
@@ -32,7 +32,7 @@ def twin() -> None:
     """Make, ask and end the twin of one patient, at the patient's own hospital."""
 
 
-for command in (cli_search.search, cli_search.trial):
+for command in (cli_doses.forecaster, cli_search.search, cli_search.trial):
     twin.add_command(command)
 
 
@@ -275,7 +275,7 @@ def _plot(answer: Answer) -> str:
         ),
         up=f"{output.title}, {output.unit}",
         seen=answer.recent,
-        safe=(70.0, 180.0),
+        safe=(70.0, 180.0) if output.name == "glucose" else None,
     )
 
 

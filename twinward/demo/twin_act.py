@@ -43,9 +43,7 @@ def ask_a_twin(stage: Stage, hospital: str) -> Json:
             code="TW9018",
             help="this is a serious fault: report it and do not use this version",
         )
-    beside = stage.command(
-        "experiment", "forecaster", _DIARY, f"--bolus={-half:g}", f"--bolus={half:g}"
-    )
+    beside = stage.command("twin", "forecaster", _DIARY, f"--bolus={-half:g}", f"--bolus={half:g}")
     for one in beside["forecasters"]:
         error, (lower, higher) = one["error_over_persistence"], one["change"]
         stage.say(

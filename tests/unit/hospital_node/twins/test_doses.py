@@ -5,9 +5,8 @@ import json
 import numpy as np
 from click.testing import CliRunner
 
-from hospital_node.experiment import doses
-from hospital_node.experiment.cli import experiment
-from hospital_node.twins import diary
+from hospital_node.twins import diary, doses
+from hospital_node.twins.cli import twin as commands
 from models.glucose import virtual_diary
 from models.glucose.twin import GlucoseTwin
 from models.twin import Scenario, Series
@@ -54,7 +53,7 @@ def test_on_one_diary_the_twin_is_right_where_the_forecaster_is_wrong(tmp_path):
     file = tmp_path / "diary.csv"
     file.write_text(diary.write(whole))
     asked = CliRunner().invoke(
-        experiment, ["forecaster", str(file), "--bolus=-1", "--bolus=1", "--json"]
+        commands, ["forecaster", str(file), "--bolus=-1", "--bolus=1", "--json"]
     )
     found = json.loads(asked.stdout)
     assert found["forecasters"][0]["wrong_way"] is True
