@@ -21,7 +21,7 @@ BAR = 1000
 PEOPLE = 1200
 MINUTES = 1440
 FROZEN_SECONDS = 7.2
-"""Of simglucose 0.2.11 per patient-day, on an idle machine of two cores."""
+"""Of simglucose 0.2.11 per patient-day, measured earlier on two shared cores."""
 TRAJECTORIES = Path(__file__).parents[1] / "unit/models/glucose/simglucose_trajectories.json"
 REFERENCE = """
 import json, sys, time, warnings
