@@ -12,6 +12,7 @@ from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
 from consent.study import Study
 from consent.terms import terms
 from consent.vault import Enrolment, Vault
+from consent.withdrawals import KeptWithdrawal
 from twinward.clock import Clock
 from twinward.errors import ConsentError
 from twinward.ids import OrgName
@@ -19,6 +20,10 @@ from twinward.signing import Identity
 
 LONGEST_SUBMISSION = 30 * DAY
 """A grant that may be relayed later than this is refused: two would be open at once."""
+
+
+def _unwritten(_: KeptWithdrawal) -> None:
+    """Withdrawals of a desk without an audit log: tests and benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Desk:
         next_step: The first step of a run of the study whose cohort was not yet drawn; None when
             no run is under way. Asked after a withdrawal is on disk, so that it never flatters.
         ledger_deadline: Seconds after which a withdrawal has to be on the ledger.
+        withdrew: Is told of a withdrawal that holds, before its receipt is made; what it raises is
+            passed on, and there is no receipt until it is asked for again.
     """
 
     hospital: OrgName
@@ -47,6 +54,7 @@ class Desk:
     chain_time: Callable[[], float]
     next_step: Callable[[bytes], int | None]
     ledger_deadline: float = DAY
+    withdrew: Callable[[KeptWithdrawal], None] = _unwritten
 
 
 class Intake:

@@ -190,6 +190,7 @@ class ConsentDesk:
     def _receipt(self, kept: KeptWithdrawal) -> bytes:
         if kept.receipt is not None:
             return kept.receipt
+        self._desk.withdrew(kept)
         receipt = withdrawal_receipt(
             kept,
             hospital=self._desk.hospital,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from consent.study import Study
+from consent.withdrawals import KeptWithdrawal
 from hospital_node import membership
 from hospital_node.cohort import Decided
 from hospital_node.paths import NodePaths
@@ -102,6 +103,20 @@ class NodeAudit:
                 for patient in patients
             ]
         )
+
+    def withdrew(self, withdrawal: KeptWithdrawal) -> None:
+        """Enter a withdrawal that holds, before its receipt; how it came, and nobody's words."""
+        signed = withdrawal.signature is not None
+        about = (f"study:{withdrawal.study.hex()}", f"by:{'key' if signed else 'code-or-desk'}")
+        body = fhir.care(
+            org=self.log.org,
+            what="withdrawal",
+            by="urn:twinward:node:consent-desk",
+            patient=withdrawal.record,
+            about=about,
+            at=self._clock.now(),
+        )
+        self.log.enter([Happened("withdrawal", body, about, withdrawal.record)])
 
     def did(
         self, what: str, *, about: Sequence[str] = (), failure: str | None = None, by: str = "node"

@@ -164,6 +164,7 @@ class Node:
             chain_time=follower.chain_time,
             next_step=lambda study: node.next_step(study),  # noqa: PLW0108 - bound below
             ledger_deadline=settings.on_chain_by_seconds,
+            withdrew=audit.withdrew,
         )
         node = cls(
             folder=folder,

@@ -41,7 +41,8 @@ class Answer:
         rows: The table.
         remarks: What has to be known to read it rightly.
         missing: What has no source yet and what will bring it; empty where there is an answer.
-        topics: Topics of the network's log whose complete events the answer is a function of.
+        topics: Topics of the log whose complete entries the answer is a function of.
+        of: What it is as of where that is an audit log; empty for the ledger's block.
     """
 
     question: Question
@@ -55,6 +56,7 @@ class Answer:
     remarks: tuple[str, ...] = ()
     missing: str = ""
     topics: tuple[str, ...] = ()
+    of: str = ""
 
     @property
     def status(self) -> str:
@@ -90,7 +92,12 @@ class Answer:
             "evidence": [list(row.evidence) for row in self.rows],
             "remarks": list(self.remarks),
             "topics": list(self.topics),
+            **({"of": self.of} if self.of else {}),
         }
+
+    @property
+    def _as_of(self) -> str:
+        return self.of or f"block {self.block} of {utc(self.time) or 'no time'}"
 
     def as_csv(self) -> str:
         """The table, RFC 4180; numbers of the events behind a row stand in the last column."""
@@ -119,7 +126,7 @@ class Answer:
         if self.verdict:
             lines.append(self.summary)
         lines += [f"- {remark}" for remark in self.remarks]
-        lines.append(f"block {self.block} of {utc(self.time) or 'no time'}")
+        lines.append(self._as_of)
         return "\n".join(lines)
 
     def as_html(self) -> str:
@@ -138,8 +145,7 @@ class Answer:
             f"{f'<h2>Asked with</h2><ul>{given}</ul>' if given else ''}"
             f"{self.table_html()}"
             f"{f'<h2>To be read with</h2><ul>{notes}</ul>' if notes else ''}"
-            f"<p>Network {self.genesis.hex()[:16]}, block {self.block}"
-            f" of {utc(self.time) or 'no time'}.</p></main></body></html>"
+            f"<p>Network {self.genesis.hex()[:16]}, {escape(self._as_of)}.</p></main></body></html>"
         )
 
     def table_html(self) -> str:

@@ -31,6 +31,9 @@ documents_option = click.option(
 )
 ledger_option = click.option("--ledger", help="Another ledger node than the founding file's.")
 offline_option = click.option("--offline", is_flag=True, help="Ask the copy as it is.")
+patients_option = click.option(
+    "--patients", is_flag=True, help="Put bodies with the hospital's own record numbers in, too."
+)
 
 
 @click.group()
@@ -119,6 +122,8 @@ def checkpoint(*, folder: Path, ledger: str | None, as_json: bool) -> None:
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--proof", type=FILE, help="Write a file that anyone can verify offline.")
 @click.option("--saved", is_flag=True, help="QUESTION is the name of a saved one.")
+@click.option("--log", type=FILE, help="A copy of an organisation's audit log, to ask of that.")
+@patients_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @reports_errors
 def ask(
@@ -132,9 +137,14 @@ def ask(
     form: str,
     proof: Path | None,
     saved: bool,
+    log: Path | None,
+    patients: bool,
     as_json: bool,
 ) -> None:
-    """Ask a QUESTION of the ledger copy in FOLDER. Exit status 3 if it must be empty and is not."""
+    """Ask a QUESTION of the ledger copy in FOLDER, or of the audit log of FOLDER's organisation.
+
+    Exit status 3 if the answer must be empty and is not.
+    """
     from ledger.questions import saved as kept
     from ledger.questions.workspace import Workspace
 
@@ -146,11 +156,23 @@ def ask(
             return
         question, given = one.question, {**one.parameters, **given}
     space = Workspace(folder, more=documents)
-    _up_to_date(space, ledger, offline=offline)
-    if proof is None:
-        answer = space.ask(question, given)
+    data = None
+    if log is not None or space.asks_own_log(question):
+        shown = patients or proof is None
+        answer, data = space.ask_log(question, given, copy=log, patients=shown)
     else:
-        answer, data = space.prove(question, given)
+        _up_to_date(space, ledger, offline=offline)
+        if proof is None:
+            answer = space.ask(question, given)
+        else:
+            answer, data = space.prove(question, given)
+    if proof is not None:
+        if data is None:
+            raise UsageError(
+                "a copy of an audit log is the proof of what it answers",
+                code="TW3725",
+                help="keep the copy itself; whoever asks it gets the same answer",
+            )
         write_atomic(proof, data)
         say(f"{proof}: {len(data)} bytes, as of a signed checkpoint")
     _print(answer, "json" if as_json else form)
@@ -181,6 +203,26 @@ def recheck(
     )
     _print(answer, "json" if as_json else form)
     say("verified: every event of its topics is there, and they say what the table says")
+
+
+@audit.command()
+@folder_argument
+@click.argument("file", type=FILE)
+@patients_option
+@json_option
+@reports_errors
+def export(*, folder: Path, file: Path, patients: bool, as_json: bool) -> None:
+    """Copy the audit log of FOLDER's organisation into FILE, for an auditor; it proves itself."""
+    from ledger.questions.workspace import Workspace
+
+    data = Workspace(folder).export_log(patients=patients)
+    write_atomic(file, data)
+    emit(
+        {"file": str(file), "bytes": len(data)},
+        schema="audit.export",
+        as_json=as_json,
+        text=lambda: f"{file}: {len(data)} bytes, every entry as of now, signed",
+    )
 
 
 @audit.command()

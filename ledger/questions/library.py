@@ -8,9 +8,9 @@ from dataclasses import replace
 from ledger.questions import (
     approvals,
     consents,
+    logged,
     members,
     models,
-    unsourced,
     uses,
     withdrawals,
 )
@@ -22,23 +22,24 @@ from twinward.errors import UsageError
 _LIBRARY = (
     uses.USES,
     withdrawals.AFTER_WITHDRAWAL,
-    unsourced.DELAYS,
+    logged.DELAYS,
     models.CONSENTS,
     models.SITES,
     consents.REFUSED,
     approvals.WITHOUT,
     members.CODE,
     members.SPEND,
-    unsourced.OVERRIDES,
-    unsourced.ADMIN_ACTS,
+    logged.OVERRIDES,
+    logged.ADMIN_ACTS,
     members.CHANGES,
     models.RELEASES,
     members.GAPS,
     approvals.IN_FORCE,
     approvals.DUTIES,
-    unsourced.INFERENCES,
+    logged.INFERENCES,
     consents.ATTESTED_SHARE,
     consents.AT,
+    logged.DENIED,
 )
 """The first seventeen are the list of an auditor's standard queries, in its order."""
 
@@ -91,5 +92,6 @@ def ask(name: str, given: Mapping[str, str], *, sources: Sources) -> Answer:
         summary=found.summary,
         rows=found.rows,
         remarks=found.remarks,
-        topics=tuple(dict.fromkeys(question.topics(values))),
+        topics=tuple(dict.fromkeys(question.entries or question.topics(values))),
+        of="" if question.entries is None else str(sources.logbook),
     )

@@ -17,15 +17,17 @@ from ledger.history import History
 from ledger.log import answer as archives
 from ledger.log.network import body_of
 from ledger.log.store import Log
+from ledger.questions import logbook
 from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
 from ledger.questions.library import ask, find
+from ledger.questions.logged_proof import FOUNDING, TABLE, again, verified
 from ledger.questions.sources import Sources
 from twinward import canonical
 from twinward.errors import EvidenceError, UsageError
 from twinward.founding import Founding
 
-TABLE, FOUNDING, DOCUMENTS = "table.json", "founding.json", "documents/"
+DOCUMENTS = "documents/"
 _SHARED_BYTES = 2**20
 """Larger documents are not repeated in a proof; whoever checks it has them, by their digests."""
 
@@ -108,17 +110,11 @@ def recheck(
         EvidenceError: TW3721, the proof does not hold; TW3722, the table is not what the proven
             events say.
     """
-    report = verify.verify_bytes(data, founding=founding)
-    if not report.ok:
-        fault = report.faults[0]
-        raise EvidenceError(
-            f"the proof of this answer does not hold: {fault.message}",
-            code="TW3721",
-            at=fault.record,
-            note=fault.code,
-            help="do not rely on the answer; ask for it again, and keep this file",
-        )
-    records, _ = verify.read_archive(data)
+    records = verified(data, founding=founding)
+    if logbook.is_of_audit_log(records):
+        found, whole = again(records)
+        _require_same(found, records, whole=whole)
+        return found
     table, about = canonical.decode(records[TABLE]), canonical.decode(records[verify.ANSWER])
     name, given = str(about["question"]["id"]), dict(about["question"]["parameters"])
     sources = Sources(
@@ -130,16 +126,20 @@ def recheck(
     wanted = set(question.topics(question.read(given, sources)))
     proven = {proof["topic"] for proof in about["topics"] or ()}
     found = ask(name, given, sources=sources)
-    if wanted - proven or canonical.encode(found.as_json()) != records[TABLE]:
+    _require_same(found, records, whole=wanted <= proven)
+    return found
+
+
+def _require_same(found: Answer, records: Mapping[str, bytes], *, whole: bool) -> None:
+    if not whole or canonical.encode(found.as_json()) != records.get(TABLE):
         raise EvidenceError(
             "the table is not what the proven events say",
             code="TW3722",
             at=TABLE,
-            note="topics are missing" if wanted - proven else None,
+            note=None if whole else "topics are missing",
             help="do not rely on the table; if it was made with evidence packs, give them with"
             " `--documents` and check again",
         )
-    return found
 
 
 def _documents(records: Mapping[str, bytes], more: Documents | None) -> Documents:

@@ -20,6 +20,9 @@ PUBLIC = "public"
 MEMBERS = "members"
 """Release class: from documents that the members share."""
 
+NODE = "node"
+"""Release class: from an organisation's audit log; it goes to whom the organisation shows it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -29,7 +32,7 @@ class Column:
         name: For machines.
         title: For people.
         unit: ``UTC``, ``s``, ``mu^2``; empty for names and digests.
-        release: Who may see it: `PUBLIC` or `MEMBERS`.
+        release: Who may see it: `PUBLIC`, `MEMBERS` or `NODE`.
     """
 
     name: str
@@ -103,6 +106,8 @@ class Question:
         run: Finds the answer.
         empty_is_pass: Whether every row is a violation.
         reads_packs: Whether it looks into evidence packs.
+        entries: For a question to an organisation's audit log, the topics there that an answer is
+            a function of; None for one to the ledger.
     """
 
     id: str
@@ -114,6 +119,7 @@ class Question:
     run: Callable[[Sources, Values], Found | NoSource]
     empty_is_pass: bool = False
     reads_packs: bool = False
+    entries: tuple[str, ...] | None = None
 
     def read(self, given: Mapping[str, str], sources: Sources) -> dict[str, Any]:
         """The values of these texts, as from an address or a command line.

@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger.history import History
 from ledger.questions.documents import Documents
+from ledger.questions.logbook import Logbook
 from twinward.founding import Founding
 from twinward.ids import study_number
 
@@ -35,12 +36,14 @@ class Sources:
         founding: Names of the members; without it they have numbers.
         documents: Studies, plans and packs; only those whose digest is on the ledger count.
         now: Unix seconds; only for defaults of parameters, never for an answer's content.
+        logbook: Entries of one organisation's audit log, for questions to it.
     """
 
     history: History
     founding: Founding | None = None
     documents: Documents = field(default_factory=Documents)
     now: float = 0.0
+    logbook: Logbook | None = None
 
     @cached_property
     def members(self) -> tuple[Member, ...]:

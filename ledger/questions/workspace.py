@@ -8,25 +8,27 @@ the log over it lie in ``state/audit``; both can be deleted and fetched again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger import verify
+from ledger.audit.log import AuditLog
 from ledger.deployed import Addresses
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
 from ledger.log.network import NetworkLog
 from ledger.log.store import Log
-from ledger.questions import proof
+from ledger.questions import logbook, logged_proof, proof
 from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
 from ledger.questions.library import ask, find
 from ledger.questions.sources import Sources
 from ledger.rpc import Rpc
+from twinward.clock import SystemClock
 from twinward.errors import EvidenceError, TwinwardError, UsageError
-from twinward.files import write_atomic
+from twinward.files import read_given, write_atomic
 from twinward.founding import Founding
 from twinward.signing import Identity
 
@@ -122,6 +124,39 @@ class Workspace:
                     " newest checkpoint into this folder",
                 )
             return proof.prove(name, given, sources=sources, log=signed.log, checkpoint=signed.note)
+
+    def asks_own_log(self, name: str) -> bool:
+        """Whether a question is one to the audit log of the organisation whose folder this is."""
+        return find(name).entries is not None and logbook.is_here(self.folder)
+
+    def ask_log(
+        self, name: str, given: Mapping[str, str], *, copy: Path | None, patients: bool
+    ) -> tuple[Answer, bytes | None]:
+        """The answer of this organisation's own audit log and its proof, or of an exported copy.
+
+        Raises:
+            UsageError: TW3723 no audit log, TW3724 not a question to one.
+            EvidenceError: TW3721, the copy does not hold.
+        """
+        if copy is not None:
+            data = read_given(copy)
+            return logged_proof.of_copy(name, given, data=data, founding=self.founding), None
+        with self._own_log() as log:
+            return logged_proof.prove(
+                name, given, log=log, founding=self.founding, patients=patients
+            )
+
+    def export_log(self, *, patients: bool) -> bytes:
+        """A copy of this organisation's whole audit log, which proves itself.
+
+        Raises:
+            UsageError: TW3723, there is none here.
+        """
+        with self._own_log() as log:
+            return logged_proof.export(log, founding=self.founding, patients=patients)
+
+    def _own_log(self) -> AbstractContextManager[AuditLog]:
+        return logbook.opened(self.folder, founding=self.founding, clock=SystemClock())
 
     def checkpoint(self, identity: Identity) -> Path:
         """Sign the present state of the network's log, as the coordinator; where it lies.

@@ -97,6 +97,25 @@ def test_dying_between_the_withdrawals_commit_and_its_receipt_leaves_it_in_force
     assert receipt.payload["subject"] == patient.subject.hex()
 
 
+def test_dying_between_the_receipt_and_the_relay_leaves_it_in_force_and_sends_it_once(tmp_path):
+    hospital = Hospital(tmp_path)
+    patient = Patient(hospital)
+    patient.grants()
+    hospital.push()
+    before = hospital.ledger.slot(STUDY.id32, patient.subject)
+    receipt = patient.withdraws()
+    # The patient holds the receipt; the node dies before anything went to the ledger.
+    victim_dies_in(hospital, "consent.relay.Relay.push_withdrawals", hospital.push)
+    hospital.reopen()
+    assert not patient.is_used()
+    assert hospital.ledger.slot(STUDY.id32, patient.subject) == before
+    assert patient.withdraws() == receipt
+    assert hospital.relay.push_withdrawals().done == 1
+    assert hospital.ledger.slot(STUDY.id32, patient.subject).purposes == 0 != before.purposes
+    assert hospital.relay.push_withdrawals().done == 0
+    assert not patient.is_used()
+
+
 def test_dying_between_the_ledgers_block_and_the_note_sends_nothing_twice(tmp_path):
     hospital = Hospital(tmp_path)
     patient = Patient(hospital)

@@ -133,3 +133,29 @@ def test_a_killed_coordinator_leaves_an_intact_transcript_and_a_clear_error(tmp_
                 return await asyncio.to_thread(answer, nodes[3])
 
         assert asyncio.run(restarted()) == (1, {"refused": "TW6123"})
+
+
+def test_a_coordinator_killed_between_a_sum_and_its_broadcast_keeps_a_sum_that_nobody_applied(
+    tmp_path,
+):
+    with Network(tmp_path, patience=1.0, **plan_of()) as network:
+        coordinator = network.start_coordinator(crash={"step": 4})
+        assert json.loads(coordinator.stdout.readline()) == {"kind": "listening"}
+        nodes = [network.start_node(index) for index in range(3)]
+        assert [answer(process) for process in nodes] == [(1, {"refused": "TW6122"})] * 3
+        assert coordinator.wait(5) == -signal.SIGKILL
+        said = [json.loads(line) for line in coordinator.stdout]
+        record = Transcript.open(tmp_path / "transcript.sqlite")
+        attempts = list(record.attempts())
+        # The sum of step 4 is durable and whole, and nobody was told of it.
+        assert [attempt.step for attempt in attempts] == [1, 2, 3, 4]
+        assert {"kind": "step", "step": 3} in said
+        assert {"kind": "step", "step": 4} not in said
+        words = [np.frombuffer(one.vector, dtype="<u8") for one in attempts[-1].masked]
+        assert np.sum(words, axis=0).tobytes() == attempts[-1].total
+        # Each hospital paid for the vector that it sent, and nothing is given back.
+        assert all(marks(network, index) == [(1, n) for n in (1, 2, 3, 4)] for index in range(3))
+        assert record.outcome == "open"
+        record.fail("the coordinator was restarted")
+        assert record.outcome == "failed"
+        record.close()

@@ -166,6 +166,7 @@ class Hospital:
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
         self.path = folder / "consent.db"
         self.next_step: int | None = None
+        self.withdrew = lambda _kept: None
         self.vault = Vault.open(self.path)
         self._build()
 
@@ -181,6 +182,7 @@ class Hospital:
                 slot=self.ledger.slot,
                 chain_time=self.ledger.confirm,
                 next_step=lambda _study: self.next_step,
+                withdrew=lambda kept: self.withdrew(kept),  # noqa: PLW0108 - set later
             ),
         )
         ledger = Ledger(
@@ -201,7 +203,9 @@ class Hospital:
         self.relay.push_withdrawals()
         self.relay.push_grants()
 
-    def cohort(self, *, grades=(Grade.DEVICE,), confirm=None, records=None) -> Cohort:
+    def cohort(
+        self, *, grades=(Grade.DEVICE,), confirm=None, records=None, note=lambda _decided: None
+    ) -> Cohort:
         return Cohort(
             self.vault,
             self.ledger,
@@ -210,6 +214,7 @@ class Hospital:
             domain=self.domain,
             clock=self.clock,
             confirm=confirm or self.ledger.confirm,
+            note=note,
         )
 
     def letter(self, number: int = 0, *, valid_seconds: int = 90 * DAY) -> Letter:

@@ -1,12 +1,15 @@
 """A coordinator's gRPC server for one run, mutual TLS, in this process or one of its own.
 
-``python -m tests.simulators.secsum.coordinator CONFIG``: prints one JSON line per event.
+``python -m tests.simulators.secsum.coordinator CONFIG``: prints one JSON line per event. With
+``crash`` it kills itself when the sum of that step is on disk and nobody has been sent it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,11 +81,25 @@ def secure_run(config, *, progress):
     )
 
 
+def dying_before_broadcast(record, *, step):
+    """Kill -9 of this process between the durable sum of a step and its broadcast."""
+    write = record.add_attempt
+
+    def add_attempt(attempt):
+        write(attempt)
+        if attempt.sum is not None and attempt.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    record.add_attempt = add_attempt
+
+
 async def main(config):
     async def progress(event):
         print(json.dumps({"kind": event.kind, "step": event.step}), flush=True)
 
-    _, run = secure_run(config, progress=progress)
+    record, run = secure_run(config, progress=progress)
+    if crash := config.get("crash"):
+        dying_before_broadcast(record, step=crash["step"])
     async with serving({bytes.fromhex(config["run"]): run}, config=config):
         print(json.dumps({"kind": "listening"}), flush=True)
         await run.drive(gather_seconds=10, patience_seconds=5)

@@ -109,8 +109,9 @@ class Network:
         self.processes.append(process)
         return f"127.0.0.1:{int(process.stdout.readline())}"
 
-    def start_coordinator(self):
-        return self._start("tests.simulators.secsum.coordinator", "coordinator", self.server)
+    def start_coordinator(self, *, crash=None):
+        config = {**self.server, "crash": crash}
+        return self._start("tests.simulators.secsum.coordinator", "coordinator", config)
 
     def _start(self, program, name, config):
         path = self._write(f"{name}.json", json.dumps(config).encode())

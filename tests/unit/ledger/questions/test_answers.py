@@ -380,9 +380,10 @@ def test_gaps_between_anchors(story):
 
 
 @pytest.mark.parametrize(
-    "name", ["overrides", "admin-acts", "overridden-inferences", "withdrawal-delays"]
+    "name",
+    ["overrides", "admin-acts", "overridden-inferences", "withdrawal-delays", "denied-decisions"],
 )
-def test_what_nobody_records_is_said_and_never_an_empty_table(story, name):
+def test_what_the_ledger_does_not_record_is_said_and_never_an_empty_table(story, name):
     answer = ask(name, {}, sources=story.sources())
     assert (answer.status, answer.verdict) == ("no-source", None)
     assert "come" in answer.missing or "will" in answer.missing
@@ -417,4 +418,8 @@ def test_every_question_has_what_people_need():
     for question in library():
         assert question.title.endswith("?")
         assert question.why.endswith(".")
-        assert all(column.release in {"public", "members"} for column in question.columns)
+        assert all(
+            (column.release == "node") == (question.entries is not None)
+            and column.release in {"public", "members", "node"}
+            for column in question.columns
+        )
