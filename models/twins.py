@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from models.glucose.twin import GlucoseTwin
 from models.glucose_forecast.twin import GlucoseForecast
+from models.haemodynamic.twin import HaemodynamicTwin
 from models.twin import Twin
 from twinward.errors import TwinModelError
 
-_TWINS: Mapping[str, Twin] = {twin.spec.name: twin for twin in (GlucoseTwin(), GlucoseForecast())}
+_TWINS: Mapping[str, Twin] = {
+    twin.spec.name: twin for twin in (GlucoseTwin(), GlucoseForecast(), HaemodynamicTwin())
+}
 
 
 def names() -> tuple[str, ...]:

@@ -79,3 +79,22 @@ def test_an_arm_outside_of_what_a_trial_can_look_at_is_refused(arm):
 def test_a_trial_needs_arms_of_different_names():
     refused = run("trial", "--arm", "0.8@0", "--arm", "0.8@0", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "TW7140"
+
+
+def test_a_twin_of_another_folder_is_made_and_asked_by_the_same_commands(node, tmp_path):  # noqa: F811
+    history = tmp_path / "pressure.csv"
+    lines = [f"{5 * n},{120 + n * 7 % 5},{80 + n % 2},{70 + n % 5},70" for n in range(60)]
+    heading = "time,systolic,diastolic,heart_rate,stroke_volume"
+    history.write_text("\n".join([heading, *lines]))
+    of = (node, RECORD, "--twin", "haemodynamic/1")
+    run("agree", node, RECORD)
+    assert run("individualise", *of, "--history", history).exit_code == 0
+    asked = run("what-if", *of, "--change", "resistance=-20@0", "--hours", "0.5", "--json")
+    assert asked.exit_code == 0, (asked.output, asked.exception)
+    planned, opened = (row[-1] for row in json.loads(asked.stdout)["middle"])
+    assert opened < planned - 5
+    searched = run(
+        "search", *of, "--plan", "resistance=-20@0", "--hours", "0.5",
+        "--low", "90", "--high", "110", "--json",
+    )  # fmt: skip
+    assert json.loads(searched.stdout)["plans"][1]["gain"][0] > 0
