@@ -352,7 +352,10 @@ def _skill(pasts: dict[float, Replay]) -> float:
     if known.sum() < _FEWEST_COMPARED:
         return float("nan")
     twin_error = np.mean((past.said - past.seen)[known] ** 2)
-    return float(np.sqrt(twin_error / np.mean((past.last - past.seen)[known] ** 2)))
+    stays_error = np.mean((past.last - past.seen)[known] ** 2)
+    if stays_error == 0:  # nothing ever changed: there is nothing to be better at
+        return float("nan")
+    return float(np.sqrt(twin_error / stays_error))
 
 
 def _no_twin(name: str) -> TwinModelError:

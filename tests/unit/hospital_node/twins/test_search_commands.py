@@ -98,3 +98,17 @@ def test_a_twin_of_another_folder_is_made_and_asked_by_the_same_commands(node, t
         "--low", "90", "--high", "110", "--json",
     )  # fmt: skip
     assert json.loads(searched.stdout)["plans"][1]["gain"][0] > 0
+
+
+def test_where_nothing_ever_changed_no_plan_stands_out(node, tmp_path):  # noqa: F811
+    history = tmp_path / "still.csv"
+    heading = "time,systolic,diastolic,heart_rate,stroke_volume"
+    history.write_text("\n".join([heading, *(f"{5 * n},120,80,70,70" for n in range(60))]))
+    of = (node, RECORD, "--twin", "haemodynamic/1")
+    run("agree", node, RECORD)
+    run("individualise", *of, "--history", history)
+    found = json.loads(
+        run("search", *of, "--plan", "resistance=-20@0", "--hours", 0.5, "--json").stdout
+    )
+    assert found["error_over_persistence"] is None
+    assert found["stands_out"] is None
