@@ -129,16 +129,8 @@ class NodeAudit:
             failure: The code of the refusal, if it was refused.
             by: The node itself, or an account of this machine.
         """
-        body = fhir.activity(
-            org=self.log.org,
-            what=what,
-            by=f"urn:twinward:{'node' if by == 'node' else 'account'}:{by}",
-            about=about,
-            at=self._clock.now(),
-            failure=failure,
-        )
-        outcome = (f"outcome:{failure or 'done'}",)
-        self.log.enter([Happened(what, body, (*dict.fromkeys(about), *outcome))])
+        kind = "node" if by == "node" else "account"
+        self.log.did(what, by=f"urn:twinward:{kind}:{by}", about=about, failure=failure)
 
     def cared(
         self, what: str, patient: RecordNumber, *, twin: str, by: str, words: str = ""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ledger.audit.log import AuditLog
 from ledger.chain import Chain
 from server.paths import ServerPaths
 from server.settings import ServerSettings
@@ -38,6 +40,7 @@ class Coordinator:
     chain: Chain
     superlink: SuperLink
     ledger: LedgerProcess
+    audit: AuditLog
     run: Run | None = None
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
@@ -47,6 +50,14 @@ class Coordinator:
     def __post_init__(self) -> None:
         hospitals = {member.fingerprint: member.identity for member in self.founding.hospitals}
         self.witnesses = Witnesses(genesis=self.genesis, hospitals=hospitals)
+
+    def did(self, what: str, *, about: Sequence[str] = ()) -> None:
+        """Enter into the coordinator's own audit log what it is about to do.
+
+        Raises:
+            LedgerError: TW3601, TW3610, it cannot be entered: then it must not happen.
+        """
+        self.audit.did(what, by="urn:twinward:node:coordinator", about=about)
 
     def remember(self, name: bytes, session: SecureSumRun) -> None:
         """Let hospitals in to this secure sum; the last few that ended are still answered for."""

@@ -8,6 +8,7 @@ import os
 import signal
 from pathlib import Path
 
+from ledger.audit.log import AuditLog
 from ledger.chain import Addresses, Chain, LedgerMember, Role
 from ledger.process import LedgerProcess
 from server.coordinator import Coordinator
@@ -64,6 +65,14 @@ async def _serve(folder: Path) -> None:
         await asyncio.to_thread(ledger.start)
         say(f"ledger is up: {ledger.url}, pid {ledger.pid}")
         chain = await asyncio.to_thread(found_ledger, founding, organisation)
+        audit = AuditLog(
+            paths.audit,
+            org=founding.coordinator.org,
+            genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
+            identity=organisation.identity(),
+            clock=SystemClock(),
+        )
+        stack.callback(audit.close)
         coordinator = Coordinator(
             paths=paths,
             settings=settings,
@@ -72,7 +81,9 @@ async def _serve(folder: Path) -> None:
             chain=chain,
             superlink=superlink,
             ledger=ledger,
+            audit=audit,
         )
+        coordinator.did("coordinator-started")
         where = f"{settings.host}:{settings.network_port}"
         socket = local_server(address)
         add_local(LocalService(coordinator, clock=SystemClock()), socket)
@@ -87,6 +98,7 @@ async def _serve(folder: Path) -> None:
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
         await ended.wait()
         say("coordinator is stopping")
+        coordinator.did("coordinator-stopped")
 
 
 def found_ledger(founding: Founding, organisation: Organisation) -> Chain:

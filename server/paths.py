@@ -25,6 +25,11 @@ class ServerPaths:
         return self._private("ledger")
 
     @property
+    def audit(self) -> Path:
+        """The coordinator's own audit log."""
+        return self._private("audit")
+
+    @property
     def superlink(self) -> Path:
         """Flower's own folder."""
         return self._private("superlink")

@@ -31,6 +31,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
     Raises:
         EvidenceError, LedgerError: Nothing is made available then.
     """
+    coordinator.did("model-released", about=(f"run:{run}",))
     paths, identity = coordinator.paths, coordinator.identity
     order = Document.decode(paths.order(run).read_bytes(), kind=ORDER_KIND, at="order")
     study = studies.load(paths.folder, str(order.payload["study"]), identity=identity.public)

@@ -110,6 +110,8 @@ class Run:
                 "earlier": earlier_runs(coordinator.paths),
             },
         ).signed_by(coordinator.identity)
+        about = (f"run:{self.id}", f"digest:{study.plan.digest.hex()}")
+        coordinator.did("run-ordered", about=about)
         # On disk before anyone hears of the run: what may be charged is never forgotten.
         write_atomic(coordinator.paths.order(self.id), self.order.encode())
         self._study = study

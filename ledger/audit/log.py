@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ledger.audit import fhir
 from ledger.audit.bodies import Bodies
 from ledger.log import checkpoint
 from ledger.log.check import Problem, problems
@@ -157,6 +158,23 @@ class AuditLog:
             ]
             entered.append(self.log.append(drafts))
         return range(entered[0].start, entered[-1].stop) if entered else range(0)
+
+    def did(
+        self, what: str, *, by: str, about: Sequence[str] = (), failure: str | None = None
+    ) -> None:
+        """Enter something that is about no single patient, before it has consequences.
+
+        Args:
+            what: One word.
+            by: Who did it: ``urn:twinward:node:...``, ``urn:twinward:account:...``.
+            about: What it is about, as topics: ``run:HEX``, ``digest:HEX``.
+            failure: The code of the refusal, if it was refused.
+        """
+        body = fhir.activity(
+            org=self.org, what=what, by=by, about=about, at=self._clock.now(), failure=failure
+        )
+        outcome = (f"outcome:{failure or 'done'}",)
+        self.enter([Happened(what, body, (*dict.fromkeys(about), *outcome))])
 
     def body(self, seq: int) -> tuple[bytes, bytes] | None:
         """Salt and body of an entry, to open it to an auditor; None if it was erased."""

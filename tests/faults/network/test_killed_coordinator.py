@@ -1,10 +1,12 @@
 """Kill -9 of the coordinator in a run: a clear error, nothing given back, a new run works."""
 
 import time
+from collections import Counter
 from contextlib import closing
 
 import pytest
 
+from ledger.questions.workspace import Workspace
 from server.transcript import Transcript
 from tests.simulators.network import COORDINATOR, command_lines, eventually
 
@@ -48,3 +50,11 @@ def test_a_coordinator_that_is_killed_again_and_again_keeps_every_released_model
     assert (network.folder / release["pack"]).is_file()
     # Flower's SuperNodes look for the SuperLink again at pauses of up to 20 s.
     assert len(network.complete_run().release["members"]) >= 3
+    # What it did stands in an audit log of its own, which outlived each death.
+    answer, _ = Workspace(network.folder / COORDINATOR).ask_log(
+        "admin-acts", {}, copy=None, patients=False
+    )
+    acts = Counter(row.cells[2] for row in answer.rows)
+    assert acts["coordinator-started"] >= 3
+    assert acts["run-ordered"] >= 2
+    assert acts["model-released"] >= 2

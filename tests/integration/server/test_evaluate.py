@@ -41,7 +41,7 @@ class Measured:
         founding = found({"coordinator": identity, **members})
         self.coordinator = Coordinator(
             paths=ServerPaths(folder), settings=None, founding=founding, identity=identity,
-            chain=None, superlink=None, ledger=None,
+            chain=None, superlink=None, ledger=None, audit=None,
         )  # fmt: skip
         self.plan = make_plan(founding, steps=5, evaluation=ASKED)
         self.numbers = self.plan.for_evaluation()
