@@ -5,12 +5,15 @@ and redirect URI, one-time codes, PKCE, client authentication. It signs with `cr
 so that the library that verifies does not also make what is verified. Nobody types a password:
 `/told` says who sits before it, and what is to be wrong with the next statement.
 
-    provider.py FOLDER NOW     prints its port; ends with its standard input
+    provider.py FOLDER NOW [REDIRECT]     prints its port; ends with its standard input
+
+Where people read pages, it shows one, so that the way back begins at this site as in life.
 """
 
 import base64
 import hashlib
 import hmac
+import html
 import json
 import secrets
 import ssl
@@ -122,7 +125,7 @@ class Provider(BaseHTTPRequestHandler):
 
     def authorize(self, query):
         told = self.server.told
-        if query.get("client_id") != CLIENT or query.get("redirect_uri") != REDIRECT:
+        if query.get("client_id") != CLIENT or query.get("redirect_uri") != self.server.redirect:
             self.answer(400, {"error": "invalid_request"})  # never redirect to an unknown place
             return
         assert query["response_type"] == "code"
@@ -134,9 +137,13 @@ class Provider(BaseHTTPRequestHandler):
         if told.get("deny"):
             back = {"error": "access_denied", "state": query["state"], "iss": self.server.issuer}
         back |= told.get("back", {})
-        self.send_response(302)
         kept = {name: value for name, value in back.items() if value is not None}
-        self.send_header("location", f"{REDIRECT}?{urlencode(kept)}")
+        address = f"{self.server.redirect}?{urlencode(kept)}"
+        if "text/html" in self.headers.get("accept", ""):
+            self.show(f'<a href="{html.escape(address)}">I am Ada</a>')
+            return
+        self.send_response(302)
+        self.send_header("location", address)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -164,10 +171,13 @@ class Provider(BaseHTTPRequestHandler):
         token = self.server.signer.token(claims, told.get("sign", "RS256"))
         self.answer(200, {"access_token": "x", "token_type": "Bearer", "id_token": token})
 
-    def answer(self, status, value):
-        body = json.dumps(value).encode()
+    def show(self, page):
+        self.answer(200, page, kind="text/html")
+
+    def answer(self, status, value, kind="application/json"):
+        body = (value if kind == "text/html" else json.dumps(value)).encode()
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -179,13 +189,14 @@ class Provider(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, folder, now):
+    def __init__(self, folder, now, redirect=REDIRECT):
         super().__init__(("127.0.0.1", 0), Provider)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(folder / "provider.pem", folder / "provider.key")
         self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.issuer = f"https://127.0.0.1:{self.server_port}"
-        self.signer, self.codes, self.told, self.now = Signer(), {}, {}, now
+        self.signer, self.codes, self.told = Signer(), {}, {}
+        self.now, self.redirect = now, redirect
 
     def metadata(self):
         return {
@@ -199,7 +210,7 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    server = Server(Path(sys.argv[1]), int(sys.argv[2]))
+    server = Server(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()
