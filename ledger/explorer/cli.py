@@ -107,6 +107,7 @@ def invite(
         ) from error
     end = (day + timedelta(days=1)).timestamp()
     with _accounts(folder) as auditors:
+        _enter(folder, "auditor-invited")
         code = auditors.invite(
             name, studies=studies or None, until=end, issuer=issuer, subject=subject
         )
@@ -181,6 +182,7 @@ def auditors(*, folder: Path, as_json: bool) -> None:
 def remove(*, folder: Path, name: str) -> None:
     """Close the account of auditor NAME at once."""
     with _accounts(folder) as accounts:
+        _enter(folder, "auditor-removed")
         accounts.remove(name)
     say(f"`{name}` is let in no more")
 
@@ -206,3 +208,18 @@ def _accounts(folder: Path) -> closing[Auditors]:
 
     load_founding(folder)
     return closing(Auditors(state_of(folder) / "auditors.sqlite", clock=SystemClock()))
+
+
+def _enter(folder: Path, what: str) -> None:
+    """Enter a command of this account, before it acts; whom it is about stays in the accounts.
+
+    Only where the folder is an organisation's own: a site over copies has no log to enter it in.
+    """
+    from getpass import getuser
+
+    from ledger.explorer.running import load_founding
+    from ledger.questions import logbook
+
+    if logbook.is_here(folder):
+        with logbook.opened(folder, founding=load_founding(folder), clock=SystemClock()) as log:
+            log.did(what, by=f"urn:twinward:account:{getuser()}")

@@ -201,6 +201,7 @@ def _inferences(log: Logbook, _: Values) -> Found:
 ADMINISTRATION = (
     "approve", "cosign", "erase", "letters", "limit", "node-started", "node-stopped",
     "coordinator-started", "coordinator-stopped", "run-ordered", "model-released",
+    "auditor-invited", "auditor-removed",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""
 

@@ -1,5 +1,6 @@
 """Questions to an audit log: right, complete, asked again offline, and refused when cut."""
 
+import getpass
 import json
 import re
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import hospital_node
 from hospital_node.audit_log import NodeAudit
 from ledger import verify
 from ledger.audit.log import AuditLog
+from ledger.explorer.cli import explorer
 from ledger.questions import logged_proof, proof
 from ledger.questions.cli import audit
 from ledger.questions.logged import ADMINISTRATION
@@ -198,3 +200,13 @@ def test_the_commands_ask_export_and_recheck_in_a_hospitals_own_folder(busy, tmp
     run("export", folder, copy)
     acts = json.loads(run("ask", "admin-acts", auditor, "--log", copy, "--json"))
     assert [row[2] for row in acts["rows"]] == ["limit"]
+    for words in (("invite", folder, "anna"), ("remove", folder, "anna")):
+        result = CliRunner().invoke(explorer, [*map(str, words)])
+        assert result.exit_code == 0, result.output
+    acts = json.loads(run("ask", "admin-acts", folder, "--json"))
+    who = getpass.getuser()
+    assert [row[1:] for row in acts["rows"][1:]] == [
+        [who, "auditor-invited", "done"],
+        [who, "auditor-removed", "done"],
+    ]
+    assert "anna" not in json.dumps(acts)
