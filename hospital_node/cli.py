@@ -142,9 +142,13 @@ def accept(*, folder: Path, founding: Path, as_json: bool) -> None:
 @FOLDER
 @click.argument("study", type=FILE_PATH)
 @click.argument("plan", type=FILE_PATH)
+@click.option(
+    "--attack/--no-attack", default=True, show_default=True,
+    help="First attack the code that would run the plan, with made-up patients.",
+)  # fmt: skip
 @json_option
 @reports_errors
-def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
+def approve(*, folder: Path, study: Path, plan: Path, attack: bool, as_json: bool) -> None:
     """Say what PLAN costs a patient, then approve STUDY and PLAN if they keep to the limits."""
     from hospital_node import accounts, approvals, audit_log, membership
     from hospital_node.settings import FILE, NodeSettings
@@ -155,6 +159,7 @@ def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
     audit_log.commanded(folder, "approve", about=[f"digest:{asked.digest.hex()}"])
     cost = accounts.price_of(folder, files[1])
     say(cost["text"])
+    attacked = attack and _withstands(asked)
     agreed = approvals.approve(
         folder, *files, founding=founding, settings=load(NodeSettings, folder / FILE)
     ).plan
@@ -169,6 +174,7 @@ def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
             "evaluation_epsilon": agreed.evaluation and agreed.evaluation.epsilon,
             "mode": agreed.aggregate,
             "visible_updates": agreed.visible_updates,
+            "attacked": attacked,
         },
         schema="node.approve",
         as_json=as_json,
@@ -179,6 +185,24 @@ def approve(*, folder: Path, study: Path, plan: Path, as_json: bool) -> None:
         ),
     )
     next_step(f"twinward node letters {folder} --study {agreed.study} --out LETTERS")
+
+
+def _withstands(plan: Plan) -> bool:
+    """Whether the code that runs this plan was attacked; stops where an attack refutes the claim.
+
+    Raises:
+        BudgetError: TW4400.
+    """
+    from hospital_node.privacy.audit import report
+
+    if plan.aggregate != "secure_sum":
+        say(f"not attacked: there are no attacks on plans of mode `{plan.aggregate}` yet")
+        return False
+    say("attacking the code that runs this plan, with made-up patients ...")
+    found = report.audit(plan, size=report.QUICK)
+    found.require_passed()
+    say(f"{len(found.checks)} attacks, none refuted the claim")
+    return True
 
 
 def _local(plan: Plan) -> str:

@@ -60,7 +60,7 @@ def demo(*, keep: Path | None, slot: float, as_json: bool) -> None:
     try:
         with Stage(folder, show=show, started=started) as stage:
             data_folder, data = _data(stage, source)
-            network = LocalNetwork(stage, tuple(data), data, slot)
+            network = LocalNetwork(stage, tuple(data), data, slot, attack=True)
             seen = perform(stage, network, data_folder=data_folder)
         release = folder / Path(seen["release"]["folder"])
         if keep is None:

@@ -23,6 +23,8 @@ class LocalNetwork:
     study: str = STUDY
     agreed: tuple[str, ...] = ()
     """What else `node init` is told of what hospitals agreed to."""
+    attack: bool = False
+    """Whether the first hospital attacks the code before it approves; all have the same code."""
 
     def found(self) -> Json:
         """Make all keys on site, sign the founding file everywhere, approve one plan; the plan."""
@@ -54,9 +56,13 @@ class LocalNetwork:
             lambda name, _: ("node", "accept", name, "coordinator/founding.json"),
             shown="node accept HOSPITAL coordinator/founding.json",
         )
+        if self.attack:
+            stage.command("node", "approve", names[0], plan["study"], plan["plan"])
+        approving = names[1:] if self.attack else names
         self._everywhere(
-            lambda name, _: ("node", "approve", name, plan["study"], plan["plan"]),
-            shown=f"node approve HOSPITAL {plan['study']} {plan['plan']}",
+            lambda name, _: ("node", "approve", name, plan["study"], plan["plan"], "--no-attack"),
+            shown=f"node approve HOSPITAL {plan['study']} {plan['plan']} --no-attack",
+            among=approving,
         )
         self._everywhere(
             lambda name, _: (
@@ -85,13 +91,14 @@ class LocalNetwork:
         cohort: int | None = self.status(name)["studies"][0].get("cohort")
         return cohort
 
-    def _everywhere(self, words, *, shown: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        """The same command at every hospital, two at a time; shown once."""
-        self.stage.say(f"$ twinward {shown}   (x{len(self.hospitals)})")
-        for start in range(0, len(self.hospitals), 2):
+    def _everywhere(self, words, *, shown: str, among=None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        """The same command at every hospital, or at some; two at a time, shown once."""
+        hospitals = self.hospitals if among is None else among
+        self.stage.say(f"$ twinward {shown}   (x{len(hospitals)})")
+        for start in range(0, len(hospitals), 2):
             begun = []
-            for place in range(start, min(start + 2, len(self.hospitals))):
-                call = words(self.hospitals[place], place)
+            for place in range(start, min(start + 2, len(hospitals))):
+                call = words(hospitals[place], place)
                 begun.append((self.stage.begin(*call), call))
             for process, call in begun:
                 self.stage.finish(process, call)

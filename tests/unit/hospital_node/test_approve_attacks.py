@@ -1,0 +1,57 @@
+"""A hospital approves a plan only after the code that would run it withstood attacks."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from hospital_node.cli import node
+from hospital_node.data import virtual
+from hospital_node.privacy.audit import report
+from hospital_node.privacy.audit.report import Audit, Check
+from hospital_node.settings import FILE, NodeSettings, StudyPolicy, write
+from tests.unit.hospital_node.test_approvals import NAME, World
+
+
+@pytest.fixture
+def asked(tmp_path):
+    world = World(tmp_path)
+    study, plan = tmp_path / "study.json", tmp_path / "plan.json"
+    for path, content in zip((study, plan), world.files(), strict=True):
+        path.write_bytes(content)
+    world.paper.members["harbour"].founding_file.write_bytes(world.founding.document.encode())
+    policy = StudyPolicy(study=NAME, models=("cardiac_risk/1",), purposes=("heart-research",))
+    settings = NodeSettings(
+        org="harbour", data=world.folder / "data", desk_port=9500, flower_port=9501,
+        studies=(policy,),
+    )  # fmt: skip
+    write(world.folder / FILE, settings)
+    made_up = virtual.write(tmp_path / "data", seed=1)["harbour"]
+    settings.data.write_bytes(made_up.read_bytes())
+    return world.folder, study, plan
+
+
+def approve(asked, *options):
+    done = CliRunner().invoke(node, ["approve", *map(str, asked), *options, "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_the_code_that_hospitals_run_withstands(asked):
+    status, answer = approve(asked)
+    assert status == 0, answer
+    assert answer["attacked"] is True
+
+
+def test_a_claim_that_an_attack_refutes_is_not_approved(asked, monkeypatch):
+    def refuted(plan, *, size):
+        del size
+        check = Check("game: loud", "told apart in 990 of 1000", 1e-30)
+        return Audit(plan.digest.hex(), plan.epsilon, plan.delta, (check,))
+
+    monkeypatch.setattr(report, "audit", refuted)
+    status, answer = approve(asked)
+    assert status != 0
+    assert answer["error"]["code"] == "TW4400", answer
+    again, answer = approve(asked, "--no-attack")
+    assert again == 0
+    assert answer["attacked"] is False
