@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import click
 from twinward.errors import InternalError
 
 Json = dict[str, Any]
+_LOWEST_PORT, _CLIENT_PORTS = 20_000, 32_000
 _STOP_SECONDS = 8.0
 
 
@@ -178,14 +180,14 @@ class Stage:
 def free_ports(count: int) -> int:
     """The first of ``count`` neighbouring loopback ports that are free now.
 
+    Below those that the system gives to clients: one of them could be taken before it is used.
+
     Raises:
         InternalError: TW9013, none found.
     """
     for _ in range(200):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first + count < 65_000 and all(_is_free(first + i) for i in range(count)):
+        first = _LOWEST_PORT + secrets.randbelow(_CLIENT_PORTS - _LOWEST_PORT - count)
+        if all(_is_free(first + i) for i in range(count)):
             return first
     raise InternalError(
         f"no {count} neighbouring free ports on this machine",
