@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ledger.consents import ATTESTED
 from ledger.explorer import asked
-from ledger.explorer.view import CONSENT_CHANGED, View, grade_of, slot_of
+from ledger.explorer.view import CONSENT_CHANGED, View, grade_of
+from ledger.questions.permissions import slot_of
 from twinward.clock import iso
 from twinward.web.shell import Page, nothing_here
 from twinward.web.table import Column, table

@@ -90,18 +90,6 @@ class View:
         return {event.raw("digest"): event for event in self.of_kind(RECORDED)}
 
 
-def slot_of(event: Event) -> Slot:
-    """What stands about a subject after a change."""
-    return Slot.unpack(
-        event.integer("slot").to_bytes(32, "big"),
-        study=event.raw("study"),
-        subject=event.raw("subject"),
-        digest=event.raw("digest"),
-        block=event.block,
-        sequence=event.integer("sequence"),
-    )
-
-
 def grade_of(slot: Slot) -> str:
     """Who answers for a change: the subject's own signature, or staff."""
     return "attested by staff" if slot.flags & ATTESTED else "signed by the subject"

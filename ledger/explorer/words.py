@@ -15,9 +15,9 @@ from ledger.explorer.view import (
     View,
     grade_of,
     kind_of,
-    slot_of,
 )
 from ledger.membership import Role
+from ledger.questions.permissions import slot_of
 
 TITLES = {
     JOINED: "Member joined",

@@ -15,7 +15,8 @@ from ledger import verify
 from ledger.events import form
 from ledger.explorer.consents import states
 from ledger.explorer.gaps import silences
-from ledger.explorer.view import open_view, slot_of
+from ledger.explorer.view import open_view
+from ledger.questions.permissions import slot_of
 from tests.integration.ledger.explorer.conftest import let_in
 from tests.simulators.explorer.world import ANCHORED, DAY, HEART, SLEEP, START, as_form
 
