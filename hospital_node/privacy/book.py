@@ -25,7 +25,7 @@ import sqlite3
 from pathlib import Path
 
 from hospital_node.privacy.continuity import Continuity
-from hospital_node.privacy.durable import DurableFile
+from hospital_node.durable import DurableFile
 from twinward.errors import BudgetError
 from twinward.ids import RunId
 
@@ -104,7 +104,7 @@ class BudgetBook:
     """
 
     def __init__(self, path: Path, *, memory: Path | None = None) -> None:
-        self._file = DurableFile(path, versions=_VERSIONS)
+        self._file = DurableFile(path, what="privacy book", versions=_VERSIONS)
         self._continuity = Continuity(path, memory=memory)
         try:
             self._take_up()

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.privacy import tombstones
-from hospital_node.privacy.durable import DurableFile
+from hospital_node.durable import DurableFile
 from twinward import gdp
 from twinward.errors import BudgetError
 from twinward.ids import RecordNumber, RunId
@@ -98,7 +98,7 @@ class Lifetime:
     def __init__(
         self, path: Path, *, key: bytes, records: Sequence[RecordNumber], limit_mu2: float
     ) -> None:
-        self._file = DurableFile(path, versions=_VERSIONS, alone=True)
+        self._file = DurableFile(path, what="file of accounts", versions=_VERSIONS, alone=True)
         self._lock = threading.Lock()
         self._site_limit = _pico_limit(limit_mu2)
         try:

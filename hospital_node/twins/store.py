@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
-from hospital_node.privacy.durable import DurableFile
+from hospital_node.durable import DurableFile
 from models.twin import Arrays, Series
 from twinward.errors import TwinModelError
 from twinward.files import read_secret, write_secret
@@ -36,48 +36,41 @@ KEY_BYTES = 32
 _NONCE = 12
 _MINUTES = "minutes"
 
-_VERSIONS = (
-    (
-        "CREATE TABLE site (key_check BLOB NOT NULL) STRICT",
-        """
+_TABLES = (
+    "CREATE TABLE site (key_check BLOB NOT NULL) STRICT",
+    """
 CREATE TABLE care (
     name BLOB PRIMARY KEY,
-    body BLOB NOT NULL      -- sealed: who wrote it down, when it began, when it ended
+    body BLOB NOT NULL      -- sealed: who wrote it down and when
 ) STRICT, WITHOUT ROWID
-        """,
-        """
+    """,
+    """
 CREATE TABLE twins (
     name BLOB NOT NULL,
     twin TEXT NOT NULL,
     individual BLOB NOT NULL,
-    state BLOB NOT NULL,
     PRIMARY KEY (name, twin)
 ) STRICT, WITHOUT ROWID
-        """,
-        """
-CREATE TABLE observations (
-    number INTEGER PRIMARY KEY,
-    name BLOB NOT NULL,
-    twin TEXT NOT NULL,
-    body BLOB NOT NULL
-) STRICT
-        """,
-        "CREATE INDEX of_whom ON observations (name, twin, number)",
-    ),
-    (
-        # A state changes with each observation, what is the patient's own hardly ever; in one row
-        # every observation would write both anew.
-        """
+    """,
+    # A state changes with each observation, what is the patient's own hardly ever; in one row
+    # every observation would write both anew.
+    """
 CREATE TABLE states (
     name BLOB NOT NULL,
     twin TEXT NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (name, twin)
 ) STRICT
-        """,
-        "INSERT INTO states SELECT name, twin, state FROM twins",
-        "ALTER TABLE twins DROP COLUMN state",
-    ),
+    """,
+    """
+CREATE TABLE observations (
+    number INTEGER PRIMARY KEY,
+    name BLOB NOT NULL,
+    twin TEXT NOT NULL,
+    body BLOB NOT NULL
+) STRICT
+    """,
+    "CREATE INDEX of_whom ON observations (name, twin, number)",
 )
 
 
@@ -131,7 +124,8 @@ class TwinStore:
         self._names = hashlib.sha256(b"twinward/twins/names/v1" + key).digest()
         self._seal = AESGCM(hashlib.sha256(b"twinward/twins/seal/v1" + key).digest())
         self._entropy = entropy
-        self._file = DurableFile(path, versions=_VERSIONS)
+        self._file = DurableFile(path, what="file of twins", versions=(_TABLES,))
+        self._file.change("PRAGMA secure_delete = ON")  # a freed cell is overwritten
         check = hmac.digest(self._names, b"", hashlib.sha256)
         with self._file.transaction() as db:
             found = db.execute("SELECT key_check FROM site").fetchone()
@@ -227,14 +221,28 @@ class TwinStore:
         return _joined(parts) if parts else None
 
     def forget(self, record: RecordNumber) -> int:
-        """Erase all that is kept of a patient; answers how many rows there were."""
+        """Erase all that is kept of a patient; answers how many rows there were.
+
+        Afterwards the sealed bytes are in none of the file's parts, its journal included.
+
+        Raises:
+            TwinModelError: TW7134, the rows are gone, the journal could not be emptied yet.
+        """
         name = self._name(record)
         with self._file.transaction() as db:
-            db.execute("PRAGMA secure_delete = ON")
-            return sum(
+            rows = sum(
                 db.execute(f"DELETE FROM {table} WHERE name = ?", (name,)).rowcount  # noqa: S608
                 for table in ("care", "twins", "states", "observations")
             )
+        busy, *_ = self._file.row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,)
+        if busy:
+            raise TwinModelError(
+                "the patient's twins are erased, but another process holds what was written before",
+                code="TW7134",
+                at=str(self._file.path),
+                help="give the same command again when the other process has ended",
+            )
+        return rows
 
     def close(self) -> None:
         """Close the file; everything in it is durable already."""

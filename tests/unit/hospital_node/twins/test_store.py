@@ -140,14 +140,48 @@ def test_a_state_comes_with_what_is_the_patient_s_own_unless_that_was_changed(pa
     assert refusal.value.code == "TW7121"
 
 
-def test_a_file_of_the_first_version_keeps_its_states(path, store):
-    store.keep(ANNA, "glucose/1", kept(4.0), seen=series(0))
-    store.close()
+def sealed(path):
+    """Every sealed body in the file."""
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE twins ADD COLUMN state BLOB")
-        db.execute("UPDATE twins SET state = (SELECT body FROM states)")
-        db.execute("DROP TABLE states")
-        db.execute("PRAGMA user_version = 1")
-    again = TwinStore(path, key=KEY)
-    assert again.load(ANNA, "glucose/1").state["minute"][0] == 4.0
-    again.close()
+        return [
+            body
+            for column in ("care.body", "twins.individual", "states.body", "observations.body")
+            for (body,) in db.execute(f"SELECT {column} FROM {column.split('.')[0]}")
+        ]
+
+
+def test_what_was_forgotten_is_in_no_part_of_the_file(path, store):
+    for record in (ANNA, BERT):
+        store.set_care(record, {"by": "ward 3"})
+        store.keep(record, "glucose/1", kept(1.0), seen=series(0))
+    written = sealed(path)
+    for minute in range(1, 60):
+        store.advance("glucose/1", [(ANNA, kept(float(minute)).state, series(minute))])
+        written += sealed(path)
+    store.keep(ANNA, "glucose/1", kept(2.0), seen=None)
+    written += sealed(path)
+    store.forget(ANNA)
+    left = sealed(path)
+    assert len(left) == 4
+    bytes_on_disk = b"".join(each.read_bytes() for each in path.parent.iterdir())
+    gone = {body for body in written if body not in left}
+    assert len(gone) > 60
+    for body in gone:
+        assert body[:28] not in bytes_on_disk
+        assert body[-28:] not in bytes_on_disk
+    assert all(body in bytes_on_disk for body in left)
+
+
+def test_forgetting_says_when_another_reader_keeps_the_journal(path, store):
+    store.keep(ANNA, "glucose/1", kept(1.0), seen=series(0))
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM twins").fetchone()
+    store._file.change("PRAGMA busy_timeout = 50")
+    with pytest.raises(TwinModelError) as refusal:
+        store.forget(ANNA)
+    assert refusal.value.code == "TW7134"
+    assert store.load(ANNA, "glucose/1") is None
+    reader.close()
+    assert store.forget(ANNA) == 0
+    assert (path.parent / f"{path.name}-wal").stat().st_size == 0

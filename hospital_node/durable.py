@@ -1,4 +1,4 @@
-"""One SQLite file of the privacy accounts: private, durable, and refusing rather than forgetting.
+"""One SQLite file of this node: private, durable, and refusing rather than forgetting.
 
 When a call or a transaction has ended, its change is on disk (WAL, ``synchronous=FULL``); when the
 process dies inside it, nothing of it remains. https://www.sqlite.org/wal.html
@@ -22,6 +22,7 @@ class DurableFile:
 
     Args:
         path: The file; made, readable by its owner only, if it is not there.
+        what: What the file is, in the words of a refusal.
         versions: Statements that bring the file from version n to n + 1, for n = 0, 1, ...; the
             version of a file counts how many of them were applied.
         alone: Keep every other process off the file, for whoever caches what is in it.
@@ -31,9 +32,10 @@ class DurableFile:
     """
 
     def __init__(
-        self, path: Path, *, versions: Sequence[Sequence[str]], alone: bool = False
+        self, path: Path, *, what: str, versions: Sequence[Sequence[str]], alone: bool = False
     ) -> None:
         self.path = path
+        self._what = what
         self.is_open = True
         self._lock = threading.Lock()
         with self._refusing():
@@ -100,10 +102,10 @@ class DurableFile:
         db.execute("COMMIT")
         if version > len(versions):
             raise BudgetError(
-                f"the privacy book has version {version}; this program knows up to {len(versions)}",
+                f"the {self._what} has version {version}; this program knows up to {len(versions)}",
                 code="TW4107",
                 at=str(self.path),
-                help="install the newer release that wrote it; never start with an empty book",
+                help="install the newer release that wrote it; never start with an empty file",
             )
 
     @contextmanager
@@ -116,11 +118,11 @@ class DurableFile:
             raise
         except (OSError, sqlite3.Error) as error:
             raise BudgetError(
-                f"the privacy book cannot be used: {error}",
+                f"the {self._what} cannot be used: {error}",
                 code="TW4106",
                 at=str(self.path),
                 help="check disk space and permissions; if it is damaged, bring back the latest "
-                "copy: without its book a node does not train",
+                "copy, never start with an empty file",
             ) from error
 
 
