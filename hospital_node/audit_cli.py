@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hospital_node.record import RECORD, typed
 from twinward.console import emit, json_option, reports_errors
 from twinward.files import read_given, write_atomic
 
@@ -50,19 +51,14 @@ def check_audit(*, folder: Path, as_json: bool) -> None:
 
 @click.command(name="erase-audit")
 @FOLDER
-@click.argument("record")
+@RECORD
 @json_option
 @reports_errors
 def erase_audit(*, folder: Path, record: str, as_json: bool) -> None:
-    """Erase what links the audit log to one patient; the entries stay and point to nobody.
-
-    RECORD is a record number, or - to type it, so that it stands in no list of processes.
-    """
+    """Erase what links the audit log to one patient; the entries stay and point to nobody."""
     from hospital_node import audit_log  # noqa: PLC0415 - --help must be instant
 
-    if record == "-":
-        record = click.prompt("record number", hide_input=True, err=True)
-    count = audit_log.erase(folder, record)
+    count = audit_log.erase(folder, typed(record))
     emit(
         {"erased": count},
         schema="node.erase-audit",

@@ -10,6 +10,7 @@ import click
 
 from hospital_node import audit_cli
 from hospital_node.pseudonyms import pseudonyms
+from hospital_node.record import RECORD, typed
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.files import read_given
 
@@ -239,26 +240,22 @@ def price(*, folder: Path, plan: Path, as_json: bool) -> None:
 
 @node.command()
 @FOLDER
-@click.argument("record")
+@RECORD
 @click.option("--epsilon", type=float, help="The most that this patient allows, for life.")
 @click.option("--remove", is_flag=True, help="Take the patient's own limit back.")
 @json_option
 @reports_errors
 def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_json: bool) -> None:
-    """Show the account of one patient, or set the lower limit that the patient asks for.
-
-    RECORD is a record number, or - to type it, so that it stands in no list of processes.
-    """
+    """Show the account of one patient, or set the lower limit that the patient asks for."""
     from hospital_node import accounts, audit_log
 
     if remove and epsilon is not None:
         raise click.UsageError("give --epsilon or --remove, not both")
-    if record == "-":
-        record = click.prompt("record number", hide_input=True, err=True)
+    number = typed(record)
     change = {"epsilon": None if remove else epsilon} if remove or epsilon is not None else {}
     if change:
         audit_log.commanded(folder, "limit")
-    found = accounts.account(folder, record, **change)
+    found = accounts.account(folder, number, **change)
     emit(
         found,
         schema="node.limit",

@@ -11,23 +11,20 @@ from pathlib import Path
 
 import click
 
+from hospital_node.record import RECORD, typed
 from twinward.console import emit, json_option, next_step, reports_errors, table
 from twinward.errors import UsageError
+from twinward.ids import RecordNumber
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("record")
+@RECORD
 @json_option
 @reports_errors
 def pseudonyms(*, folder: Path, record: str, as_json: bool) -> None:
-    """Show the pseudonyms of a patient on the ledger. Stays inside the hospital.
-
-    RECORD is a record number, or - to type it, so that it stands in no list of processes.
-    """
-    if record == "-":
-        record = click.prompt("record number", hide_input=True, err=True)
-    found = of_record(folder, record)
+    """Show the pseudonyms of a patient on the ledger. Stays inside the hospital."""
+    found = of_record(folder, typed(record))
     emit(
         {"pseudonyms": found},
         schema="node.pseudonyms",
@@ -38,7 +35,7 @@ def pseudonyms(*, folder: Path, record: str, as_json: bool) -> None:
     next_step(f"twinward audit report hipaa FOLDER --subjects {subjects}")
 
 
-def of_record(folder: Path, record: str) -> list[dict[str, str]]:
+def of_record(folder: Path, record: RecordNumber) -> list[dict[str, str]]:
     """Study and pseudonym of every answer that this patient ever gave here.
 
     Raises:
@@ -46,11 +43,10 @@ def of_record(folder: Path, record: str) -> list[dict[str, str]]:
     """
     from consent.vault import Vault  # noqa: PLC0415 - --help must be instant
     from hospital_node.paths import NodePaths  # noqa: PLC0415
-    from twinward.ids import RecordNumber  # noqa: PLC0415
 
     vault = Vault.open(NodePaths(folder).vault)
     with closing(vault.store):
-        rows = vault.subjects_of(RecordNumber(record))
+        rows = vault.subjects_of(record)
     if not rows:
         raise UsageError(
             "this patient never answered a letter here",

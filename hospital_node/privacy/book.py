@@ -24,8 +24,8 @@ import math
 import sqlite3
 from pathlib import Path
 
-from hospital_node.privacy.continuity import Continuity
 from hospital_node.durable import DurableFile
+from hospital_node.privacy.continuity import Continuity
 from twinward.errors import BudgetError
 from twinward.ids import RunId
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hospital_node.privacy import tombstones
 from hospital_node.durable import DurableFile
+from hospital_node.privacy import tombstones
 from twinward import gdp
 from twinward.errors import BudgetError
 from twinward.ids import RecordNumber, RunId

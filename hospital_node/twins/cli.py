@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hospital_node.record import RECORD, typed
 from hospital_node.twins import cli_doses, cli_search
 from hospital_node.twins.cli_arguments import (
     FILE,
     FOLDER,
     HISTORY,
-    RECORD,
     TWIN,
-    number,
     opened,
     read,
     scenario,
@@ -75,8 +74,9 @@ def example(*, file: Path, days: int, seed: int, until_dose: bool, as_json: bool
 @reports_errors
 def agree(*, folder: Path, record: str, as_json: bool) -> None:
     """Write down that the patient agreed to a twin for their own care."""
+    patient = typed(record)
     with opened(folder) as service:
-        service.agree(number(record))
+        service.agree(patient)
     emit({"agreed": True}, schema="twin.agree", as_json=as_json, text=lambda: "written down")
 
 
@@ -89,8 +89,9 @@ def agree(*, folder: Path, record: str, as_json: bool) -> None:
 @reports_errors
 def individualise(*, folder: Path, record: str, name: str, history: Path, as_json: bool) -> None:
     """Make the patient's twin from their history, in place of an earlier one."""
+    patient = typed(record)
     with opened(folder) as service:
-        found = service.individualise(number(record), name, read(history, name))
+        found = service.individualise(patient, name, read(history, name))
     _show(found, schema="twin.individualise", as_json=as_json)
     next_step(f"twinward twin what-if {folder} {record}")
 
@@ -105,8 +106,9 @@ def individualise(*, folder: Path, record: str, name: str, history: Path, as_jso
 def observe(*, folder: Path, record: str, name: str, history: Path, as_json: bool) -> None:
     """Tell the twin what was observed since."""
     series = read(history, name)
+    patient = typed(record)
     with opened(folder) as service:
-        service.observe(name, [(number(record), series)])
+        service.observe(name, [(patient, series)])
     emit(
         {"rows": int(series.minutes.size)},
         schema="twin.observe",
@@ -123,8 +125,9 @@ def observe(*, folder: Path, record: str, name: str, history: Path, as_json: boo
 @reports_errors
 def show(*, folder: Path, record: str, name: str, as_json: bool) -> None:
     """Show what is particular about this patient."""
+    patient = typed(record)
     with opened(folder) as service:
-        found = service.explain(number(record), name)
+        found = service.explain(patient, name)
     _show(found, schema="twin.show", as_json=as_json)
 
 
@@ -154,8 +157,9 @@ def what_if(
     from twinward.files import write_atomic
 
     scenarios = [scenario(change) for change in changes]
+    patient = typed(record)
     with opened(folder) as service:
-        answer = service.ask(number(record), name, scenarios, horizon_minutes=hours * 60)
+        answer = service.ask(patient, name, scenarios, horizon_minutes=hours * 60)
     if plot is not None:
         write_atomic(plot, _plot(answer).encode(), mode=0o600)
     emit(
@@ -177,8 +181,9 @@ def what_if(
 @reports_errors
 def override(*, folder: Path, record: str, name: str, reason: str, as_json: bool) -> None:
     """Enter that a clinician decided against the twin's answer."""
+    patient = typed(record)
     with opened(folder) as service:
-        service.override(number(record), name, reason=reason)
+        service.override(patient, name, reason=reason)
     emit({"entered": True}, schema="twin.override", as_json=as_json, text=lambda: "entered")
 
 
@@ -190,8 +195,9 @@ def override(*, folder: Path, record: str, name: str, reason: str, as_json: bool
 @reports_errors
 def end(*, folder: Path, record: str, as_json: bool) -> None:
     """Erase the patient's twins and what was observed for them."""
+    patient = typed(record)
     with opened(folder) as service:
-        rows = service.end(number(record))
+        rows = service.end(patient)
     emit({"rows": rows}, schema="twin.end", as_json=as_json, text=lambda: f"{rows} rows erased")
 
 

@@ -13,10 +13,8 @@ import click
 if TYPE_CHECKING:
     from hospital_node.twins.service import TwinService
     from models.twin import Scenario, Series
-    from twinward.ids import RecordNumber
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-RECORD = click.argument("record")
 FILE = click.Path(path_type=Path, dir_okay=False)
 TWIN = click.option(
     "--twin", "name", default="glucose/1", show_default=True, help="Which twin of the patient."
@@ -97,21 +95,3 @@ def read(path: Path, name: str) -> Series:
             help="save it as CSV in UTF-8",
         ) from error
     return diary.read(text, spec=twins.get(name).spec)
-
-
-def number(record: str) -> RecordNumber:
-    """A record number as staff write it.
-
-    Raises:
-        UsageError: TW7133.
-    """
-    from twinward.errors import UsageError
-    from twinward.ids import RecordNumber
-
-    if not (record.isprintable() and record == record.strip() and 0 < len(record) <= 64):
-        raise UsageError(
-            "this is not a record number",
-            code="TW7133",
-            help="give the hospital's own number of the patient, at most 64 characters",
-        )
-    return RecordNumber(record)

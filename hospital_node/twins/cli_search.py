@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hospital_node.twins.cli_arguments import FILE, FOLDER, RECORD, TWIN, number, opened, scenario
+from hospital_node.record import RECORD, typed
+from hospital_node.twins.cli_arguments import FILE, FOLDER, TWIN, opened, scenario
 from twinward.console import emit, json_option, reports_errors, say, table
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ def search(
     from hospital_node.twins import search as searches
     from models.treatment_search import Aim
 
+    patient = typed(record)
     with opened(folder) as service:
         searched = searches.search(
             service,
-            number(record),
+            patient,
             name,
             [scenario(plan) for plan in plans],
             aim=Aim(low=low, high=high),

@@ -1,0 +1,39 @@
+"""The record number of a patient as staff give it to a command: typed, so that no list shows it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from twinward.errors import UsageError
+from twinward.ids import RecordNumber
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_HELP = "RECORD is a record number, or - to type it, so that it stands in no list of processes."
+_LONGEST = 64
+
+
+def RECORD(command: Command) -> Command:  # noqa: N802 - a decorator like FOLDER beside it
+    """The argument ``record`` of a command, with what its help says of it."""
+    command.__doc__ = f"{inspect.getdoc(command)}\n\n{_HELP}"
+    return click.argument("record")(command)
+
+
+def typed(record: str) -> RecordNumber:
+    """The number that was given, or that is typed now without being shown.
+
+    Raises:
+        UsageError: TW7133.
+    """
+    if record == "-":
+        record = click.prompt("record number", hide_input=True, err=True)
+    if not (record.isprintable() and record == record.strip() and 0 < len(record) <= _LONGEST):
+        raise UsageError(
+            "this is not a record number",
+            code="TW7133",
+            help="give the hospital's own number of the patient, at most 64 characters",
+        )
+    return RecordNumber(record)
