@@ -8,12 +8,11 @@ from pathlib import Path
 from hospital_node import audit_log, membership
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
+from hospital_node.witness import own_ledger
 from ledger.deployed import Addresses
 from ledger.log.witness import LogWitness
-from ledger.process import URL_FILE
 from ledger.rpc import Rpc
 from twinward.clock import SystemClock
-from twinward.errors import UsageError
 from twinward.organisation import Organisation
 from twinward.settings import load
 
@@ -27,19 +26,10 @@ def cosign(folder: Path, data: bytes) -> bytes:
             ledger node gives: keep the file.
         LedgerError: TW5001, TW3704.
     """
-    founding, paths = membership.load_founding(folder), NodePaths(folder)
-    try:
-        url = (paths.ledger / URL_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            "the following ledger node of this folder is not running",
-            code="TW3566",
-            at=str(folder),
-            help="start the node, with `witness = true` in node.toml, and ask again",
-        ) from error
+    founding, url = membership.load_founding(folder), own_ledger(folder)
     audit_log.commanded(folder, "cosign")
     witness = LogWitness(
-        paths.ledger,
+        NodePaths(folder).ledger,
         org=load(NodeSettings, folder / FILE).org,
         genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
         contracts=Addresses.from_json(founding.chain["contracts"]),

@@ -277,15 +277,14 @@ class WitnessThread:
             self.standing = replace(self.standing, agreed=agreed_at, witnesses=count)
 
 
-def statements(folder: Path) -> Statements:
-    """What the witness of a node's folder was shown; its daemon must be running.
+def own_ledger(folder: Path) -> str:
+    """Where the following ledger node of a node's folder answers; its daemon must be running.
 
     Raises:
         UsageError: TW3566, it is not running.
     """
-    paths = NodePaths(folder)
     try:
-        url = (paths.ledger / URL_FILE).read_text(encoding="utf-8")
+        return (NodePaths(folder).ledger / URL_FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
             "the following ledger node of this folder is not running",
@@ -293,7 +292,16 @@ def statements(folder: Path) -> Statements:
             at=str(folder),
             help="start the node, with `witness = true` in node.toml, and ask again",
         ) from error
-    with closing(Votes(paths.votes)) as votes, closing(Rpc(url)) as own:
+
+
+def statements(folder: Path) -> Statements:
+    """What the witness of a node's folder was shown; its daemon must be running.
+
+    Raises:
+        UsageError: TW3566, it is not running.
+    """
+    url = own_ledger(folder)
+    with closing(Votes(NodePaths(folder).votes)) as votes, closing(Rpc(url)) as own:
         return Statements.collect(votes, own)
 
 
