@@ -13,10 +13,10 @@ from typing import Any
 from ledger.deployed import Addresses
 from ledger.events import Decoder, Event
 from ledger.history import History
-from ledger.rpc import TOO_MANY, Rpc, RpcError
-from twinward.errors import LedgerError, LedgerUnreachable
+from ledger.paging import changed_meanwhile, event_pages, still_shown
+from ledger.rpc import Rpc
+from twinward.errors import LedgerError
 
-_BLOCKS_A_PAGE = 4_096
 _HEADERS_A_CALL = 500
 
 
@@ -39,17 +39,14 @@ class HistoryFeed:
         """
         self._rewind_to_common()
         newest = int(self._rpc.call("eth_blockNumber"), 16)
-        end, page = newest if to is None else min(to, newest), _BLOCKS_A_PAGE
-        while (first := self._history.block + 1) <= end:
-            last = min(first + page - 1, end)
-            try:
-                logs = self._logs(first, last)
-            except RpcError as error:
-                if error.rpc_code != TOO_MANY or page == 1:
-                    raise
-                page = max(1, page // 8)
-                continue
-            self._store(logs, last)
+        pages = event_pages(
+            self._rpc,
+            {"address": self._addresses},
+            first=self._history.block + 1,
+            end=newest if to is None else min(to, newest),
+        )
+        for last, logs in pages:
+            self._store(sorted(logs, key=_place), last)
         return self._history.block
 
     def _rewind_to_common(self) -> None:
@@ -57,19 +54,13 @@ class HistoryFeed:
         (first,) = self._headers([0])
         if first is None or _hash(first) != history.genesis:
             raise self._denied(0)
-        denied, common = [], 0
         known = history.db.execute("select block, hash from blocks order by block desc")
-        for block, digest in known:
-            (shown,) = self._headers([block])
-            if shown is not None and _hash(shown) == digest:
-                common = block
-                break
-            denied.append((block, digest))
+        common, denied = still_shown(known, self._hash_of)
         if denied:
             (confirmed,) = history.db.execute("select confirmed from cursor").fetchone()
-            if common < confirmed:
+            if (common or 0) < confirmed:
                 raise self._denied(confirmed)
-            history.rewind(common, reversed(denied))
+            history.rewind(common or 0, reversed(denied))
 
     def _denied(self, block: int) -> LedgerError:
         return LedgerError(
@@ -80,9 +71,9 @@ class HistoryFeed:
             " and tell the network",
         )
 
-    def _logs(self, first: int, last: int) -> list[dict[str, Any]]:
-        wanted = {"address": self._addresses, "fromBlock": hex(first), "toBlock": hex(last)}
-        return sorted(self._rpc.call("eth_getLogs", wanted), key=_place)
+    def _hash_of(self, block: int) -> bytes | None:
+        (shown,) = self._headers([block])
+        return None if shown is None else _hash(shown)
 
     def _headers(self, blocks: Sequence[int]) -> list[dict[str, Any] | None]:
         found: list[dict[str, Any] | None] = []
@@ -96,14 +87,14 @@ class HistoryFeed:
         blocks = {}
         for number, header in zip(numbers, self._headers(numbers), strict=True):
             if header is None:
-                raise _changed(self._rpc.url)
+                raise changed_meanwhile(self._rpc.url)
             blocks[number] = (number, _hash(header), int(header["timestamp"], 16))
         before = self._history.count
         events: list[Event] = []
         for log in logs:
             block, position = _place(log)
             if log["blockHash"] != f"0x{blocks[block][1].hex()}":
-                raise _changed(self._rpc.url)
+                raise changed_meanwhile(self._rpc.url)
             form, values = self._decoder.read(log)
             events.append(
                 Event(
@@ -126,12 +117,3 @@ def _place(log: dict[str, Any]) -> tuple[int, int]:
 
 def _hash(header: dict[str, Any]) -> bytes:
     return bytes.fromhex(header["hash"][2:])
-
-
-def _changed(url: str) -> LedgerUnreachable:
-    return LedgerUnreachable(
-        "the ledger changed while it was read",
-        code="TW3703",
-        at=url,
-        help="run the same command again",
-    )

@@ -20,7 +20,8 @@ from typing import Any
 from ledger import proofs
 from ledger.consents import CHANGED, HEAD_SLOT, fold
 from ledger.mirror_reader import MirrorReader, unusable
-from ledger.rpc import TOO_MANY, Rpc, RpcError
+from ledger.paging import changed_meanwhile, event_pages, still_shown
+from ledger.rpc import Rpc
 from ledger.tip import TipStatement
 from twinward.errors import ConsentError, LedgerError
 from twinward.signing import Document, PublicIdentity
@@ -28,8 +29,6 @@ from twinward.signing import Document, PublicIdentity
 FUTURE_SECONDS = 60.0
 """How far a signer's clock may be ahead of ours."""
 
-_BLOCKS_A_PAGE = 4_096
-_EVENTS_A_PAGE = 10_000
 _SCHEMA = 2
 _TABLES = """
 create table events (
@@ -116,7 +115,7 @@ class Mirror(MirrorReader):
         there: what the ledger made up is never read.
 
         Raises:
-            LedgerUnreachable: TW5001.
+            LedgerUnreachable: TW5001, or TW3703 the ledger changed while it was read.
             ConsentError: TW3102, the last page does not lead to ``proven``.
             LedgerError: TW5044 what was confirmed is history no more, TW5045 an event is
                 malformed or one is missing.
@@ -144,21 +143,13 @@ class Mirror(MirrorReader):
             return self.sync()
 
     def _pages(self, first: int, end: int) -> Iterator[_Page]:
-        """The events of these blocks, in answers of a size that suits both sides."""
-        blocks = _BLOCKS_A_PAGE
-        while first <= end:
-            last = min(first + blocks - 1, end)
-            try:
-                logs = self._logs(first, last)
-            except RpcError as error:
-                if error.rpc_code != TOO_MANY or blocks == 1:
-                    raise
-                blocks = max(1, blocks // 8)
-                continue
-            yield _Page(last, bytes.fromhex(self._hash_of(last)[2:]), logs)
-            first = last + 1
-            fitting = blocks * _EVENTS_A_PAGE // max(len(logs), 1)
-            blocks = min(max(1, fitting), 2 * blocks, _BLOCKS_A_PAGE)
+        """The events of these blocks, each page with the hash of its last block."""
+        wanted = {"address": f"0x{self._contract.hex()}", "topics": [f"0x{CHANGED.hex()}"]}
+        for last, logs in event_pages(self._rpc, wanted, first=first, end=end):
+            digest = self._hash_of(last)
+            if digest is None:
+                raise changed_meanwhile(self._rpc.url)
+            yield _Page(last, digest, logs)
 
     def _rewind_to_common(self) -> None:
         """Go back to the newest block that copy and ledger share, as far as nothing confirmed it.
@@ -170,11 +161,11 @@ class Mirror(MirrorReader):
         known = self._reading.execute(
             "select block, hash from pages where block >= ? order by block desc", (confirmed,)
         ).fetchall()
-        for block, digest in known:
-            if self._hash_of(block) == f"0x{digest.hex()}":
-                if block != known[0][0]:
-                    self._rewind(block)
-                return
+        common, denied = still_shown(known, self._hash_of)
+        if common is not None:
+            if denied:
+                self._rewind(common)
+            return
         raise LedgerError(
             f"the ledger shows another block {confirmed} than it did before",
             code="TW5044",
@@ -197,19 +188,9 @@ class Mirror(MirrorReader):
             )
             self._db.execute("update cursor set block = ?", (block,))
 
-    def _hash_of(self, number: int) -> str:
+    def _hash_of(self, number: int) -> bytes | None:
         block = self._rpc.call("eth_getBlockByNumber", hex(number), False)
-        return "" if block is None else str(block["hash"])
-
-    def _logs(self, first: int, last: int) -> list[dict[str, Any]]:
-        wanted = {
-            "address": f"0x{self._contract.hex()}",
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
-            "topics": [f"0x{CHANGED.hex()}"],
-        }
-        found: list[dict[str, Any]] = self._rpc.call("eth_getLogs", wanted)
-        return found
+        return None if block is None else bytes.fromhex(str(block["hash"])[2:])
 
     def _store(self, page: _Page, *, proven: bytes | None) -> None:
         with self._transaction():
