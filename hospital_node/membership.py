@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hospital_node.settings import FILE, NodeSettings
+from twinward.admission import with_joined
 from twinward.errors import IdentityError, UsageError
 from twinward.files import read_given, write_atomic
 from twinward.founding import Founding, Member
@@ -61,7 +62,7 @@ def load_founding(folder: Path) -> Founding:
             at=str(path),
             help="run `twinward node accept` with the complete founding file",
         )
-    return Founding.decode(path.read_bytes(), at=str(path))
+    return with_joined(Founding.decode(path.read_bytes(), at=str(path)), folder)
 
 
 def _require_self(founding: Founding, folder: Path, settings: NodeSettings) -> Member:

@@ -8,9 +8,11 @@ import os
 import signal
 from pathlib import Path
 
+from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Addresses, Chain, LedgerMember, Role
 from ledger.process import LedgerProcess
+from ledger.rpc import Rpc
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
 from server.paths import ServerPaths
@@ -84,6 +86,15 @@ async def _serve(folder: Path) -> None:
             audit=audit,
         )
         coordinator.did("coordinator-started")
+        rpc = Rpc(ledger.url)
+        stack.callback(rpc.close)
+        heads = Anchoring(
+            audit,
+            LedgerAnchor(chain, rpc=rpc, tip=coordinator.sign_tip),
+            every_seconds=settings.audit_anchor_seconds,
+        )
+        stack.callback(heads.stop)
+        heads.start()
         where = f"{settings.host}:{settings.network_port}"
         socket = local_server(address)
         add_local(LocalService(coordinator, clock=SystemClock()), socket)
@@ -116,7 +127,7 @@ def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
             keys=member.keys.digest,
             role=Role.HOSPITAL if member.is_hospital else Role.COORDINATOR,
         )
-        for member in founding.members
+        for member in founding.founders
     ]
     chain.deploy(founding_digest=founding.digest, members=members)
     return chain

@@ -12,6 +12,7 @@ from ledger.chain import Addresses
 from ledger.embedded.genesis import Genesis
 from server import admission, ca
 from server.settings import FILE, ServerSettings
+from twinward.admission import with_joined
 from twinward.canonical import tagged_hash
 from twinward.errors import UsageError
 from twinward.files import write_atomic
@@ -40,7 +41,7 @@ def begin(folder: Path, requests: Sequence[tuple[bytes, str]], *, now: float) ->
             "this network has been founded already",
             code="TW1033",
             at=str(organisation.founding_file),
-            help="joining an existing network is not possible yet; found a new one",
+            help="another hospital joins with `twinward server invite` and `twinward node join`",
         )
     own_file = organisation.request_file(settings.org)
     own = admission.JoinRequest.decode(own_file.read_bytes(), at=str(own_file))
@@ -99,7 +100,7 @@ def complete(folder: Path, copies: Sequence[bytes]) -> Path:
 
 
 def load_founding(folder: Path) -> Founding:
-    """The complete founding file of this folder.
+    """The complete founding file of this folder, with everybody who joined since.
 
     Raises:
         UsageError: TW1035, there is none yet.
@@ -112,7 +113,7 @@ def load_founding(folder: Path) -> Founding:
             at=str(path),
             help="run `twinward server found` until every hospital has signed",
         )
-    return Founding.decode(path.read_bytes(), at=str(path))
+    return with_joined(Founding.decode(path.read_bytes(), at=str(path)), folder)
 
 
 def _chain(coordinator_account: str, *, network: str, now: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ not lead back to it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,7 +32,7 @@ ENDPOINTS = ("network", "flower", "ledger")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One founding organisation and everything its identity signs for."""
+    """One organisation and everything its identity signs for."""
 
     org: OrgName
     role: str
@@ -64,6 +64,13 @@ class Founding:
     endpoints: Mapping[str, str]
     ca_certificate: str
     members: tuple[Member, ...]
+    admissions: tuple[Document, ...] = ()
+    """Whoever joined later, each endorsed by the hospitals before it: ``twinward.admission``."""
+
+    @property
+    def founders(self) -> tuple[Member, ...]:
+        """The members that the founding file itself names."""
+        return self.members[: len(self.members) - len(self.admissions)]
 
     @property
     def digest(self) -> bytes:
@@ -84,15 +91,15 @@ class Founding:
         """The member of this name.
 
         Raises:
-            IdentityError: TW2010, nobody of this name founded the network.
+            IdentityError: TW2010, nobody of this name founded the network or joined it.
         """
         for member in self.members:
             if member.org == org:
                 return member
         raise IdentityError(
-            f"`{org}` is not a founding member of `{self.network}`",
+            f"`{org}` is not a member of `{self.network}`",
             code="TW2010",
-            help="check the name; joining an existing network is not possible yet",
+            help="check the name; a hospital joins with `twinward node join`",
         )
 
     @classmethod
@@ -114,7 +121,7 @@ class Founding:
         document = Document.decode(data, kind=KIND, at=at)
         payload = document.payload
         try:
-            members = tuple(_member(entry, at=at) for entry in payload["members"])
+            members = tuple(read_member(entry, at=at) for entry in payload["members"])
             founding = cls(
                 document=document,
                 network=org_name(payload["network"]),
@@ -130,7 +137,8 @@ class Founding:
                 at=at,
                 help="have the coordinator make it again with `twinward server found`",
             ) from error
-        _require_consistent(founding, at=at)
+        require_distinct(members, at=at)
+        _require_enough(founding, at=at)
         return founding
 
 
@@ -165,7 +173,12 @@ def keys_document(
     )
 
 
-def _member(entry: Mapping[str, Any], *, at: str) -> Member:
+def read_member(entry: Mapping[str, Any], *, at: str) -> Member:
+    """A member from its signed keys and its certificate, which must be for the key it signed.
+
+    Raises:
+        IdentityError: TW2001, TW2002, TW2004, TW2011.
+    """
     keys = Document.decode(canonical.encode(entry["keys"]), kind=KEYS_KIND, at=at)
     claims = keys.payload
     identity = PublicIdentity.from_hex(claims["identity"])
@@ -192,13 +205,18 @@ def _member(entry: Mapping[str, Any], *, at: str) -> Member:
     return member
 
 
-def _require_consistent(founding: Founding, *, at: str) -> None:
-    members = founding.members
+def require_distinct(members: Sequence[Member], *, at: str) -> None:
+    """Require one coordinator, known roles, and that no two members share a name or a key.
+
+    Raises:
+        IdentityError: TW2011.
+    """
     keys: list[list[str]] = [
         [member.org for member in members],
         [member.fingerprint for member in members],
         [member.tls_spki_sha256 for member in members],
         [member.ledger_account.lower() for member in members],
+        [" ".join(member.flower_public_key.split()[:2]) for member in members],
     ]
     distinct = all(len(set(column)) == len(column) for column in keys)
     roles = [member.role for member in members]
@@ -209,6 +227,9 @@ def _require_consistent(founding: Founding, *, at: str) -> None:
             at=at,
             help="have the coordinator make it again with `twinward server found`",
         )
+
+
+def _require_enough(founding: Founding, *, at: str) -> None:
     if len(founding.hospitals) < 3:
         raise UsageError(
             f"{len(founding.hospitals)} hospitals cannot hide one another; at least 3 are needed",

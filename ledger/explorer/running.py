@@ -14,6 +14,7 @@ from ledger.explorer.entrance import entrance
 from ledger.explorer.pages import EXPORTS, PAGES
 from ledger.explorer.site import Explorer
 from ledger.explorer.standing import Source
+from twinward.admission import with_joined
 from twinward.clock import Clock
 from twinward.errors import TwinwardError
 from twinward.files import read_given
@@ -41,7 +42,7 @@ def load_founding(folder: Path) -> Founding:
         IdentityError: A member's signature is missing or wrong.
     """
     path = folder / "founding.json"
-    return Founding.decode(read_given(path), at=str(path))
+    return with_joined(Founding.decode(read_given(path), at=str(path)), folder)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ledger.questions.documents import Documents
 from ledger.questions.library import ask, find
 from ledger.questions.sources import Sources
 from ledger.rpc import Rpc
+from twinward.admission import with_joined
 from twinward.clock import SystemClock
 from twinward.errors import EvidenceError, TwinwardError, UsageError
 from twinward.files import read_given, write_atomic
@@ -62,7 +63,7 @@ class Workspace:
                 help="copy the network's founding.json into this folder",
             )
         self.folder = folder
-        self.founding = Founding.decode(path.read_bytes(), at=str(path))
+        self.founding = with_joined(Founding.decode(path.read_bytes(), at=str(path)), folder)
         self._more = more
         self._state = state or folder / "state" / "audit"
         self._genesis = bytes.fromhex(str(self.founding.chain["genesis_hash"]))
@@ -176,7 +177,7 @@ class Workspace:
                 "select block, hash from blocks order by block desc limit 1"
             ).fetchone()
             stated = checkpoint.checkpoint_of(log.origin, log.seal(), block=(block, bytes(digest)))
-            path = self.folder / CHECKPOINTS / f"{stated.size:012}-{block}.txt"
+            path = self.folder / CHECKPOINTS / checkpoint.file_name(stated)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, checkpoint.sign(stated, identity).encode())
             history.confirm(block)

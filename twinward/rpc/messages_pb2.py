@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btwinward/rpc/messages.proto\x12\x0btwinward.v1\"\t\n\x07Nothing\"\x14\n\x04\x42lob\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"b\n\x05\x46rame\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\r\n\x05heads\x18\x06 \x03(\x0c\"D\n\x07Opening\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\x0c\n\x04plan\x18\x03 \x01(\x0c\x12\x0f\n\x07weights\x18\x04 \x01(\x0c\"+\n\x07\x43losing\x12\x0f\n\x07\x63losing\x18\x01 \x01(\x0c\x12\x0f\n\x07weights\x18\x02 \x01(\x0c\"\x19\n\x08Progress\x12\r\n\x05\x65vent\x18\x01 \x01(\x0c\"!\n\rClosingAnswer\x12\x10\n\x08\x66inished\x18\x01 \x01(\x08\x32\xa1\x01\n\x07Network\x12\x35\n\x07Session\x12\x12.twinward.v1.Frame\x1a\x12.twinward.v1.Frame(\x01\x30\x01\x12.\n\x03Tip\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12/\n\x07Witness\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob2\xf3\x01\n\x10\x43oordinatorLocal\x12\x31\n\x06Status\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12\x36\n\x08StartRun\x12\x11.twinward.v1.Blob\x1a\x15.twinward.v1.Progress0\x01\x12\x39\n\x0bNextOpening\x12\x14.twinward.v1.Nothing\x1a\x14.twinward.v1.Opening\x12\x39\n\x05\x43lose\x12\x14.twinward.v1.Closing\x1a\x1a.twinward.v1.ClosingAnswer2\xd5\x01\n\tNodeLocal\x12\x31\n\x06Status\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12\x35\n\x07OpenRun\x12\x14.twinward.v1.Opening\x1a\x14.twinward.v1.Closing\x12-\n\x05Price\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12/\n\x07\x41\x63\x63ount\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob2\xcb\x01\n\x0b\x43onsentDesk\x12-\n\x05Terms\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12-\n\x05Grant\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12\x30\n\x08Withdraw\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12,\n\x04Show\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blobb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btwinward/rpc/messages.proto\x12\x0btwinward.v1\"\t\n\x07Nothing\"\x14\n\x04\x42lob\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"b\n\x05\x46rame\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\r\n\x05heads\x18\x06 \x03(\x0c\"D\n\x07Opening\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\x0c\n\x04plan\x18\x03 \x01(\x0c\x12\x0f\n\x07weights\x18\x04 \x01(\x0c\"+\n\x07\x43losing\x12\x0f\n\x07\x63losing\x18\x01 \x01(\x0c\x12\x0f\n\x07weights\x18\x02 \x01(\x0c\"\x19\n\x08Progress\x12\r\n\x05\x65vent\x18\x01 \x01(\x0c\"!\n\rClosingAnswer\x12\x10\n\x08\x66inished\x18\x01 \x01(\x08\x32\xcf\x03\n\x07Network\x12\x35\n\x07Session\x12\x12.twinward.v1.Frame\x1a\x12.twinward.v1.Frame(\x01\x30\x01\x12.\n\x03Tip\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12/\n\x07Witness\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12\x32\n\nCheckpoint\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12\x32\n\x07Members\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12\x35\n\nCandidates\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12/\n\x07\x45ndorse\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12-\n\x05Renew\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12-\n\x05Leave\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob2\x96\x01\n\x04Join\x12-\n\x05Hello\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12-\n\x05\x45nrol\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12\x30\n\x08Standing\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob2\xf3\x01\n\x10\x43oordinatorLocal\x12\x31\n\x06Status\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12\x36\n\x08StartRun\x12\x11.twinward.v1.Blob\x1a\x15.twinward.v1.Progress0\x01\x12\x39\n\x0bNextOpening\x12\x14.twinward.v1.Nothing\x1a\x14.twinward.v1.Opening\x12\x39\n\x05\x43lose\x12\x14.twinward.v1.Closing\x1a\x1a.twinward.v1.ClosingAnswer2\xd5\x01\n\tNodeLocal\x12\x31\n\x06Status\x12\x14.twinward.v1.Nothing\x1a\x11.twinward.v1.Blob\x12\x35\n\x07OpenRun\x12\x14.twinward.v1.Opening\x1a\x14.twinward.v1.Closing\x12-\n\x05Price\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12/\n\x07\x41\x63\x63ount\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob2\xcb\x01\n\x0b\x43onsentDesk\x12-\n\x05Terms\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12-\n\x05Grant\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12\x30\n\x08Withdraw\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blob\x12,\n\x04Show\x12\x11.twinward.v1.Blob\x1a\x11.twinward.v1.Blobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,11 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSINGANSWER']._serialized_start=319
   _globals['_CLOSINGANSWER']._serialized_end=352
   _globals['_NETWORK']._serialized_start=355
-  _globals['_NETWORK']._serialized_end=516
-  _globals['_COORDINATORLOCAL']._serialized_start=519
-  _globals['_COORDINATORLOCAL']._serialized_end=762
-  _globals['_NODELOCAL']._serialized_start=765
-  _globals['_NODELOCAL']._serialized_end=978
-  _globals['_CONSENTDESK']._serialized_start=981
-  _globals['_CONSENTDESK']._serialized_end=1184
+  _globals['_NETWORK']._serialized_end=818
+  _globals['_JOIN']._serialized_start=821
+  _globals['_JOIN']._serialized_end=971
+  _globals['_COORDINATORLOCAL']._serialized_start=974
+  _globals['_COORDINATORLOCAL']._serialized_end=1217
+  _globals['_NODELOCAL']._serialized_start=1220
+  _globals['_NODELOCAL']._serialized_end=1433
+  _globals['_CONSENTDESK']._serialized_start=1436
+  _globals['_CONSENTDESK']._serialized_end=1639
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,36 @@ class NetworkStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                 _registered_method=True)
+        self.Checkpoint = channel.unary_unary(
+                '/twinward.v1.Network/Checkpoint',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Members = channel.unary_unary(
+                '/twinward.v1.Network/Members',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Candidates = channel.unary_unary(
+                '/twinward.v1.Network/Candidates',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Endorse = channel.unary_unary(
+                '/twinward.v1.Network/Endorse',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/twinward.v1.Network/Renew',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Leave = channel.unary_unary(
+                '/twinward.v1.Network/Leave',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -74,6 +104,42 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Checkpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Members(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Candidates(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Endorse(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Renew(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Leave(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -89,6 +155,36 @@ def add_NetworkServicer_to_server(servicer, server):
             ),
             'Witness': grpc.unary_unary_rpc_method_handler(
                     servicer.Witness,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Checkpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.Checkpoint,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Members': grpc.unary_unary_rpc_method_handler(
+                    servicer.Members,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Nothing.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Candidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.Candidates,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Nothing.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Endorse': grpc.unary_unary_rpc_method_handler(
+                    servicer.Endorse,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Leave': grpc.unary_unary_rpc_method_handler(
+                    servicer.Leave,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
@@ -173,6 +269,329 @@ class Network:
             request,
             target,
             '/twinward.v1.Network/Witness',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Checkpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Checkpoint',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Members(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Members',
+            twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Candidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Candidates',
+            twinward_dot_rpc_dot_messages__pb2.Nothing.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Endorse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Endorse',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Renew',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Leave(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Leave',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class JoinStub:
+    """Coordinator, TLS without client certificates, called by a hospital that holds an invitation.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Hello = channel.unary_unary(
+                '/twinward.v1.Join/Hello',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Enrol = channel.unary_unary(
+                '/twinward.v1.Join/Enrol',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+        self.Standing = channel.unary_unary(
+                '/twinward.v1.Join/Standing',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+
+
+class JoinServicer:
+    """Coordinator, TLS without client certificates, called by a hospital that holds an invitation.
+    """
+
+    def Hello(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Enrol(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Standing(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_JoinServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Enrol': grpc.unary_unary_rpc_method_handler(
+                    servicer.Enrol,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Standing': grpc.unary_unary_rpc_method_handler(
+                    servicer.Standing,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'twinward.v1.Join', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('twinward.v1.Join', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Join:
+    """Coordinator, TLS without client certificates, called by a hospital that holds an invitation.
+    """
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Join/Hello',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Enrol(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Join/Enrol',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Standing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Join/Standing',
             twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,
