@@ -31,6 +31,12 @@ def witness_name(org: str) -> str:
     return f"twinward/witness/{org}"
 
 
+def file_name(checkpoint: Checkpoint) -> str:
+    """The name of its file in a folder of checkpoints: size and block, so that none is replaced."""
+    block = 0 if checkpoint.block is None else checkpoint.block[0]
+    return f"{checkpoint.size:012}-{block}.txt"
+
+
 def checkpoint_of(
     origin: str, state: Sealed, *, block: tuple[int, bytes] | None = None
 ) -> Checkpoint:
