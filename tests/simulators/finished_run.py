@@ -81,7 +81,7 @@ def found(identities, *, accounts=None, chain=None) -> Founding:
             role="coordinator" if org == "coordinator" else "hospital",
             identity=identity.public,
             tls_spki_sha256=tls_key_digest(key.public_key()),
-            flower_public_key="flower",
+            flower_public_key=f"flower {org}",
             ledger_account=accounts[org],
         ).signed_by(identity)
         members.append({"keys": canonical.decode(keys.encode()), "certificate": certificate(key)})
