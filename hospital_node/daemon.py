@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc.aio
 
 from hospital_node import accounts, desk
-from hospital_node.audit_anchor import Anchoring, LedgerAnchor
+from hospital_node.audit_anchor import anchoring
 from hospital_node.node import Node
 from hospital_node.paths import NodePaths
 from hospital_node.supervise import SuperNode
@@ -127,13 +127,9 @@ async def _serve(folder: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(node.close)
         node.audit.did("node-started")
-        anchoring = Anchoring(
-            node.audit,
-            LedgerAnchor(node.chain, node.egress),
-            every_seconds=node.settings.audit_anchor_seconds,
-        )
-        stack.callback(anchoring.stop)
-        anchoring.start()
+        heads = anchoring(node)
+        stack.callback(heads.stop)
+        heads.start()
         if witness is not None:
             stack.callback(witness.stop)
             node.follower.also_require(witness.require)

@@ -126,6 +126,14 @@ class Follower:
             )
         return standing.confirmed.time
 
+    def tip(self) -> Document:
+        """The coordinator's signed statement of the newest block; unchecked.
+
+        Raises:
+            CoordinatorUnreachable: TW6001.
+        """
+        return fetch_tip(self._network)
+
     def chain_time(self) -> float:
         """The ledger's clock as far as it was confirmed; 0 before that."""
         confirmed = self.standing.confirmed
@@ -154,7 +162,7 @@ class Follower:
 
     def _confirm(self) -> None:
         confirmed = self._mirror.check(
-            fetch_tip(self._network),
+            self.tip(),
             signer=self._coordinator,
             now=self._clock.now(),
             max_age_seconds=self._max_age,

@@ -69,6 +69,8 @@ class Node:
     vault: Vault
     mirror: Mirror
     chain: Chain
+    rpc: Rpc
+    """The same ledger, for what is checked by proof."""
     book: BudgetBook
     lifetime: Lifetime
     """What each patient has spent and may still spend."""
@@ -177,6 +179,7 @@ class Node:
             vault=vault,
             mirror=mirror,
             chain=chain,
+            rpc=rpc,
             book=book,
             lifetime=lifetime,
             fence=fence,

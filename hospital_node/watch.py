@@ -67,7 +67,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             "delta": LIFETIME_DELTA,
             "patients_nearly_spent": int(node.lifetime.nearly_spent().sum()),
         },
-        "audit": _audit(node),
+        "audit": node.audit.log.standing(),
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
 
@@ -77,16 +77,6 @@ def _head(node: Node) -> str | None:
         return node.mirror.head.hex()
     except TwinwardError:
         return None
-
-
-def _audit(node: Node) -> dict[str, Any]:
-    """How long the audit log is, and how far the ledger is behind it."""
-    lag = node.audit.log.lag()
-    return {
-        "entries": node.audit.log.log.size,
-        "not_anchored": lag.entries,
-        "oldest_not_anchored_seconds": round(lag.seconds),
-    }
 
 
 def _can_confirm(node: Node) -> bool:
@@ -132,7 +122,9 @@ def ask(folder: Path, question: Callable[[NodeLocalStub], Blob]) -> dict[str, An
 
 def as_text(found: dict[str, Any]) -> str:
     """The state for people."""
-    ledger, budget, audit = found["ledger"], found["budget"], found["audit"]
+    from ledger.audit.anchoring import in_words  # noqa: PLC0415 - --help must be instant
+
+    ledger, budget = found["ledger"], found["budget"]
     rows = [
         ("node", f"{found['org']} of {found['network']}, pid {found['pid']}"),
         ("health", "green" if found["healthy"] else "RED"),
@@ -145,13 +137,7 @@ def as_text(found: dict[str, Any]) -> str:
             ),
         ),
         ("consent head", (ledger["head"] or "unreadable")[:16]),
-        (
-            "audit log",
-            (
-                f"{audit['entries']} entries, {audit['not_anchored']} not on the ledger yet, "
-                f"the oldest for {audit['oldest_not_anchored_seconds']} s"
-            ),
-        ),
+        ("audit log", in_words(found["audit"])),
         ("patients", str(found["patients"])),
         *(
             (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")

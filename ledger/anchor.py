@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.calls import Calls
+from ledger.verify import keccak256
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,15 @@ class Anchor:
     root: bytes
     size: int
     time: int
+
+
+def anchor_slots(number: int) -> tuple[int, int]:
+    """Where the contract keeps root, and time and size, of the member with this number.
+
+    Its mapping of members to anchors is storage slot 0 (`AuditAnchor.sol`).
+    """
+    first = int.from_bytes(keccak256(number.to_bytes(32) + bytes(32)))
+    return first, first + 1
 
 
 class AnchorCalls(Calls):

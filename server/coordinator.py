@@ -95,6 +95,7 @@ class Coordinator:
             "members": [
                 {"org": m.org, "role": m.role, "online": not m.is_hospital or m.org in online}
                 for m in self.founding.members
+            "audit": await asyncio.to_thread(self.audit.standing),
             ],
             "running": None if self.run is None else self.run.id,
         }
@@ -102,7 +103,10 @@ class Coordinator:
     async def tip(self) -> Document:
         """A fresh signed statement of the newest block: what hospitals measure freshness by."""
         if self._tip is None or time.monotonic() - self._tip[0] > _TIP_SECONDS:
-            tip = await asyncio.to_thread(self.chain.tip)
-            statement = tip.statement(genesis=self.genesis, now=time.time())
-            self._tip = (time.monotonic(), statement.signed_by(self.identity))
+            self._tip = (time.monotonic(), await asyncio.to_thread(self.sign_tip))
         return self._tip[1]
+
+    def sign_tip(self) -> Document:
+        """A signed statement of the block that is the newest at this moment."""
+        statement = self.chain.tip().statement(genesis=self.genesis, now=time.time())
+        return statement.signed_by(self.identity)

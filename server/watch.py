@@ -54,6 +54,8 @@ def status(folder: Path) -> dict[str, Any]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The state for people."""
+    from ledger.audit.anchoring import in_words  # noqa: PLC0415 - --help must be instant
+
     rows = [
         (member["org"], member["role"], "online" if member["online"] else "-")
         for member in found["members"]
@@ -63,7 +65,8 @@ def as_text(found: dict[str, Any]) -> str:
         f"coordinator of `{found['network']}`, pid {found['pid']}\n"
         f"ledger {found['ledger']['url']}, block {found['ledger']['block']}, pid "
         f"{found['ledger']['pid']}, 1 operator, "
-        f"{found['ledger']['witnesses']} witnesses\nrun: {running}\n\n"
+        f"{found['ledger']['witnesses']} witnesses\n"
+        f"audit log: {in_words(found['audit'])}\nrun: {running}\n\n"
         + table(("MEMBER", "ROLE", "FLOWER"), rows)
     )
 

@@ -23,9 +23,11 @@ from ledger.log.store import Log
 from ledger.verify import Checkpoint, Note
 from twinward import canonical
 from twinward.clock import Clock
-from twinward.errors import LedgerError
+from twinward.errors import LedgerError, TwinwardError
+from twinward.files import write_atomic
 from twinward.signing import Identity
 
+EVIDENCE = "anchored.json"
 _ENTERED_AT_ONCE = 2_000
 
 
@@ -89,6 +91,11 @@ class Head:
     salt: bytes
     path: tuple[bytes, ...]
 
+    @property
+    def entries(self) -> int:
+        """How many entries of the log it covers."""
+        return Checkpoint.parse(self.note.text).size
+
     def record(self, *, block: Mapping[str, Any], proof: Mapping[str, Any]) -> bytes:
         """The record ``anchor.json`` of an answer as of this head's checkpoint.
 
@@ -114,7 +121,8 @@ class AuditLog:
 
     Args:
         folder: ``audit.sqlite`` entries, ``heads.sqlite`` what goes to the ledger,
-            ``bodies.sqlite`` and ``keys.sqlite`` what can be erased.
+            ``bodies.sqlite`` and ``keys.sqlite`` what can be erased; ``anchored.json`` proves the
+            newest head.
         org: Whose log.
         genesis: Genesis hash of the network's ledger.
         identity: Signs checkpoints.
@@ -247,14 +255,48 @@ class AuditLog:
             return Lag(0, 0.0)
         return Lag(waiting, max(0.0, self._clock.now() - read(self.log.leaf(reached))["time"]))
 
+    def standing(self) -> dict[str, Any]:
+        """How long the log is and how far the ledger is behind it, for a status."""
+        lag = self.lag()
+        return {
+            "entries": self.log.size,
+            "not_anchored": lag.entries,
+            "oldest_not_anchored_seconds": round(lag.seconds),
+        }
+
     def _anchored(self) -> int:
         """How many entries the newest head on the ledger covers."""
         head = self.head()
-        return 0 if head is None else Checkpoint.parse(head.note.text).size
+        return 0 if head is None else head.entries
 
-    def head(self) -> Head | None:
-        """The newest head that the ledger has, to prove an answer by; None before the first."""
-        heads = self.heads.sealed()
+    def keep_evidence(
+        self, size: int, *, block: Mapping[str, Any], proof: Mapping[str, Any]
+    ) -> None:
+        """Keep what proves that the first ``size`` heads stand on the ledger, for `anchored`."""
+        kept = canonical.encode({"block": block, "proof": proof, "size": size})
+        write_atomic(self._folder / EVIDENCE, kept)
+
+    def anchored(self) -> tuple[Head, bytes] | None:
+        """The newest head that is proved to stand on the ledger, and its record ``anchor.json``.
+
+        None where none is proved yet, or the state that it covers is too old to prove answers by.
+        """
+        try:
+            kept = canonical.decode((self._folder / EVIDENCE).read_bytes())
+            head = self.head(kept["size"])
+        except (FileNotFoundError, ValueError, LookupError, TypeError, TwinwardError):
+            return None  # an answer without an anchor says that it has none
+        if head is None or not self.log.keeps(head.entries):
+            return None
+        return head, head.record(block=kept["block"], proof=kept["proof"])
+
+    def head(self, size: int | None = None) -> Head | None:
+        """The last of the first ``size`` heads, opened; None if it is not there.
+
+        Args:
+            size: All that the ledger has, if it is not given.
+        """
+        heads = self.heads.sealed(size)
         if heads is None or heads.size == 0:
             return None
         index = heads.size - 1

@@ -231,12 +231,17 @@ class Log:
             UsageError: TW3602, this size was not sealed or is no longer kept.
         """
         with self._refusing():
+            if not self.keeps(size):
+                raise _absent(f"the state of {size} entries was not sealed, or is no longer kept")
+            return self._topics.prove(topic, size=size)
+
+    def keeps(self, size: int) -> bool:
+        """Whether topics can still be proved complete as of the sealed state of this size."""
+        with self._refusing():
             kept = self._db.execute(
                 "select size from seals order by size desc limit ?", (SEALS_KEPT,)
             ).fetchall()
-            if (size,) not in kept:
-                raise _absent(f"the state of {size} entries was not sealed, or is no longer kept")
-            return self._topics.prove(topic, size=size)
+        return (size,) in kept
 
     def inclusion(self, seq: int, *, size: int) -> list[bytes]:
         """The RFC 9162 proof that an entry is in the log of this size.

@@ -34,6 +34,9 @@ offline_option = click.option("--offline", is_flag=True, help="Ask the copy as i
 patients_option = click.option(
     "--patients", is_flag=True, help="Put bodies with the hospital's own record numbers in, too."
 )
+now_option = click.option(
+    "--now", is_flag=True, help="Of an audit log: as of now, not of its newest head on the ledger."
+)
 
 
 @click.group()
@@ -124,6 +127,7 @@ def checkpoint(*, folder: Path, ledger: str | None, as_json: bool) -> None:
 @click.option("--saved", is_flag=True, help="QUESTION is the name of a saved one.")
 @click.option("--log", type=FILE, help="A copy of an organisation's audit log, to ask of that.")
 @patients_option
+@now_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @reports_errors
 def ask(
@@ -139,6 +143,7 @@ def ask(
     saved: bool,
     log: Path | None,
     patients: bool,
+    now: bool,
     as_json: bool,
 ) -> None:
     """Ask a QUESTION of the ledger copy in FOLDER, or of the audit log of FOLDER's organisation.
@@ -158,8 +163,14 @@ def ask(
     space = Workspace(folder, more=documents)
     data = None
     if log is not None or space.asks_own_log(question):
-        shown = patients or proof is None
-        answer, data = space.ask_log(question, given, copy=log, patients=shown)
+        seen_here = proof is None
+        answer, data = space.ask_log(
+            question,
+            given,
+            copy=log,
+            patients=patients or seen_here,
+            anchored=not (now or seen_here),
+        )
     else:
         _up_to_date(space, ledger, offline=offline)
         if proof is None:
@@ -174,7 +185,9 @@ def ask(
                 help="keep the copy itself; whoever asks it gets the same answer",
             )
         write_atomic(proof, data)
-        say(f"{proof}: {len(data)} bytes, as of a signed checkpoint")
+        own = log is None and space.asks_own_log(question)
+        said = space.anchor_in_words(data) if own else "as of a signed checkpoint"
+        say(f"{proof}: {len(data)} bytes, {said}")
     _print(answer, "json" if as_json else form)
     if proof is not None:
         next_step(f"twinward audit recheck {proof}")
@@ -209,19 +222,22 @@ def recheck(
 @folder_argument
 @click.argument("file", type=FILE)
 @patients_option
+@now_option
 @json_option
 @reports_errors
-def export(*, folder: Path, file: Path, patients: bool, as_json: bool) -> None:
+def export(*, folder: Path, file: Path, patients: bool, now: bool, as_json: bool) -> None:
     """Copy the audit log of FOLDER's organisation into FILE, for an auditor; it proves itself."""
     from ledger.questions.workspace import Workspace
 
-    data = Workspace(folder).export_log(patients=patients)
+    space = Workspace(folder)
+    data = space.export_log(patients=patients, anchored=not now)
     write_atomic(file, data)
+    said = space.anchor_in_words(data)
     emit(
-        {"file": str(file), "bytes": len(data)},
+        {"file": str(file), "bytes": len(data), "as_of": said},
         schema="audit.export",
         as_json=as_json,
-        text=lambda: f"{file}: {len(data)} bytes, every entry as of now, signed",
+        text=lambda: f"{file}: {len(data)} bytes, the whole log: {said}",
     )
 
 

@@ -154,9 +154,9 @@ def archive(
     patients: bool,
     question: Mapping[str, Any],
     shown: Mapping[str, bytes],
-    checkpoint: verify.Note | None = None,
+    checkpoint: verify.Note,
 ) -> bytes:
-    """Every entry of these topics as of now, signed, and proved to be all.
+    """Every entry of these topics as of a checkpoint, proved to be all.
 
     Args:
         log: The organisation's own.
@@ -164,7 +164,7 @@ def archive(
         patients: Whether bodies that are about a patient are opened too.
         question: What was asked.
         shown: More records, the founding file among them.
-        checkpoint: A state that was signed before; None signs the present one.
+        checkpoint: A sealed state that the organisation signed.
     """
 
     def body(seq: int) -> tuple[bytes, bytes] | None:
@@ -173,7 +173,6 @@ def archive(
             return None
         return log.body(seq)
 
-    note = checkpoint or log.checkpoint()
     return archives.build(
-        log.log, checkpoint=note, topics=topics, body=body, question=question, shown=shown
+        log.log, checkpoint=checkpoint, topics=topics, body=body, question=question, shown=shown
     )

@@ -29,15 +29,18 @@ def prove(
     log: AuditLog,
     founding: Founding,
     patients: bool = True,
+    anchored: bool = False,
 ) -> tuple[Answer, bytes]:
-    """An answer as of now, and the archive that proves it complete.
+    """An answer, and the archive that proves it complete.
 
     Args:
         name: The question.
         given: Its parameters as text.
-        log: The organisation's own audit log; its present state is signed.
+        log: The organisation's own audit log.
         founding: Of the network.
         patients: Whether bodies about patients are opened: they hold the hospital's own numbers.
+        anchored: Answer as of the newest head that is proved to stand on the ledger, if there is
+            one; else as of now, in a state that is signed for this answer.
 
     Raises:
         UsageError: TW3710, TW3711; TW3724, it is not a question to an audit log.
@@ -45,8 +48,7 @@ def prove(
     question = find(name)
     if question.entries is None:
         raise _not_of_a_log(name)
-    note = log.checkpoint()
-    shown = {FOUNDING: founding.document.encode()}
+    note, shown = _as_of(log, founding=founding, anchored=anchored)
 
     def archive() -> bytes:
         return logbook.archive(
@@ -64,15 +66,29 @@ def prove(
     return found, archive()
 
 
-def export(log: AuditLog, *, founding: Founding, patients: bool) -> bytes:
-    """A copy of the whole log for an auditor: one archive that proves itself."""
+def export(log: AuditLog, *, founding: Founding, patients: bool, anchored: bool = False) -> bytes:
+    """A copy of the whole log for an auditor, as of when `prove` says; it proves itself."""
+    note, shown = _as_of(log, founding=founding, anchored=anchored)
     return logbook.archive(
         log,
         topics=None,
         patients=patients,
         question={"id": "export", "parameters": {}},
-        shown={FOUNDING: founding.document.encode()},
+        shown=shown,
+        checkpoint=note,
     )
+
+
+def _as_of(
+    log: AuditLog, *, founding: Founding, anchored: bool
+) -> tuple[verify.Note, dict[str, bytes]]:
+    """The signed state to answer as of, and the records that go with it."""
+    shown = {FOUNDING: founding.document.encode()}
+    found = log.anchored() if anchored else None
+    if found is None:
+        return log.checkpoint(), shown
+    head, record = found
+    return head.note, {**shown, verify.ANCHOR: record}
 
 
 def of_book(name: str, given: Mapping[str, str], *, book: Logbook, founding: Founding) -> Answer:

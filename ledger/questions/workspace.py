@@ -131,9 +131,17 @@ class Workspace:
         return find(name).entries is not None and logbook.is_here(self.folder)
 
     def ask_log(
-        self, name: str, given: Mapping[str, str], *, copy: Path | None, patients: bool
+        self,
+        name: str,
+        given: Mapping[str, str],
+        *,
+        copy: Path | None,
+        patients: bool,
+        anchored: bool,
     ) -> tuple[Answer, bytes | None]:
         """The answer of this organisation's own audit log and its proof, or of an exported copy.
+
+        ``anchored`` answers as of the newest head that is proved to stand on the ledger, if any.
 
         Raises:
             UsageError: TW3723 no audit log, TW3724 not a question to one.
@@ -144,17 +152,35 @@ class Workspace:
             return logged_proof.of_copy(name, given, data=data, founding=self.founding), None
         with self._own_log() as log:
             return logged_proof.prove(
-                name, given, log=log, founding=self.founding, patients=patients
+                name,
+                given,
+                log=log,
+                founding=self.founding,
+                patients=patients,
+                anchored=anchored,
             )
 
-    def export_log(self, *, patients: bool) -> bytes:
+    def export_log(self, *, patients: bool, anchored: bool) -> bytes:
         """A copy of this organisation's whole audit log, which proves itself.
 
         Raises:
             UsageError: TW3723, there is none here.
         """
         with self._own_log() as log:
-            return logged_proof.export(log, founding=self.founding, patients=patients)
+            return logged_proof.export(
+                log, founding=self.founding, patients=patients, anchored=anchored
+            )
+
+    def anchor_in_words(self, data: bytes) -> str:
+        """What the ledger vouches for in a proof or copy of this organisation's own log."""
+        records, _ = verify.read_archive(data)
+        state = verify.Checkpoint.parse(verify.Note.parse(records["checkpoint.txt"]).text)
+        with self._own_log() as log:
+            later = log.log.size - state.size
+        if verify.ANCHOR not in records:
+            return f"{state.size} entries, signed; no head on the ledger covers them yet"
+        more = f"; {later} later entries are not in it (`--now` has them)" if later else ""
+        return f"{state.size} entries, under a head that stands on the ledger{more}"
 
     def _own_log(self) -> AbstractContextManager[AuditLog]:
         return logbook.opened(self.folder, founding=self.founding, clock=SystemClock())
