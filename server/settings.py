@@ -23,6 +23,8 @@ class ServerSettings(RoleSettings):
     ledger_port: int = Field(ge=1, le=65535)
     join_window_seconds: float = Field(default=45.0, gt=0)
     """How long a run waits for hospitals after its opening before it starts with those present."""
+    audit_anchor_seconds: float = Field(default=3600.0, gt=0)
+    """How often a head of the audit log goes to the ledger, whatever happened in between."""
 
 
 def write(path: Path, settings: ServerSettings) -> None:
@@ -36,6 +38,7 @@ network_port = {settings.network_port}   # secure sums, mTLS
 flower_port = {settings.flower_port}    # Flower's SuperLink, TLS
 ledger_port = {settings.ledger_port}    # embedded ledger, JSON-RPC on loopback
 join_window_seconds = {settings.join_window_seconds}
+audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log
 """,
         encoding="utf-8",
     )
