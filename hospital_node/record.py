@@ -22,6 +22,11 @@ def RECORD(command: Command) -> Command:  # noqa: N802 - a decorator like FOLDER
     return click.argument("record")(command)
 
 
+def is_record_number(text: str) -> bool:
+    """Whether this can be a hospital's own number of a patient."""
+    return text.isprintable() and text == text.strip() and 0 < len(text) <= _LONGEST
+
+
 def typed(record: str) -> RecordNumber:
     """The number that was given, or that is typed now without being shown.
 
@@ -30,7 +35,7 @@ def typed(record: str) -> RecordNumber:
     """
     if record == "-":
         record = click.prompt("record number", hide_input=True, err=True)
-    if not (record.isprintable() and record == record.strip() and 0 < len(record) <= _LONGEST):
+    if not is_record_number(record):
         raise UsageError(
             "this is not a record number",
             code="TW7133",

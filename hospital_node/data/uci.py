@@ -9,42 +9,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.cardiac_risk.inputs import COLUMNS, LABEL, Column
+from hospital_node.data.contract import ALL, ZERO_IS_MISSING, is_in_range, is_whole
+from hospital_node.data.table import Patients
+from models.cardiac_risk.inputs import LABEL, Column
 from twinward.errors import DataError
 from twinward.ids import OrgName, RecordNumber, org_name
 
-_ALL = (*COLUMNS, LABEL)
-_ZERO_IS_MISSING = frozenset({"trestbps", "chol"})
 _MISSING = "?"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
 _FILE = re.compile(r"processed\.([a-z0-9-]+)\.data")
 _LARGEST_FILE = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Patients:
-    """All patients of one hospital, in the order of its file. Stays in the hospital.
-
-    ``columns`` holds one read-only float64 array per UCI column, NaN where nothing is recorded;
-    ``repeated`` counts lines that say exactly what an earlier line says. They are kept as patients
-    of their own: two people can have the same numbers, and the file has no identity to tell.
-    """
-
-    hospital: OrgName
-    records: tuple[RecordNumber, ...]
-    columns: Mapping[str, NDArray[np.float64]]
-    repeated: int
-
-    def __len__(self) -> int:
-        """How many patients; a count that never leaves the hospital."""
-        return len(self.records)
 
 
 def read(path: Path, *, hospital: OrgName, max_patients: int | None = None) -> Patients:
@@ -68,7 +46,7 @@ def read(path: Path, *, hospital: OrgName, max_patients: int | None = None) -> P
     return Patients(
         hospital=hospital,
         records=tuple(RecordNumber(f"{hospital}-{number:04d}") for number, _ in lines),
-        columns={column.name: table[:, index] for index, column in enumerate(_ALL)},
+        columns={column.name: table[:, index] for index, column in enumerate(ALL)},
         repeated=sum(count - 1 for count in Counter(text for _, text in lines).values()),
     )
 
@@ -119,14 +97,14 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _patient(text: str, *, at: str) -> list[float]:
     cells = [cell.strip() for cell in text.split(",")]
-    if len(cells) != len(_ALL):
+    if len(cells) != len(ALL):
         raise DataError(
-            f"the line has {len(cells)} columns instead of {len(_ALL)}",
+            f"the line has {len(cells)} columns instead of {len(ALL)}",
             code="TW8003",
             at=at,
-            help=f"write {', '.join(column.name for column in _ALL)}; `?` where unknown",
+            help=f"write {', '.join(column.name for column in ALL)}; `?` where unknown",
         )
-    return [_value(cell, column, at=at) for cell, column in zip(cells, _ALL, strict=True)]
+    return [_value(cell, column, at=at) for cell, column in zip(cells, ALL, strict=True)]
 
 
 def _value(cell: str, column: Column, *, at: str) -> float:
@@ -148,9 +126,9 @@ def _value(cell: str, column: Column, *, at: str) -> float:
             help="write a number with a decimal point, or `?` where unknown",
         )
     value = float(cell)
-    if value == 0.0 and column.name in _ZERO_IS_MISSING:
+    if value == 0.0 and column.name in ZERO_IS_MISSING:
         return np.nan
-    if not column.low <= value <= column.high or (column.whole and value != int(value)):
+    if not (is_in_range(value, column) and is_whole(value, column)):
         whole = "a whole number " if column.whole else ""
         raise DataError(
             f"the value is not {whole}from {column.low:g} to {column.high:g}",

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.data import uci
+from hospital_node.data.table import Patients
 from hospital_node.privacy.clipped_sum import Floats
 from hospital_node.privacy.experiment import RIDGE, Cohort, Figure, encode, merged, ridge
 from hospital_node.privacy.keystream import Keystream
@@ -52,7 +53,7 @@ _SMALLEST_SPREAD = 1e-6
 class PublicCohort:
     """Patients of a public archive; only ``public`` makes one."""
 
-    hospitals: Mapping[OrgName, uci.Patients]
+    hospitals: Mapping[OrgName, Patients]
 
 
 def public(folder: Path) -> PublicCohort:
