@@ -6,7 +6,6 @@ torch's order: hidden weights [units, inputs], hidden biases, output weights, ou
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from models.cardiac_risk import encode as _encode
 from models.cardiac_risk import inputs as _inputs
 from models.cardiac_risk.risk import CardiacRisk, sigmoid
+from models.start import chance
 from twinward.ids import OrgName
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class MlpRisk:
         units, reach = int(spec["units"]), float(spec["prior_reach"])
         hidden = np.empty((units, prior.size))
         hidden[0] = prior / reach
-        hidden[1:] = _chance((units - 1) * prior.size).reshape(units - 1, -1) / np.sqrt(prior.size)
+        even = chance("twinward/mlp_risk/1/start", (units - 1) * prior.size)
+        hidden[1:] = even.reshape(units - 1, -1) / np.sqrt(prior.size)
         output = np.zeros(units + 1)
         output[0] = reach
         return np.concatenate([hidden.ravel(), np.zeros(units), output])
@@ -103,10 +104,3 @@ class MlpRisk:
         hidden, bias, output = np.split(weights, [UNITS * inputs, UNITS * (inputs + 1)])
         active = np.tanh(x @ hidden.reshape(UNITS, inputs).T + bias)
         return sigmoid(active @ output[:-1] + output[-1])
-
-
-def _chance(count: int) -> Floats:
-    """Even on (-1, 1), from SHAKE-256 of a public name; never for noise."""
-    stream = hashlib.shake_256(b"twinward/mlp_risk/1/start").digest(8 * count)
-    words = np.frombuffer(stream, dtype="<u8") >> np.uint64(11)
-    return (words.astype(np.float64) + 0.5) * 2.0**-52 - 1.0
