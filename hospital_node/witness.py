@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from hospital_node.cosign import CheckpointWitness
 from hospital_node.egress import Egress
 from hospital_node.follower import CALL_SECONDS, coordinator_silent, fetch_tip
 from hospital_node.paths import NodePaths
 from ledger.evidence import as_json
 from ledger.fork import Statements
-from ledger.process import URL_FILE, LedgerProcess
+from ledger.process import LedgerProcess, own_url
 from ledger.rpc import Rpc
 from ledger.tip import TipStatement
 from ledger.witness import KIND, BlockStatement, Votes, Witness
@@ -32,7 +33,6 @@ from twinward.errors import (
     ConsentError,
     InternalError,
     TwinwardError,
-    UsageError,
 )
 from twinward.founding import Founding
 from twinward.logging import log
@@ -111,6 +111,14 @@ class WitnessThread:
             identity=identity,
             genesis=self._genesis,
             coordinator=founding.coordinator.identity,
+        )
+        self._checkpoints = CheckpointWitness(
+            paths,
+            founding=founding,
+            identity=identity,
+            network=self._network,
+            egress=egress,
+            clock=clock,
         )
         self._node = LedgerProcess(
             paths.ledger,
@@ -221,6 +229,7 @@ class WitnessThread:
         own = self._own_node()
         if own is None:
             return  # it is starting
+        self._checkpoints.require()
         tip = fetch_tip(self._network)
         signed = self._witness.attest(own, tip)
         if not signed:
@@ -235,6 +244,7 @@ class WitnessThread:
         self._tips.append((statement.number, statement.time))
         if agreed is not None:
             self._believe(agreed, newest=newest)
+        self._checkpoints.tick(own)
 
     def _own_node(self) -> Rpc | None:
         url = self._node.url
@@ -277,31 +287,14 @@ class WitnessThread:
             self.standing = replace(self.standing, agreed=agreed_at, witnesses=count)
 
 
-def own_ledger(folder: Path) -> str:
-    """Where the following ledger node of a node's folder answers; its daemon must be running.
-
-    Raises:
-        UsageError: TW3566, it is not running.
-    """
-    try:
-        return (NodePaths(folder).ledger / URL_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            "the following ledger node of this folder is not running",
-            code="TW3566",
-            at=str(folder),
-            help="start the node, with `witness = true` in node.toml, and ask again",
-        ) from error
-
-
 def statements(folder: Path) -> Statements:
     """What the witness of a node's folder was shown; its daemon must be running.
 
     Raises:
         UsageError: TW3566, it is not running.
     """
-    url = own_ledger(folder)
-    with closing(Votes(NodePaths(folder).votes)) as votes, closing(Rpc(url)) as own:
+    paths = NodePaths(folder)
+    with closing(Votes(paths.votes)) as votes, closing(Rpc(own_url(paths.ledger))) as own:
         return Statements.collect(votes, own)
 
 

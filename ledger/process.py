@@ -14,7 +14,7 @@ from typing import Any
 from ledger.rpc import Rpc
 from twinward.canonical import encode
 from twinward.child import Child, scrubbed_environment
-from twinward.errors import LedgerError, LedgerUnreachable
+from twinward.errors import LedgerError, LedgerUnreachable, UsageError
 from twinward.files import write_atomic
 
 URL_FILE = "url"
@@ -22,6 +22,23 @@ URL_FILE = "url"
 
 _LOOK_SECONDS = 0.05
 _PAUSE_SECONDS = 0.5
+
+
+def own_url(folder: Path) -> str:
+    """Where the node of this folder answers.
+
+    Raises:
+        UsageError: TW3566, it is not running.
+    """
+    try:
+        return (folder / URL_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "the following ledger node of this folder is not running",
+            code="TW3566",
+            at=str(folder),
+            help="start the node, with `witness = true` in node.toml, and ask again",
+        ) from error
 
 
 class LedgerProcess:

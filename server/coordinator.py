@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain
+from server.checkpoints import Checkpoints
 from server.paths import ServerPaths
 from server.settings import ServerSettings
 from server.witnesses import Witnesses
@@ -45,11 +46,19 @@ class Coordinator:
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
     witnesses: Witnesses = field(init=False)
+    checkpoints: Checkpoints = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)
 
     def __post_init__(self) -> None:
         hospitals = {member.fingerprint: member.identity for member in self.founding.hospitals}
         self.witnesses = Witnesses(genesis=self.genesis, hospitals=hospitals)
+        self.checkpoints = Checkpoints(self.paths.folder, founding=self.founding)
+
+    def welcome(self, founding: Founding) -> None:
+        """Know the network as it is now that a hospital joined it."""
+        self.founding = founding
+        self.witnesses.welcome({one.fingerprint: one.identity for one in founding.hospitals})
+        self.checkpoints.welcome(founding)
 
     def did(self, what: str, *, about: Sequence[str] = ()) -> None:
         """Enter into the coordinator's own audit log what it is about to do.

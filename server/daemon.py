@@ -13,6 +13,7 @@ from ledger.audit.log import AuditLog
 from ledger.chain import Addresses, Chain, LedgerMember, Role
 from ledger.process import LedgerProcess
 from ledger.rpc import Rpc
+from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
 from server.paths import ServerPaths
@@ -86,6 +87,15 @@ async def _serve(folder: Path) -> None:
             audit=audit,
         )
         coordinator.did("coordinator-started")
+        checkpoints = CheckpointThread(
+            folder,
+            state=paths.checkpoints,
+            url=ledger.url,
+            identity=organisation.identity(),
+            every_seconds=settings.checkpoint_seconds,
+        )
+        stack.callback(checkpoints.stop)
+        checkpoints.start()
         rpc = Rpc(ledger.url)
         stack.callback(rpc.close)
         heads = Anchoring(

@@ -30,6 +30,11 @@ class ServerPaths:
         return self._private("audit")
 
     @property
+    def checkpoints(self) -> Path:
+        """A copy of the ledger's events, from which checkpoints are made."""
+        return self._private("checkpoints")
+
+    @property
     def superlink(self) -> Path:
         """Flower's own folder."""
         return self._private("superlink")

@@ -72,6 +72,17 @@ class NetworkService(NetworkServicer):  # type: ignore[misc]
         except TwinwardError as error:
             await abort(context, error)
 
+    async def Checkpoint(  # noqa: N802
+        self, request: Blob, context: grpc.aio.ServicerContext
+    ) -> Blob:
+        """Take a hospital's co-signature of a checkpoint, if it brings one; the newest of them."""
+        try:
+            by = self._identify(context)
+            take = self._coordinator.checkpoints.take
+            return Blob(data=await asyncio.to_thread(take, by, request.data))
+        except TwinwardError as error:
+            await abort(context, error)
+
     def _identify(self, context: grpc.aio.ServicerContext) -> Fingerprint:
         return peer_member(context.auth_context(), self._coordinator.founding).fingerprint
 

@@ -25,6 +25,8 @@ class ServerSettings(RoleSettings):
     """How long a run waits for hospitals after its opening before it starts with those present."""
     audit_anchor_seconds: float = Field(default=3600.0, gt=0)
     """How often a head of the audit log goes to the ledger, whatever happened in between."""
+    checkpoint_seconds: float = Field(default=3600.0, gt=0)
+    """How often a checkpoint of the network's log is signed, if anything happened since."""
 
 
 def write(path: Path, settings: ServerSettings) -> None:
@@ -38,6 +40,7 @@ network_port = {settings.network_port}   # secure sums, mTLS
 flower_port = {settings.flower_port}    # Flower's SuperLink, TLS
 ledger_port = {settings.ledger_port}    # embedded ledger, JSON-RPC on loopback
 join_window_seconds = {settings.join_window_seconds}
+checkpoint_seconds = {settings.checkpoint_seconds}   # signed states of the network's log
 audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log
 """,
         encoding="utf-8",

@@ -77,6 +77,14 @@ class LogWitness:
         name = checkpoint.witness_name(self._org)
         return checkpoint.cosign(note, identity, name=name, time=now)
 
+    def signed_newer(self, stated: Checkpoint) -> bool:
+        """Whether the log here went past a state that it was never sealed at.
+
+        A witness that went on has nothing to say of what lies in between.
+        """
+        with self._log() as log:
+            return log.size > stated.size and log.sealed(stated.size) is None
+
     def _own(self, stated: Checkpoint, rpc: Rpc) -> Checkpoint | None:
         """What this witness would say of the block that is stated; None if it knows another."""
         if stated.block is None:
@@ -97,12 +105,7 @@ class LogWitness:
             closing(
                 History.open(path, genesis=self._genesis, contracts=self._contracts)
             ) as history,
-            closing(
-                Log(
-                    self._folder / "network.sqlite",
-                    origin=checkpoint.network_origin(self._genesis),
-                )
-            ) as log,
+            self._log() as log,
         ):
             HistoryFeed(history, rpc=rpc, contracts=self._contracts).sync(to=block)
             (size,) = history.db.execute(
@@ -114,3 +117,7 @@ class LogWitness:
             NetworkLog(log, known=known).extend(history.events(log.size, size))
             history.confirm(block)
             return log.seal()
+
+    def _log(self) -> closing[Log]:
+        origin = checkpoint.network_origin(self._genesis)
+        return closing(Log(self._folder / "network.sqlite", origin=origin))

@@ -13,6 +13,7 @@ from twinward.errors import ConsentError, IdentityError, LedgerError, LedgerUnre
 from twinward.signing import Document, Identity
 
 NOW = 1_790_000_000.0
+ADDRESSES = ("membership", "consent", "provenance", "audit_anchor")
 ORGS = ("coordinator", "east", "north", "south")
 GENESIS = Genesis(chain_id=7946, timestamp=int(NOW), extra=b"witness")
 
@@ -30,7 +31,7 @@ def witness(tmp_path, world):
     chain = {
         "genesis": {"chainId": 7946, "timestamp": int(NOW)},
         "genesis_hash": GENESIS.hash().hex(),
-        "contracts": dict.fromkeys(("membership", "consent", "provenance"), "0x" + "11" * 20),
+        "contracts": dict.fromkeys(ADDRESSES, "0x" + "11" * 20),
     }
     egress = Egress(tmp_path / "egress.jsonl", clock=FixedClock(NOW))
     thread = WitnessThread(

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from ledger.deployed import Addresses
 from ledger.provenance import Kind
 from ledger.questions.workspace import CHECKPOINTS, Workspace
+from server.checkpoints import CheckpointThread
 from tests.simulators.finished_run import found
 from tests.simulators.ledger.fixtures import node
 from tests.simulators.ledger.liar import LyingNode
@@ -217,3 +218,19 @@ def test_a_folder_without_a_founding_file_is_refused(tmp_path):
     with pytest.raises(UsageError) as refusal:
         Workspace(tmp_path)
     assert refusal.value.code == "TW3713"
+
+
+def test_the_coordinator_signs_a_checkpoint_when_something_happened_and_not_again(office, tmp_path):
+    signer = CheckpointThread(
+        office.home,
+        state=tmp_path,
+        url=office.node.url,
+        identity=office.identities["coordinator"],
+        every_seconds=3600,
+    )
+    first = signer.sign()
+    assert signer.sign() is None
+    office.live()
+    second = signer.sign()
+    assert first < second
+    assert second in (office.home / CHECKPOINTS).iterdir()
