@@ -1,0 +1,197 @@
+"""Checkpoints of the network's log: signed at fixed times, handed to witnesses, kept with theirs.
+
+They lie in ``checkpoints/`` of the coordinator's folder, where the explorer and `twinward audit`
+read them. A co-signature is added to the file it is about; nobody's is ever taken out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ledger.log import checkpoint
+from ledger.questions.workspace import CHECKPOINTS, Workspace
+from ledger.verify import Note
+from twinward.errors import IdentityError, InternalError, TwinwardError, UsageError
+from twinward.files import write_atomic
+from twinward.founding import Founding, Member
+from twinward.ids import Fingerprint
+from twinward.logging import log
+from twinward.signing import Identity
+
+MOST_BYTES = 64 * 1024
+"""Of a checkpoint with all its signatures, in a message."""
+
+_STOP_SECONDS = 3.0
+
+
+class Checkpoints:
+    """The newest checkpoint in a folder, and the co-signatures that come in. Thread-safe."""
+
+    def __init__(self, folder: Path, *, founding: Founding) -> None:
+        self._folder = folder / CHECKPOINTS
+        self._origin = checkpoint.network_origin(bytes.fromhex(str(founding.chain["genesis_hash"])))
+        self._coordinator = founding.coordinator.identity
+        self._hospitals: Mapping[Fingerprint, Member] = {}
+        self.welcome(founding)
+        self._lock = threading.Lock()
+        self._read: tuple[tuple[str, int], bytes] | None = None
+
+    def welcome(self, founding: Founding) -> None:
+        """Take co-signatures of all hospitals of this network from now on."""
+        self._hospitals = {member.fingerprint: member for member in founding.hospitals}
+
+    def take(self, by: Fingerprint, body: bytes) -> bytes:
+        """Keep a hospital's co-signature, if it brings one; the newest checkpoint for it.
+
+        Args:
+            by: Whose certificate the call came with.
+            body: Empty, or a checkpoint that was handed out, with this hospital's signature.
+
+        Returns:
+            The newest checkpoint with all signatures known; empty if there is none.
+
+        Raises:
+            IdentityError: TW3559 not a hospital, TW3641 without its valid signature.
+            UsageError: TW3603 not a checkpoint of this log, TW3642 none that was handed out.
+            EvidenceError: TW3604, not signed by this coordinator.
+        """
+        hospital = self._hospitals.get(by)
+        if hospital is None:
+            raise IdentityError(
+                "only hospitals of the founding file are witnesses",
+                code="TW3559",
+                help="connect with a hospital's certificate",
+            )
+        with self._lock:
+            if body:
+                self._keep(hospital, body)
+            return self._newest()
+
+    def _keep(self, hospital: Member, body: bytes) -> None:
+        if len(body) > MOST_BYTES:
+            raise _unknown(f"{len(body)} bytes are too many")
+        given, stated = checkpoint.read(body, origin=self._origin, signer=self._coordinator)
+        name = checkpoint.witness_name(hospital.org)
+        if given.cosigned_at(name, hospital.identity.raw) is None:
+            raise IdentityError(
+                f"`{hospital.org}` did not co-sign this checkpoint",
+                code="TW3641",
+                help="sign it with the identity of the founding file",
+            )
+        path = self._folder / checkpoint.file_name(stated)
+        try:
+            kept = Note.parse(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise _unknown("there is none of this size and block") from error
+        if kept.text != given.text:
+            raise _unknown("another one has this size and block")
+        others = tuple(one for one in kept.signatures if one[0] != name)
+        mine = tuple(one for one in given.signatures if one[0] == name)
+        merged = replace(kept, signatures=(*others, *mine))
+        write_atomic(path, merged.encode())
+
+    def _newest(self) -> bytes:
+        for path in self._files():
+            stat = path.stat()
+            known = (path.name, stat.st_mtime_ns)
+            if self._read is not None and self._read[0] == known:
+                return self._read[1]
+            try:
+                data = path.read_bytes()
+                checkpoint.read(data, origin=self._origin, signer=self._coordinator)
+            except (OSError, TwinwardError):
+                continue  # of another log, or half of a copy
+            self._read = (known, data)
+            return data
+        return b""
+
+    def _files(self) -> Iterator[Path]:
+        """Newest first; the size of the log leads in the name, the block follows."""
+        yield from sorted(self._folder.glob("*.txt"), key=_place, reverse=True)
+
+
+class CheckpointThread:
+    """Signs a checkpoint at fixed times, if the ledger holds events that none covers yet."""
+
+    def __init__(
+        self, folder: Path, *, state: Path, url: str, identity: Identity, every_seconds: float
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            folder: The coordinator's.
+            state: For a copy of the ledger's events of its own.
+            url: Where the ledger answers.
+            identity: The coordinator's.
+            every_seconds: From one look at the ledger to the next.
+        """
+        self._url = url
+        self._workspace = Workspace(folder, state=state)
+        self._folder = folder / CHECKPOINTS
+        self._identity = identity
+        self._every = every_seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._trouble: str | None = None
+
+    def start(self) -> None:
+        """Begin; the first is signed after one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; one that is in the making is not waited for, its file is written at once or not."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def sign(self) -> Path | None:
+        """Follow the ledger and sign its present state; None if the newest one covers it.
+
+        Raises:
+            LedgerError: As ``Workspace.follow``.
+            EvidenceError: TW3714, an earlier checkpoint contradicts the ledger: sign no other.
+        """
+        self._workspace.follow(self._url)
+        newest = max(map(_place, self._folder.glob("*.txt")), default=(0, 0))
+        with self._workspace.sources() as sources:
+            if sources.history.count <= newest[0]:
+                return None
+        return self._workspace.checkpoint(self._identity)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every):
+            try:
+                self.sign()
+                self._trouble = None
+            except TwinwardError as error:
+                self._note(error)
+            except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
+                self._note(
+                    InternalError(
+                        f"signing a checkpoint met an unexpected {type(error).__name__}",
+                        code="TW3643",
+                        help="check disk space; it is tried again at the next interval",
+                    )
+                )
+
+    def _note(self, error: TwinwardError) -> None:
+        if self._trouble != error.code:
+            log().warning("no checkpoint was signed", code=error.code, reason=str(error))
+        self._trouble = error.code
+
+
+def _place(path: Path) -> tuple[int, int]:
+    size, _, block = path.stem.partition("-")
+    good = size.isdecimal() and block.isdecimal()
+    return (int(size), int(block)) if good else (-1, -1)
+
+
+def _unknown(why: str) -> UsageError:
+    return UsageError(
+        f"this is no checkpoint that was handed out here: {why}",
+        code="TW3642",
+        help="fetch the newest one and co-sign that",
+    )
