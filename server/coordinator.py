@@ -101,10 +101,10 @@ class Coordinator:
                 "block": tip.number,
                 "witnesses": self.witnesses.present,
             },
+            "audit": await asyncio.to_thread(self.audit.standing),
             "members": [
                 {"org": m.org, "role": m.role, "online": not m.is_hospital or m.org in online}
                 for m in self.founding.members
-            "audit": await asyncio.to_thread(self.audit.standing),
             ],
             "running": None if self.run is None else self.run.id,
         }
