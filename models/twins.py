@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.census.beds import BedCount
+from models.census.twin import CensusTwin
 from models.glucose.twin import GlucoseTwin
 from models.glucose_forecast.twin import GlucoseForecast
 from models.haemodynamic.twin import HaemodynamicTwin
@@ -11,7 +13,8 @@ from models.twin import Twin
 from twinward.errors import TwinModelError
 
 _TWINS: Mapping[str, Twin] = {
-    twin.spec.name: twin for twin in (GlucoseTwin(), GlucoseForecast(), HaemodynamicTwin())
+    twin.spec.name: twin
+    for twin in (GlucoseTwin(), GlucoseForecast(), HaemodynamicTwin(), CensusTwin(), BedCount())
 }
 
 

@@ -82,16 +82,25 @@ def read(path: Path, name: str) -> Series:
     """
     from hospital_node.twins import diary
     from models import twins
+
+    return diary.read(text_of(path), spec=twins.get(name).spec)
+
+
+def text_of(path: Path) -> str:
+    """A file that staff named, as text.
+
+    Raises:
+        DataError: TW7130, it is none.
+    """
     from twinward.errors import DataError
     from twinward.files import read_given
 
     try:
-        text = read_given(path).decode("utf-8-sig")
+        return read_given(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            "this diary is not text in UTF-8",
+            "this file is not text in UTF-8",
             code="TW7130",
             at=str(path),
             help="save it as CSV in UTF-8",
         ) from error
-    return diary.read(text, spec=twins.get(name).spec)

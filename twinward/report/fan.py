@@ -14,7 +14,12 @@ from twinward.report.plots import Svg
 
 _LEFT, _TOP, _WIDE, _HIGH = 56, 16, 560, 280
 _INKS = ("#0b5cad", "#b03a00", "#2f6b2f", "#6b2f6b", "#5a5a5a")
+_MOST_NAMES = 12
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 4")
+
+
+HOURS, DAYS = (60.0, "h"), (1440.0, "d")
+"""What the axis counts: minutes, and the letter of the unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ def fan(
     up: str,
     seen: Sequence[tuple[float, float]] = (),
     safe: tuple[float, float] | None = None,
+    every: tuple[float, str] = HOURS,
 ) -> Svg:
     """Courses over the minutes from now.
 
@@ -47,13 +53,15 @@ def fan(
         up: Name and unit of the upright axis.
         seen: (minutes from now, value) observed before.
         safe: The range that is aimed at.
+        every: What the axis counts.
     """
     first = min([minutes[0], *(at for at, _ in seen)])
     values = [value for _, value in seen if math.isfinite(value)]
     for band in bands:
         values += [*band.middle, *band.low, *band.high]
     finite = [value for value in values if math.isfinite(value)] + list(safe or ())
-    low, high = math.floor(min(finite) / 20) * 20, math.ceil(max(finite) / 20) * 20
+    step = _step(max(finite) - min(finite))
+    low, high = math.floor(min(finite) / step) * step, math.ceil(max(finite) / step) * step
     low = max(low, 0)
 
     def x(minute: float) -> float:
@@ -69,7 +77,8 @@ def fan(
             f'<rect x="{_LEFT}" y="{y(safe[1]):.1f}" width="{_WIDE}" '
             f'height="{y(safe[0]) - y(safe[1]):.1f}" fill="#888" fill-opacity=".10"/>'
         )
-    parts += _axes(x, y, across=(first, minutes[-1]), upright=(low, high), up=up)
+    upright = range(low, high + 1, step)
+    parts += _axes(x, y, across=(first, minutes[-1]), upright=upright, up=up, every=every)
     for number, band in enumerate(bands):
         ink = _INKS[number]
         if all(math.isfinite(each) for each in (*band.low, *band.high)):
@@ -80,7 +89,8 @@ def fan(
                 f'<polygon points="{_points(edge)}" fill="url(#hatch{number})" fill-opacity=".35"/>'
             )
     for number, band in enumerate(bands):
-        line = [(x(m), y(v)) for m, v in zip(minutes, band.middle, strict=True)]
+        middle = zip(minutes, band.middle, strict=True)
+        line = [(x(m), y(v)) for m, v in middle if math.isfinite(v)]
         dash = f' stroke-dasharray="{_DASHES[number]}"' if _DASHES[number] else ""
         parts.append(
             f'<polyline class="middle" points="{_points(line)}" fill="none" '
@@ -105,26 +115,25 @@ def _axes(
     y: Callable[[float], float],
     *,
     across: tuple[float, float],
-    upright: tuple[int, int],
+    upright: range,
     up: str,
+    every: tuple[float, str],
 ) -> list[str]:
-    (first, last), (low, high) = across, upright
+    (first, last), (unit, letter) = across, every
     ink = 'fill="currentColor"'
-    step = 20 if high - low <= 160 else 50
     parts = [
         f'<line x1="{_LEFT}" x2="{_LEFT + _WIDE}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
         f'stroke="currentColor" stroke-opacity=".15"/>'
         f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end" {ink}>{value}</text>'
-        for value in range(math.ceil(low / step) * step, high + 1, step)
+        for value in upright
     ]
-    hour = math.ceil(first / 60) * 60
-    while hour <= last:
-        name = "now" if hour == 0 else f"{hour // 60:+d} h"
+    apart = max(1, math.ceil((last - first) / unit / _MOST_NAMES))
+    for count in range(math.ceil(first / unit / apart) * apart, math.floor(last / unit) + 1, apart):
+        name = "now" if count == 0 else f"{count:+d} {letter}"
         parts.append(
-            f'<text x="{x(hour):.1f}" y="{_TOP + _HIGH + 20}" text-anchor="middle" {ink}>'
+            f'<text x="{x(count * unit):.1f}" y="{_TOP + _HIGH + 20}" text-anchor="middle" {ink}>'
             f"{name}</text>"
         )
-        hour += 60
     if first < 0:
         parts.append(
             f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{_TOP}" y2="{_TOP + _HIGH}" '
@@ -132,6 +141,12 @@ def _axes(
         )
     parts.append(f'<text x="{_LEFT}" y="{_TOP - 4}" {ink}>{escape(up)}</text>')
     return parts
+
+
+def _step(span: float) -> int:
+    """1, 2 or 5 times a power of ten, so that a span has at most nine of them."""
+    power: int = 10 ** max(0, math.floor(math.log10(max(span, 1.0))) - 1)
+    return next(power * part for part in (1, 2, 5, 10, 20) if span <= 8 * power * part)
 
 
 def _legend(bands: Sequence[Band]) -> list[str]:
