@@ -47,19 +47,27 @@ _LIMITS = (
 
 
 class EcgRisk:
-    """Probability of a finding in a recording of twelve leads. A risk model and not a twin."""
+    """Probability of a finding in a recording of twelve leads. A risk model and not a twin.
+
+    ``usual`` is a public guess at how many of those who are recorded have the finding, and the
+    probability above which a recording stands out; ``start_bias`` its log-odds.
+    """
 
     kind = "risk"
     limits = _LIMITS
 
-    def __init__(self, name: str, *, title: str, finding: str, label: str) -> None:
+    def __init__(
+        self, name: str, *, title: str, finding: str, label: str, usual: float, start_bias: float
+    ) -> None:
         self.name = name
+        self.usual = usual
         self.title = title
         self.intended_use = (
             f"Research. Ranks recordings by the probability that a cardiologist would report "
             f"{finding}, among recordings that show either that or nothing abnormal."
         )
         self._label = label
+        self._start_bias = start_bias
 
     def spec(self, sites: Sequence[OrgName]) -> dict[str, Any]:
         """Every public constant of the model, as JSON values; goes into the plan."""
@@ -78,9 +86,12 @@ class EcgRisk:
             "groups": GROUPS,
             "pooled": [POOL_FIRST, POOL_LAST],
             "label": self._label,
+            "usual": self.usual,
+            "start_bias": self._start_bias,
             "start_rule": (
                 "filters: SHAKE-256 of `twinward/cardiac_ecg/1/start`, even on (-1, 1) / "
-                "sqrt(leads x kernel); scale of the normalisation 1; all else 0"
+                "sqrt(leads x kernel); scale of the normalisation 1; output bias start_bias; "
+                "all else 0"
             ),
         }
 
@@ -98,12 +109,13 @@ class EcgRisk:
         )
 
     def start(self, spec: Mapping[str, Any]) -> Floats:
-        """The first weights: public chance in the filters; the untrained network says one half."""
+        """The first weights: public chance in the filters; untrained it says the public guess."""
         width = len(spec["leads"]) * int(spec["kernel"])
         filters = int(spec["filters"])
         first = chance("twinward/cardiac_ecg/1/start", filters * width) / np.sqrt(width)
         after = np.zeros(3 * filters + filters * _PLACES + 1)
         after[filters : 2 * filters] = 1.0
+        after[-1] = float(spec["start_bias"])
         return np.concatenate([first, after])
 
     def module(self, sites: Sequence[OrgName]) -> nn.Module:
@@ -164,12 +176,16 @@ INFARCTION = EcgRisk(
     title="Myocardial infarction in the electrocardiogram",
     finding="a myocardial infarction, new or old",
     label="infarction",
+    usual=0.2,
+    start_bias=-1.4,
 )
 ABNORMALITY = EcgRisk(
     "ecg_abnormality/1",
     title="An abnormal electrocardiogram",
     finding="an infarction, hypertrophy, a conduction disturbance or changes of ST and T",
     label="abnormality",
+    usual=0.4,
+    start_bias=-0.4,
 )
 
 

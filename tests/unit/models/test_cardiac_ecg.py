@@ -15,7 +15,7 @@ from tests.simulators.ecg import recording
 from twinward import descent
 from twinward.errors import TwinModelError
 
-FIRST = "57abd0ea0c403fa72770522a9a0e61552d781c0b646fa7f27e3b3eef2b55d042"
+FIRST = "f00d0b6b8fa8768a604b9b50d3e7b9e5c32dddd8c377be089267407c9bc46f97"
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_it_starts_knowing_nothing_and_every_weight_has_a_name(people):
     spec = INFARCTION.spec(())
     start = INFARCTION.start(spec)
     assert len(set(INFARCTION.names(()))) == start.size == 585
-    assert np.all(INFARCTION.predict(start, x) == 0.5)
-    assert np.array_equal(start, ABNORMALITY.start(ABNORMALITY.spec(())))
+    assert np.allclose(INFARCTION.predict(start, x), INFARCTION.usual, atol=0.003)
+    assert np.array_equal(start[:-1], ABNORMALITY.start(ABNORMALITY.spec(()))[:-1])
     assert sha256(descent.to_bytes(start)).hexdigest() == FIRST
 
 
