@@ -90,6 +90,7 @@ class Intake:
                     record=enrolment.record,
                     grade=Grade.DEVICE,
                     received_at=int(self._desk.clock.now()),
+                    mandate=enrolment.mandate,
                 )
             kept = self._vault.by_digest(digest)
         assert kept is not None  # noqa: S101 - kept now or before

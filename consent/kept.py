@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from consent.policy import Permission, Slot
 from consent.record import Domain, Grant, require_signed
+from consent.standing import Mandate
 from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
 
@@ -30,7 +31,8 @@ class State(StrEnum):
 class KeptGrant:
     """A grant as it was signed, with what became of it.
 
-    ``withdrawn_through`` is the highest nonce that a withdrawal known here ends for this subject.
+    ``withdrawn_through`` is the highest nonce that a withdrawal known here ends for this subject;
+    ``mandate`` is the number of that under which somebody else signed for the patient.
     """
 
     digest: bytes
@@ -43,6 +45,7 @@ class KeptGrant:
     received_at: int
     state: State
     reason: str | None
+    mandate: int | None
     withdrawn_through: int | None
 
     @property
@@ -62,8 +65,13 @@ class KeptGrant:
         except ConsentError:
             return False
 
-    def permission(self, slot: Slot | None, *, verified: bool) -> Permission:
-        """What the policy decides on, with what the ledger says of the subject."""
+    def permission(
+        self, slot: Slot | None, *, verified: bool, mandate: Mandate | None = None
+    ) -> Permission:
+        """What the policy decides on, with what the ledger says of the subject.
+
+        ``mandate`` is the one of this grant's number.
+        """
         return Permission(
             grant=self.grant,
             digest=self.digest,
@@ -71,13 +79,15 @@ class KeptGrant:
             grade=self.grade,
             slot=slot,
             withdrawn_through=self.withdrawn_through,
+            received_at=self.received_at,
+            mandate=mandate,
         )
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> Self:
         """Read a row of the vault's query."""
         _, digest, study, subject, record, body, signature, *rest = row
-        grade, received_at, state, reason, ended = rest
+        grade, received_at, state, reason, mandate, ended = rest
         return cls(
             digest=digest,
             study=study,
@@ -89,5 +99,6 @@ class KeptGrant:
             received_at=received_at,
             state=State(state),
             reason=reason,
+            mandate=mandate,
             withdrawn_through=ended,
         )

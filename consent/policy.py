@@ -1,7 +1,8 @@
 """Whether a permission covers a use. A pure function that names the rule it applied.
 
 The default is no: no record, no use. Everything that is unclear is a no as well. Rules are applied
-in the order in which `Rule` lists them; the first that forbids is the one that is named.
+in the order in which `Rule` lists them, and the first that decides is named. A use for the
+patient's own care is not a study's: no default of a law and no objection to studies reaches it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from consent import purposes
+from consent.framework import OPT_IN, Emergency, Framework
 from consent.record import Grant
+from consent.standing import NOTHING_KNOWN, Mandate, Role, Standing
 from consent.study import Study
 from twinward.ids import OrgName
 
@@ -22,6 +25,7 @@ class Grade(StrEnum):
     DEVICE = "signed-on-device"
     HOSPITAL = "signed-at-hospital"
     STAFF = "staff-attested"
+    LAW = "permitted-by-law"
 
 
 class Slot(Protocol):
@@ -51,6 +55,9 @@ class Slot(Protocol):
 class Rule(StrEnum):
     """Why a use is permitted or not, in the order of application."""
 
+    BREAK_GLASS = "break-glass"
+    DIED = "died"
+    OBJECTED = "objected"
     NO_RECORD = "no-record"
     WITHDRAWN_HERE = "withdrawn-here"
     SIGNATURE = "signature-not-verified"
@@ -63,10 +70,53 @@ class Rule(StrEnum):
     OTHER_TABLE = "other-purpose-table"
     NOT_YET = "not-yet-valid"
     EXPIRED = "expired"
+    A_CHILD = "signed-by-a-child"
+    CAME_OF_AGE = "came-of-age"
+    MANDATE_NOT_IN_FORCE = "mandate-not-in-force"
+    MANDATE_EXCEEDED = "mandate-exceeded"
     PURPOSE = "purpose-not-permitted"
     RESTRICTION = "restriction"
     GRADE = "grade-not-accepted"
+    BY_LAW = "permitted-by-law"
     GRANTED = "granted"
+
+    @property
+    def permits(self) -> bool:
+        """Whether this rule lets a use happen; every other one forbids it."""
+        return self in (Rule.BREAK_GLASS, Rule.BY_LAW, Rule.GRANTED)
+
+    @property
+    def words(self) -> str:
+        """The rule in one plain sentence."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Rule.BREAK_GLASS: "In an emergency a named person may look at a record for the patient's care.",
+    Rule.DIED: "The patient has died, and what they signed ended with it.",
+    Rule.OBJECTED: "The patient objected.",
+    Rule.NO_RECORD: "Nobody said yes, and no law says it for them.",
+    Rule.WITHDRAWN_HERE: "The patient withdrew; this hospital knows it.",
+    Rule.SIGNATURE: "The patient's signature was not checked here, or does not hold.",
+    Rule.NOT_ON_LEDGER: "The yes is not on the ledger yet.",
+    Rule.WITHDRAWN_ON_LEDGER: "The patient withdrew; the ledger shows it.",
+    Rule.LEDGER_DIFFERS: "The ledger shows something else than what the patient signed.",
+    Rule.OTHER_NETWORK: "The yes was given in another network.",
+    Rule.OTHER_STUDY: "The yes was given for another study.",
+    Rule.OTHER_SCOPE: "The yes was given for other data, or at another hospital.",
+    Rule.OTHER_TABLE: "The yes was given when the purposes had another meaning.",
+    Rule.NOT_YET: "The yes begins later.",
+    Rule.EXPIRED: "The yes has ended.",
+    Rule.A_CHILD: "A child cannot sign alone.",
+    Rule.CAME_OF_AGE: "A guardian said yes; the patient is of age now and has to be asked.",
+    Rule.MANDATE_NOT_IN_FORCE: "Who said yes for the patient may not do so now.",
+    Rule.MANDATE_EXCEEDED: "Who said yes for the patient was not allowed to say yes to this.",
+    Rule.PURPOSE: "The yes does not contain this purpose.",
+    Rule.RESTRICTION: "The yes has a limit that forbids this use.",
+    Rule.GRADE: "The study does not accept a yes that came about like this.",
+    Rule.BY_LAW: "Nobody was asked; the law that the study names permits it.",
+    Rule.GRANTED: "The patient said yes to this.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +131,8 @@ class Permission:
         slot: What the ledger says of the subject; None if nothing.
         withdrawn_through: The highest nonce that a withdrawal known to this hospital ends;
             None if there is none.
+        received_at: When the hospital took the grant, Unix seconds.
+        mandate: Under which somebody else signed for the patient; None: the patient did.
     """
 
     grant: Grant
@@ -89,6 +141,8 @@ class Permission:
     grade: str
     slot: Slot | None
     withdrawn_through: int | None
+    received_at: int = 0
+    mandate: Mandate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +152,10 @@ class Request:
     network: bytes
     study: bytes
     scope: bytes
-    purpose: str
-    commercial: bool
+    use: purposes.Use
     grades: frozenset[str]
+    framework: Framework = OPT_IN
+    emergency: Emergency | None = None
 
     @classmethod
     def of(cls, study: Study, *, hospital: OrgName, grades: frozenset[str]) -> Request:
@@ -109,8 +164,7 @@ class Request:
             network=bytes.fromhex(study.network),
             study=study.id32,
             scope=study.scope(hospital),
-            purpose=study.purpose,
-            commercial=study.commercial,
+            use=study.use,
             grades=grades,
         )
 
@@ -141,15 +195,78 @@ class Decision:
     rule: Rule
 
 
-def decide(permission: Permission | None, request: Request, *, at: Moment) -> Decision:
-    """Decide one use of one patient's data; never raises, never permits what it cannot prove."""
-    rule = _first_rule(permission, request, at=at)
-    return Decision(rule is Rule.GRANTED, rule)
+def decide(
+    permission: Permission | None,
+    request: Request,
+    *,
+    at: Moment,
+    standing: Standing = NOTHING_KNOWN,
+    told_at: int | None = None,
+) -> Decision:
+    """Decide one use of one patient's data; never raises, never permits what it cannot prove.
+
+    ``told_at`` is when a patient who never answered was told of the study, Unix seconds.
+    """
+    rule = (
+        _in_an_emergency(request, at=at)
+        or _by_standing(permission, request, at=at, standing=standing)
+        or (
+            _unasked(request, at=at, told_at=told_at)
+            if permission is None
+            else _by_grant(permission, request, at=at)
+            or _by_signer(permission, at=at, standing=standing)
+            or _by_use(permission, request)
+        )
+    )
+    return Decision(rule.permits, rule)
 
 
-def _first_rule(permission: Permission | None, request: Request, *, at: Moment) -> Rule:
-    if permission is None:
+def starts(permission: Permission, standing: Standing) -> list[int]:
+    """When time alone may turn a no into a yes, Unix seconds; by the earlier clock."""
+    begun = [one.begins for one in permission.mandate.chain()] if permission.mandate else []
+    of_age = [standing.of_age_at] if standing.of_age_at is not None else []
+    return [permission.grant.not_before, *begun, *of_age]
+
+
+def ends(permission: Permission, standing: Standing) -> list[int]:
+    """When time alone may turn a yes into a no, Unix seconds; by the later clock."""
+    ended = [one.ends for one in permission.mandate.chain()] if permission.mandate else []
+    dates = (standing.of_age_at, standing.died_at, standing.objected_at)
+    return [permission.grant.expiry, *ended, *(date for date in dates if date is not None)]
+
+
+def _in_an_emergency(request: Request, *, at: Moment) -> Rule | None:
+    emergency = request.emergency
+    if emergency is None or request.use.purpose != purposes.OWN_CARE:
+        return None
+    opens = emergency.opens(earliest=at.earliest, latest=at.latest)
+    return Rule.BREAK_GLASS if opens else None
+
+
+def _by_standing(
+    permission: Permission | None, request: Request, *, at: Moment, standing: Standing
+) -> Rule | None:
+    by_grant = permission is not None and request.framework.after_death
+    if standing.is_dead(latest=at.latest) and not by_grant:
+        return Rule.DIED
+    objected = standing.objected_at
+    if objected is None or request.use.purpose == purposes.OWN_CARE:
+        return None
+    if permission is not None:
+        return Rule.OBJECTED if objected >= permission.received_at else None
+    return Rule.OBJECTED if request.framework.heeds(objected) else None
+
+
+def _unasked(request: Request, *, at: Moment, told_at: int | None) -> Rule:
+    covered = request.framework.permits_unasked(
+        told_at=told_at, earliest=at.earliest, latest=at.latest
+    )
+    if not covered or request.use.purpose == purposes.OWN_CARE:
         return Rule.NO_RECORD
+    return Rule.BY_LAW if Grade.LAW in request.grades else Rule.GRADE
+
+
+def _by_grant(permission: Permission, request: Request, *, at: Moment) -> Rule | None:
     grant, slot = permission.grant, permission.slot
     rules = (
         (Rule.WITHDRAWN_HERE, _withdrawn(permission)),
@@ -163,11 +280,30 @@ def _first_rule(permission: Permission | None, request: Request, *, at: Moment) 
         (Rule.OTHER_TABLE, grant.purpose_table != purposes.table_digest()),
         (Rule.NOT_YET, at.earliest < grant.not_before),
         (Rule.EXPIRED, at.latest >= grant.expiry),
-        (Rule.PURPOSE, not purposes.permits(grant.purposes, request.purpose)),
-        (Rule.RESTRICTION, purposes.restricts(grant.purposes, commercial=request.commercial)),
-        (Rule.GRADE, permission.grade not in request.grades),
     )
-    return next((rule for rule, forbids in rules if forbids), Rule.GRANTED)
+    return next((rule for rule, forbids in rules if forbids), None)
+
+
+def _by_signer(permission: Permission, *, at: Moment, standing: Standing) -> Rule | None:
+    mandate = permission.mandate
+    if mandate is None:
+        child = standing.of_age_at is not None and at.earliest < standing.of_age_at
+        return Rule.A_CHILD if child else None
+    guardian = any(one.role is Role.GUARDIAN for one in mandate.chain())
+    if guardian and standing.is_of_age(latest=at.latest):
+        return Rule.CAME_OF_AGE
+    if not mandate.in_force(earliest=at.earliest, latest=at.latest):
+        return Rule.MANDATE_NOT_IN_FORCE
+    return None if mandate.covers(permission.grant.purposes) else Rule.MANDATE_EXCEEDED
+
+
+def _by_use(permission: Permission, request: Request) -> Rule:
+    mask = permission.grant.purposes
+    if not purposes.permits(mask, request.use.purpose):
+        return Rule.PURPOSE
+    if purposes.restriction(mask, request.use) is not None:
+        return Rule.RESTRICTION
+    return Rule.GRANTED if permission.grade in request.grades else Rule.GRADE
 
 
 def on_ledger(grant: Grant, digest: bytes, slot: Slot) -> bool:

@@ -27,7 +27,11 @@ class Study:
         purpose: Name of a row in `consent.purposes`, as in the plan.
         categories: Kinds of data that it uses, in words that patients read.
         closes: Unix seconds from which on no grant is taken any more.
-        commercial: Whether somebody makes money with it; then ``not-for-profit`` grants forbid it.
+        commercial: Whether somebody makes money with it.
+        methods_only: Whether it makes better methods and asks nothing about a disease.
+        genetic: Whether it studies genes.
+        ethics: Reference of an ethics committee's approval; empty if there is none.
+        region: Where all data, and all that is made of it, stay; empty if that is not promised.
     """
 
     network: str
@@ -38,6 +42,10 @@ class Study:
     categories: tuple[str, ...]
     closes: int
     commercial: bool = False
+    methods_only: bool = False
+    genetic: bool = False
+    ethics: str = ""
+    region: str = ""
 
     def __post_init__(self) -> None:
         study_id(self.name)
@@ -49,6 +57,18 @@ class Study:
     def id32(self) -> bytes:
         """The study's number on the ledger: a salted hash, the same for every hospital."""
         return study_number(network=self.network, name=self.name, salt=self.salt)
+
+    @property
+    def use(self) -> purposes.Use:
+        """What it asks of a permission; anybody may come to use its model and any may join it."""
+        return purposes.Use(
+            purpose=self.purpose,
+            commercial=self.commercial,
+            methods_only=self.methods_only,
+            genetic=self.genetic,
+            ethics=bool(self.ethics),
+            in_region=bool(self.region),
+        )
 
     def scope(self, hospital: OrgName) -> bytes:
         """Digest of whose records and which categories: a grant holds at one hospital only."""
@@ -68,6 +88,10 @@ class Study:
             "categories": list(self.categories),
             "closes": self.closes,
             "commercial": self.commercial,
+            "methods_only": self.methods_only,
+            "genetic": self.genetic,
+            "ethics": self.ethics,
+            "region": self.region,
         }
 
     @classmethod
@@ -87,6 +111,10 @@ class Study:
                 categories=tuple(str(category) for category in value["categories"]),
                 closes=int(value["closes"]),
                 commercial=bool(value["commercial"]),
+                methods_only=bool(value["methods_only"]),
+                genetic=bool(value["genetic"]),
+                ethics=str(value["ethics"]),
+                region=str(value["region"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed("a field is missing or has the wrong type") from error

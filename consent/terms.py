@@ -25,7 +25,7 @@ What we do
 A computer here at {hospital} reads a part of your record. It makes a sum from the records of many
 people. It adds random numbers, so that nobody can tell from the sum that you were in it. Only this
 sum goes to other hospitals. Your record stays here.
-
+{facts}
 What we read
 {categories}
 
@@ -68,6 +68,18 @@ def terms(study: Study, *, hospital: OrgName) -> Terms:
             hospital=hospital.replace("-", " ").title(),
             title=study.title,
             words=purposes.purpose(study.purpose).words,
+            facts="".join(f"{fact}\n" for fact in _facts(study)),
             categories="\n".join(f"- {category}" for category in study.categories),
         )
     )
+
+
+def _facts(study: Study) -> list[str]:
+    told = (
+        (study.commercial, "Somebody may make money with what we find."),
+        (study.methods_only, "We make better methods. We ask nothing about an illness."),
+        (study.genetic, "We look at genes."),
+        (study.ethics, f"An ethics committee agreed to it: {study.ethics}."),
+        (study.region, f"What we make stays in this region: {study.region}."),
+    )
+    return [words for holds, words in told if holds]

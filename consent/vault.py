@@ -20,14 +20,23 @@ from consent.store import Store
 from twinward import canonical
 from twinward.ids import RecordNumber
 
-VERSION = 1
+VERSION = 2
 CODE_BYTES = 16
 
 _TABLES = """
 create table enrolments (
   code_hash blob primary key, study blob not null, record text not null,
-  valid_until integer not null, subject blob
+  valid_until integer not null, subject blob, mandate integer references mandates
 ) strict, without rowid;
+create table standings (
+  record text primary key, of_age_at integer, died_at integer, objected_at integer
+) strict, without rowid;
+create table mandates (
+  id integer primary key autoincrement, record text not null, role text not null,
+  holder text not null, purposes blob not null, begins integer not null, ends integer not null,
+  given_by integer references mandates
+) strict;
+create index mandates_of_record on mandates (record);
 create table bindings (
   study blob not null, subject blob not null, record text not null,
   primary key (study, subject)
@@ -36,7 +45,7 @@ create table grants (
   seq integer primary key autoincrement, digest blob not null unique, study blob not null,
   subject blob not null, record text not null, nonce integer not null, body blob not null,
   signature blob not null, grade text not null, received_at integer not null,
-  state text not null, reason text
+  state text not null, reason text, mandate integer references mandates
 ) strict;
 create index grants_of_record on grants (study, record, seq);
 create index grants_by_state on grants (state, study, subject);
@@ -57,7 +66,7 @@ create table changes (
 """
 _GRANT = """
 select g.seq, g.digest, g.study, g.subject, g.record, g.body, g.signature, g.grade, g.received_at,
-  g.state, g.reason,
+  g.state, g.reason, g.mandate,
   (select max(through_nonce) from withdrawals w where w.study = g.study and w.subject = g.subject)
 from grants g
 """
@@ -76,12 +85,16 @@ select digest from grants g where state = ? and not exists (
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One letter: whose it is, and the subject that used it, if it was used."""
+    """One letter: whose it is, and the subject that used it, if it was used.
+
+    ``mandate`` is the number of that under which somebody else answers it for the patient.
+    """
 
     study: bytes
     record: RecordNumber
     valid_until: int
     subject: bytes | None
+    mandate: int | None
 
 
 class Vault:
@@ -106,25 +119,28 @@ class Vault:
         records: Iterable[RecordNumber],
         *,
         valid_until: int,
+        mandate: int | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> list[bytes]:
         """One fresh 128-bit code per record, for a letter to that patient.
 
-        Only a hash of the code is kept: a copy of this database cannot enrol anybody. All codes
-        are durable before one is returned.
+        With a ``mandate`` the letter goes to its holder, and grants hold only inside it. Only a
+        hash of the code is kept: a copy of this database cannot enrol anybody. All codes are
+        durable before one is returned.
         """
         made = [(random_bytes(CODE_BYTES), record) for record in records]
         with self.store.transaction() as database:
             database.executemany(
-                "insert into enrolments values (?, ?, ?, ?, null)",
-                [(code_hash(code), study, record, valid_until) for code, record in made],
+                "insert into enrolments values (?, ?, ?, ?, null, ?)",
+                [(code_hash(code), study, record, valid_until, mandate) for code, record in made],
             )
         return [code for code, _ in made]
 
     def enrolment(self, code: bytes) -> Enrolment | None:
         """Whose letter carries this code, if anybody's."""
         row = self.store.row(
-            "select study, record, valid_until, subject from enrolments where code_hash = ?",
+            "select study, record, valid_until, subject, mandate from enrolments"
+            " where code_hash = ?",
             (code_hash(code),),
         )
         return Enrolment(*row) if row else None
@@ -218,6 +234,7 @@ class Vault:
         record: RecordNumber,
         grade: str,
         received_at: int,
+        mandate: int | None = None,
     ) -> None:
         """Bind the subject to the record, keep the grant, queue it for the ledger: all or nothing.
 
@@ -233,7 +250,7 @@ class Vault:
         )
         database.execute(
             "insert into grants (digest, study, subject, record, nonce, body, signature, grade,"
-            " received_at, state) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " received_at, state, mandate) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 digest,
                 grant.study,
@@ -245,6 +262,7 @@ class Vault:
                 grade,
                 received_at,
                 State.WAITING,
+                mandate,
             ),
         )
         note_change(database, grant.study, record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hospital_node import audit_cli
+from hospital_node import audit_cli, cli_standing
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
@@ -26,7 +26,7 @@ def node() -> None:
     """Run one hospital's node."""
 
 
-for command in (*audit_cli.COMMANDS, pseudonyms):
+for command in (*audit_cli.COMMANDS, *cli_standing.COMMANDS, pseudonyms):
     node.add_command(command)
 
 

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.kept import KeptGrant
-from consent.policy import Decision, Moment, Request, Rule, Slot, decide
+from consent.policy import Decision, Moment, Permission, Request, Slot, decide, ends, starts
 from consent.record import Domain
+from consent.register import Register
+from consent.standing import NOTHING_KNOWN, Standing
 from consent.vault import Vault
 from twinward.clock import Clock
 from twinward.errors import ConsentError, DataError
@@ -120,6 +122,8 @@ class Cohort:
         note: Callable[[Sequence[Decided]], None] = _unnoted,
     ) -> None:
         self._vault = vault
+        self._register = Register(vault)
+        self._standings: dict[RecordNumber, Standing] = {}
         self._ledger = ledger
         self._request = request
         self._domain = domain
@@ -169,7 +173,8 @@ class Cohort:
             kept = self._vault.newest(self._request.study, record)
             if kept is None:
                 return decide(None, self._request, at=self._moment)
-            return self._decide(kept)
+            permission, standing = self._known(kept)
+            return decide(permission, self._request, at=self._moment, standing=standing)
 
     def _advance(self, *, chain: float) -> None:
         """Bring the mask up to now. Positions are read before what they bound, never after."""
@@ -194,6 +199,7 @@ class Cohort:
         """Decide on everyone: at the start, and when the mirror was fetched anew."""
         mask = np.zeros(len(self._row), dtype=np.bool_)
         self._starts, self._ends = [], []
+        self._standings = self._register.standings()
         for kept in self._vault.newest_of_all(self._request.study):
             if kept.record in self._row:
                 mask[self._row[kept.record]] = self._decide_and_watch(kept)
@@ -214,6 +220,7 @@ class Cohort:
         study = self._request.study
         permits = {}
         for record in dirty:
+            self._standings[record] = self._register.standing(record)
             kept = self._vault.newest(study, record)
             permits[self._row[record]] = kept is not None and self._decide_and_watch(kept)
         changed = {row: permit for row, permit in permits.items() if self._mask[row] != permit}
@@ -224,20 +231,24 @@ class Cohort:
             self._mask = mask
 
     def _decide_and_watch(self, kept: KeptGrant) -> bool:
-        decision = self._decide(kept)
+        permission, standing = self._known(kept)
+        decision = decide(permission, self._request, at=self._moment, standing=standing)
         self._decided.append(Decided(kept.record, kept.digest, decision))
-        if decision.rule is Rule.NOT_YET:
-            heapq.heappush(self._starts, (kept.grant.not_before, kept.record))
-        elif decision.permit:
-            heapq.heappush(self._ends, (kept.grant.expiry, kept.record))
+        for start in starts(permission, standing):
+            if start > self._moment.earliest:
+                heapq.heappush(self._starts, (start, kept.record))
+        for end in ends(permission, standing):
+            if end > self._moment.latest:
+                heapq.heappush(self._ends, (end, kept.record))
         return decision.permit
 
-    def _decide(self, kept: KeptGrant) -> Decision:
+    def _known(self, kept: KeptGrant) -> tuple[Permission, Standing]:
         permission = kept.permission(
             self._ledger.slot(self._request.study, kept.subject),
             verified=self._has_signed(self._row[kept.record], kept),
+            mandate=self._register.mandate(kept.mandate),
         )
-        return decide(permission, self._request, at=self._moment)
+        return permission, self._standings.get(kept.record, NOTHING_KNOWN)
 
     def _has_signed(self, row: int, kept: KeptGrant) -> bool:
         """Verify each signature once per process; the digest binds what was verified."""

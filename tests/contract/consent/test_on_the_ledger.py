@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from consent import signature
+from consent.policy import Rule
 from consent.record import DAY, Domain, Grant, Withdrawal
 from consent.relay import Ledger
-from hospital_node.cohort import Rule
 from ledger.mirror import Mirror
 from ledger.rpc import Rpc
 from tests.simulators.consent.world import STUDY, Hospital, LedgerInMemory, Patient
