@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hospital_node import holdout, watch
-from hospital_node.data import uci
+from hospital_node.data import records as data
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
@@ -69,7 +69,7 @@ def price_of(folder: Path, plan_file: bytes) -> dict[str, Any]:
         if error.code != _NOT_RUNNING:
             raise
     settings, identity = load(NodeSettings, folder / FILE), Organisation(folder).identity()
-    records = uci.read(settings.data, hospital=settings.org).records
+    records = data.read(settings.data, hospital=settings.org).records
     places = holdout.places(identity.derive(holdout.PURPOSE), records)
     lifetime = open_(folder, settings, identity, records)
     try:

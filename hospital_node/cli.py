@@ -33,13 +33,20 @@ for command in (*audit_cli.COMMANDS, *cli_standing.COMMANDS, pseudonyms):
 @node.command()
 @FOLDER
 @click.option("--name", required=True, help="Short name of the hospital.")
-@click.option("--data", required=True, type=FILE_PATH, help="File of patient records.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path),
+    help="File of patient records, or folder of diaries.",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the desk.")
 @click.option("--base-port", default=9500, show_default=True, help="First of two ports.")
 @click.option("--study", "studies", multiple=True, help="A study that the hospital agreed to.")
 @click.option(
     "--model", "models", multiple=True, default=("cardiac_risk/1",), show_default=True,
     help="A model that these studies may train.",
+)  # fmt: skip
+@click.option(
+    "--purpose", "purposes", multiple=True, default=("heart-research",), show_default=True,
+    help="What these studies may be for.",
 )  # fmt: skip
 @click.option(
     "--visible-updates", is_flag=True,
@@ -56,18 +63,21 @@ def init(
     base_port: int,
     studies: tuple[str, ...],
     models: tuple[str, ...],
+    purposes: tuple[str, ...],
     visible_updates: bool,
     as_json: bool,
 ) -> None:
     """Make a hospital's keys, its join request and its configuration in FOLDER."""
     from hospital_node import settings
-    from hospital_node.data import uci
+    from hospital_node.data import records
     from ledger.account import address_of, new_key
     from twinward.ids import org_name
     from twinward.organisation import Organisation
 
     organisation, org = Organisation(folder), org_name(name)
-    uci.read(data, hospital=org)  # a file that cannot be trained on is refused before keys are made
+    records.read(
+        data, hospital=org
+    )  # a file that cannot be trained on is refused before keys are made
     configuration = settings.NodeSettings(
         org=org,
         data=data.resolve(),
@@ -78,7 +88,7 @@ def init(
             settings.StudyPolicy(
                 study=study,
                 models=models,
-                purposes=("heart-research",),
+                purposes=purposes,
                 visible_updates=visible_updates,
             )
             for study in studies

@@ -8,7 +8,7 @@ from consent.letters import Letter, write_letters
 from consent.record import Domain
 from consent.vault import Vault
 from hospital_node import approvals, membership
-from hospital_node.data import uci
+from hospital_node.data import records
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from twinward.errors import UsageError
@@ -44,7 +44,7 @@ def write(folder: Path, *, study: str, out: Path) -> int:
     founding = membership.load_founding(folder)
     agreed = approvals.load(folder, study, founding=founding)
     organisation = Organisation(folder)
-    patients = uci.read(settings.data, hospital=settings.org)
+    patients = records.read(settings.data, hospital=settings.org)
     vault = Vault.open(NodePaths(folder).vault)
     codes = vault.enrol(agreed.study.id32, patients.records, valid_until=agreed.study.closes)
     identity = organisation.identity().public

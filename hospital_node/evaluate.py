@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hospital_node import holdout, local_report, secure_sum, session
 from hospital_node.approvals import Approved
 from hospital_node.cohort import Cohort
+from hospital_node.data.records import table
 from hospital_node.node import Node
 from hospital_node.privacy.mechanism import Mechanism
 from models import evaluation, registry
@@ -78,8 +79,9 @@ class HeldOut:
     def __init__(
         self, node: Node, approved: Approved, *, cohort: Cohort, weights: descent.Weights
     ) -> None:
-        plan, columns = approved.plan, node.patients.columns
-        model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+        plan, columns = approved.plan, table(node.patients).columns
+        registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+        model = registry.risk(plan.model)
         self.digest = descent.digest(weights)
         self._cohort = cohort
         self._scores = model.predict(

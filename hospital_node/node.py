@@ -25,7 +25,8 @@ from consent.vault import Vault
 from hospital_node import accounts, approvals, holdout, membership
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
-from hospital_node.data import uci
+from hospital_node.data import records
+from hospital_node.data.records import Records
 from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
@@ -63,7 +64,7 @@ class Node:
     founding: Founding
     identity: Identity
     clock: Clock
-    patients: uci.Patients
+    patients: Records
     places: NDArray[np.float64]
     """Each patient's place, by which a plan's hold-out is chosen (``hospital_node.holdout``)."""
     vault: Vault
@@ -108,7 +109,7 @@ class Node:
         closing.callback(chain.close)
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
-        patients = uci.read(settings.data, hospital=settings.org)
+        patients = records.read(settings.data, hospital=settings.org)
         book = BudgetBook(paths.book, memory=MEMORY if MEMORY.is_dir() else None)
         egress = Egress(paths.egress_log, clock=clock)
         egress.let_out("ledger", "fence", to="ledger", size=100)

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from consent.study import Study
 from hospital_node import approvals, holdout, local_training, secure_sum, session
 from hospital_node.cohort import Cohort
+from hospital_node.data import records
 from hospital_node.evaluate import evaluate
 from hospital_node.node import Node, require_active, require_on_ledger
 from hospital_node.policy import require_approved
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
+from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism
 from models import registry
 from twinward import descent
@@ -259,9 +261,15 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
     Raises:
         TwinModelError: TW7001, TW7005, another model than is installed here.
         BudgetError: TW4200, the model cannot be trained privately; TW4011, too many patients.
+        DataError: TW7137, the plan needs other data than this hospital has.
     """
-    model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
-    columns = node.patients.columns
+    registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+    prior = registry.prior(plan.model)
+    if prior is not None:
+        vectors = records.histories(node.patients).vectors(prior)
+        return MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm)
+    model = registry.risk(plan.model)
+    columns = records.table(node.patients).columns
     x = model.encode(columns, site=node.settings.org, sites=plan.sites)
     y = model.labels(columns)
     module = model.module(plan.sites)

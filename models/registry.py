@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
+from models.glucose.population import GlucosePrior
+from models.glucose_forecast.population import GlucoseForecastStep
 from models.mlp_risk.risk import MlpRisk
+from models.twin import Population, Series
 from twinward.errors import TwinModelError
 from twinward.ids import OrgName
 
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-class RiskModel(Protocol):
-    """A model from encoded inputs to a probability, by flat weights in a fixed order."""
+class Model(Protocol):
+    """What a network can train: flat weights in a fixed order, and the words of its card."""
 
     @property
     def name(self) -> str:
@@ -34,7 +37,7 @@ class RiskModel(Protocol):
 
     @property
     def kind(self) -> str:
-        """``risk``: a statement about groups, never called a twin."""
+        """``risk``: a statement about groups, never called a twin; ``prior``: where twins start."""
         ...
 
     @property
@@ -64,6 +67,10 @@ class RiskModel(Protocol):
         """First weights, from public knowledge only."""
         ...
 
+
+class RiskModel(Model, Protocol):
+    """A model from encoded inputs to a probability."""
+
     def module(self, sites: Sequence[OrgName]) -> nn.Module | None:
         """The model in torch, parameters in the order of the weights; imports torch.
 
@@ -86,7 +93,37 @@ class RiskModel(Protocol):
         ...
 
 
-_MODELS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(), MlpRisk())}
+class PriorModel(Model, Protocol):
+    """What many patients' histories teach the twin of one: a sum of bounded vectors, made once."""
+
+    @property
+    def twin(self) -> str:
+        """The twin that starts from it."""
+        ...
+
+    @property
+    def length(self) -> float:
+        """Each patient's vector is at most this long."""
+        ...
+
+    def vectors(self, histories: Sequence[Series]) -> Floats:
+        """What each patient says, [patients, weights]; a row depends on that patient alone."""
+        ...
+
+    def population(self, weights: Floats, *, noise_variance: float) -> Population:
+        """What a twin starts from; costs no privacy.
+
+        Args:
+            weights: As released: the mean of the vectors with its noise.
+            noise_variance: Of each of these numbers; public.
+        """
+        ...
+
+
+_RISKS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(), MlpRisk())}
+_PRIORS: Mapping[str, PriorModel] = {
+    model.name: model for model in (GlucosePrior(), GlucoseForecastStep())
+}
 _REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
     CardiacRisk.name: made_up.reference,
     MlpRisk.name: made_up.reference,
@@ -95,23 +132,48 @@ _REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
 
 def names() -> tuple[str, ...]:
     """The models that are installed here."""
-    return tuple(_MODELS)
+    return (*_RISKS, *_PRIORS)
 
 
-def get(name: str) -> RiskModel:
+def get(name: str) -> Model:
     """The installed model of this name and version.
 
     Raises:
         TwinModelError: TW7001, it is not installed here.
     """
+    return prior(name) or risk(name)
+
+
+def prior(name: str) -> PriorModel | None:
+    """The installed prior of this name; None if it is none."""
+    return _PRIORS.get(name)
+
+
+def risk(name: str) -> RiskModel:
+    """The installed risk model of this name and version.
+
+    Raises:
+        TwinModelError: TW7001, it is not installed here; TW7135, it is no risk model.
+    """
+    if name in _PRIORS:
+        raise no_risk(name)
     try:
-        return _MODELS[name]
+        return _RISKS[name]
     except KeyError as error:
         raise TwinModelError(
             f"the model `{name}` is not installed here",
             code="TW7001",
-            help=f"use one of: {', '.join(_MODELS)}; or install the release that has it",
+            help=f"use one of: {', '.join(names())}; or install the release that has it",
         ) from error
+
+
+def no_risk(name: str) -> TwinModelError:
+    """The refusal to treat a prior as a model of risk."""
+    return TwinModelError(
+        f"`{name}` is where twins start, and no model of risk",
+        code="TW7135",
+        help="leave its evaluation out; how well twins do with it is measured at each hospital",
+    )
 
 
 def reference(name: str) -> Mapping[str, Floats] | None:
@@ -120,7 +182,7 @@ def reference(name: str) -> Mapping[str, Floats] | None:
     return None if make is None else make()
 
 
-def require_same_spec(name: str, spec: Mapping[str, Any], *, sites: Sequence[OrgName]) -> RiskModel:
+def require_same_spec(name: str, spec: Mapping[str, Any], *, sites: Sequence[OrgName]) -> Model:
     """The installed model, if its constants are exactly those of the plan.
 
     Raises:

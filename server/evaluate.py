@@ -149,7 +149,8 @@ def course(plan: Plan, iterates: Sequence[descent.Weights]) -> list[float] | Non
     None where the model has no such patients, or is not installed here as in the plan.
     """
     try:
-        model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+        registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+        model = registry.risk(plan.model)
     except TwinModelError:
         return None
     columns = registry.reference(plan.model)

@@ -10,7 +10,10 @@ from typing import Any
 
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
+from models import prior_recipe
 from models.cardiac_risk import recipe as logistic
+from models.glucose.population import GlucosePrior
+from models.glucose_forecast.population import GlucoseForecastStep
 from models.mlp_risk import recipe as network
 from twinward import files
 from twinward.errors import UsageError
@@ -37,7 +40,7 @@ class Template:
     """Public guess over all hospitals; a summed gradient is divided by it, never by a count."""
     hyper_parameters: str
     """Where the numbers of the recipe come from; printed on the model card."""
-    evaluation: Evaluation
+    evaluation: Evaluation | None
     """How the finished model is measured unless the coordinator asks for something else."""
 
 
@@ -47,6 +50,16 @@ _HEART: dict[str, Any] = {
     "categories": ("age and sex", "blood pressure and blood tests", "heart examinations"),
     "expected_patients": 900,
     "evaluation": logistic.EVALUATION,
+}
+
+_TWINS: dict[str, Any] = {
+    "purpose": "health-research",
+    "expected_patients": 80,
+    "evaluation": None,
+    "hyper_parameters": (
+        "the length to which each patient's numbers are cut and the weight of the noise were "
+        "chosen on virtual people and on public sensor records, none of them a patient of this run"
+    ),
 }
 
 _NETWORK_NUMBERS = (
@@ -79,6 +92,18 @@ TEMPLATES = {
         recipe=partial(network.local_plan, local=network.ROBUST),
         hyper_parameters=_NETWORK_NUMBERS,
         **_HEART,
+    ),
+    "glucose-prior": Template(
+        recipe=partial(prior_recipe.plan, prior=GlucosePrior()),
+        title="How do people with type-1 diabetes differ in what food and insulin do?",
+        categories=("glucose readings", "meals as logged", "insulin doses as logged"),
+        **_TWINS,
+    ),
+    "glucose-forecast": Template(
+        recipe=partial(prior_recipe.plan, prior=GlucoseForecastStep()),
+        title="How does glucose go on within the next hour?",
+        categories=("glucose readings",),
+        **_TWINS,
     ),
 }
 
@@ -159,10 +184,11 @@ def _sampled(plan: Plan, rate: float) -> Plan:
 
 
 def _evaluation(
-    usual: Evaluation, *, share: float | None, epsilon: float | None
+    usual: Evaluation | None, *, share: float | None, epsilon: float | None
 ) -> Evaluation | None:
-    if share == 0:
+    if share == 0 or (usual is None and share is None):
         return None
+    usual = usual or logistic.EVALUATION
     return replace(
         usual,
         holdout_share=usual.holdout_share if share is None else share,

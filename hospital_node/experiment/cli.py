@@ -36,6 +36,30 @@ def virtual_hospitals(*, folder: Path, seed: int, as_json: bool) -> None:
     next_step("twinward node init NODE --name NAME --data FILE")
 
 
+@experiment.command("virtual-diaries")
+@FOLDER
+@click.option("--people", default=24, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--days", default=5, show_default=True, type=click.IntRange(1, 60))
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same files.")
+@json_option
+@reports_errors
+def virtual_diaries(*, folder: Path, people: int, days: int, seed: int, as_json: bool) -> None:
+    """Write diaries of PEOPLE virtual persons with diabetes at each of four hospitals to FOLDER."""
+    from hospital_node.data import virtual_diaries as virtual
+
+    written = virtual.write(folder, people=people, days=days, seed=seed)
+    emit(
+        {"hospitals": {name: str(path) for name, path in written.items()}, "virtual": True},
+        schema="experiment.virtual-diaries",
+        as_json=as_json,
+        text=lambda: "\n".join(f"{name}: {path}" for name, path in written.items()),
+    )
+    next_step(
+        "twinward node init NODE --name NAME --data FOLDER --study glucose-prior "
+        "--model glucose_prior/1 --purpose health-research"
+    )
+
+
 @experiment.command()
 @FOLDER
 @click.option(

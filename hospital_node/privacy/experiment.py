@@ -159,7 +159,8 @@ def encode(hospitals: Mapping[OrgName, Patients], *, plan: Plan) -> dict[OrgName
             code="TW8020",
             help=f"give one file for each of: {', '.join(plan.sites)}",
         )
-    model = registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+    registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+    model = registry.risk(plan.model)
     tables = ((name, hospitals[name].columns) for name in plan.sites)
     return {
         name: Cohort(model.encode(table, site=name, sites=plan.sites), model.labels(table))

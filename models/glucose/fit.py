@@ -56,6 +56,9 @@ def individualise(
     """
     people = len(diary.glucose)
     members = prior.draw(generator, people=people, copies=copies)
+    # How many numbers a fit draws depends on the diary: each person has dice of their own, so that
+    # nothing of one is in what another's copies are.
+    dice = generator.spawn(people)
     seen = _readings(diary.glucose)
     for inflation in _INFLATIONS:
         predicted = _windows(members, diary)
@@ -66,7 +69,7 @@ def individualise(
                 predicted[person][:, known],
                 seen[person][known],
                 inflation=inflation,
-                generator=generator,
+                generator=dice[person],
             )
     return members
 

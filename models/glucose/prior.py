@@ -18,9 +18,6 @@ Floats = NDArray[np.float64]
 LENGTH = 2.0
 """Each patient's seven numbers, in public scales from the public centre, are cut to this length."""
 
-FEWEST = 24.0
-"""Patients times epsilon below which the noise outweighs what is learnt."""
-
 _SHARE = 0.3
 _SPREAD = 1.5
 """Variance between people of the mean that the noise is weighed against."""

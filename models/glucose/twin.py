@@ -92,7 +92,7 @@ class GlucoseTwin:
 
     def population(self) -> Population:
         """The public prior, from textbook values and no patient."""
-        return _arrays(prior.TIGHT)
+        return arrays(prior.TIGHT)
 
     def individualise(
         self, population: Population, history: Series, *, generator: np.random.Generator
@@ -318,7 +318,8 @@ def _prior(population: Population) -> fit.Prior:
     return fit.Prior(mean=population["mean"], covariance=population["covariance"])
 
 
-def _arrays(known: fit.Prior) -> Population:
+def arrays(known: fit.Prior) -> Population:
+    """A prior as what a store keeps."""
     return {"mean": known.mean, "covariance": known.covariance}
 
 

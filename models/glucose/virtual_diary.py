@@ -166,23 +166,39 @@ def example(*, days: int, seed: int, until_dose: bool = False) -> Series:
         seed: Another one is another person.
         until_dose: Ends with the last dose, so that another dose can be asked about.
     """
+    (series,) = examples(people=1, days=days, seed=seed)
+    if not until_dose:
+        return series
+    end = int(np.flatnonzero(series.values["bolus"])[-1]) + 1
+    return Series(series.minutes[:end], {name: row[:end] for name, row in series.values.items()})
+
+
+def examples(*, people: int, days: int, seed: int) -> list[Series]:
+    """The diaries of so many virtual persons, likewise."""
     generator = np.random.default_rng(seed)
     everyone = virtual_patient.population()
-    rows = generator.integers(0, len(everyone), 1)
-    people, ratio = siblings(
+    rows = generator.integers(0, len(everyone), people)
+    persons, ratio = siblings(
         everyone.chosen(rows),
         everyone.parameters["carbohydrate_ratio"][rows],
         generator=generator,
     )
-    ratio = titrated(people, ratio, generator=generator)
-    diary, _ = diaries(people, ratio, days=days, event_days=0, generator=generator)
-    columns = {"glucose": diary.glucose, "carbs": diary.carbs, "bolus": diary.bolus}
-    values = {name: column[0] for name, column in columns.items()}
+    ratio = titrated(persons, ratio, generator=generator)
+    diary, _ = diaries(persons, ratio, days=days, event_days=0, generator=generator)
     count = diary.glucose.shape[1]
-    values["basal"] = np.full(count, people.basal[0] * 60)
-    end = int(np.flatnonzero(values["bolus"])[-1]) + 1 if until_dose else count
-    minutes = np.arange(end, dtype=np.float64) * STEP
-    return Series(minutes, {name: column[:end] for name, column in values.items()})
+    minutes = np.arange(count, dtype=np.float64) * STEP
+    return [
+        Series(
+            minutes,
+            {
+                "glucose": diary.glucose[row],
+                "carbs": diary.carbs[row],
+                "bolus": diary.bolus[row],
+                "basal": np.full(count, persons.basal[row] * 60),
+            },
+        )
+        for row in range(people)
+    ]
 
 
 def _lives(

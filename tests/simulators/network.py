@@ -59,6 +59,8 @@ class Network:
     plan_options: tuple = ()
     study: str = STUDY
     agreed: tuple = ()
+    diaries: int = 0
+    """People with diaries at each hospital; 0: tables of records."""
     stage: Stage = field(init=False)
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
@@ -72,10 +74,7 @@ class Network:
 
     def found(self):
         """Keys, founding file, one approved plan, letters; nothing runs yet."""
-        made = self.stage.command("experiment", "virtual-hospitals", "data")["hospitals"]
-        data = {name: self.folder / path for name, path in made.items()}
-        for path in data.values():
-            path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
+        data = self.make_diaries() if self.diaries else self.make_tables()
         self.local = LocalNetwork(
             self.stage, tuple(data), data, SLOT, self.plan_options, self.study, self.agreed
         )
@@ -83,6 +82,20 @@ class Network:
         self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)
         for name in self.hospitals:
             self.set(name, lifetime_epsilon=20.0, mirror_max_age_seconds=MIRROR_SECONDS)
+            if self.diaries:
+                self.set(name, minimum_cohort=min(20, self.diaries // 2))
+
+    def make_tables(self):
+        made = self.stage.command("experiment", "virtual-hospitals", "data")["hospitals"]
+        data = {name: self.folder / path for name, path in made.items()}
+        for path in data.values():
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
+        return data
+
+    def make_diaries(self):
+        words = ("experiment", "virtual-diaries", "data", "--people", str(self.diaries))
+        made = self.stage.command(*words, "--days", "2")["hospitals"]
+        return {name: self.folder / path for name, path in made.items()}
 
     def start(self):
         """Start everything; all patients but every ninth say yes."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
+from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism, NoisedSum
 from ledger import verify
 from models import registry
@@ -90,7 +91,9 @@ class Subject:
         Raises:
             TwinModelError: TW7001, the model is not installed here.
         """
-        module = registry.get(plan.model).module(plan.sites)
+        if registry.prior(plan.model) is not None:
+            return cls(engine=_of_means)
+        module = registry.risk(plan.model).module(plan.sites)
         if module is None:
             return cls()
         from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
@@ -163,6 +166,11 @@ def magnified(plan: Plan, *, epsilon: float = 20.0) -> Plan:
     sampled plan is magnified without its sampling, which ``sampler_test`` attacks by itself.
     """
     return replace(plan, epsilon=epsilon, sampling=None)
+
+
+def _of_means(x: Floats, y: Floats, *, max_grad_norm: float, owner: NDArray[np.intp]) -> ClippedSum:
+    del y  # a patient's own numbers are all there is
+    return MeanClippedSum(x, max_grad_norm=max_grad_norm, owner=owner)
 
 
 def _marked(book: BudgetBook, *, most: int) -> int:

@@ -1,0 +1,82 @@
+"""Patients of one hospital with diaries: a folder of files ``RECORD.csv``, or a clear refusal.
+
+A diary is a CSV file with the column ``time`` and any of the quantities below, as for a twin
+(``hospital_node.twins.diary``). The name of the file is the patient's record number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hospital_node.twins import diary
+from models import twins
+from models.registry import PriorModel
+from models.twin import Series
+from twinward.errors import DataError
+from twinward.ids import OrgName, RecordNumber
+
+Floats = NDArray[np.float64]
+
+_TWIN = "glucose/1"
+"""Whose inputs a diary may hold."""
+
+_RECORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LARGEST_FILE = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Diaries:
+    """All patients of one hospital, by record number. Stays in the hospital."""
+
+    hospital: OrgName
+    records: tuple[RecordNumber, ...]
+    histories: tuple[Series, ...]
+    _vectors: dict[str, Floats] = field(default_factory=dict, compare=False, repr=False)
+
+    def vectors(self, prior: PriorModel) -> Floats:
+        """What each patient says to this prior, [patients, numbers]; fitted once in a process."""
+        if prior.name not in self._vectors:
+            self._vectors[prior.name] = prior.vectors(self.histories)
+        return self._vectors[prior.name]
+
+    def __len__(self) -> int:
+        """How many patients; a count that never leaves the hospital."""
+        return len(self.records)
+
+
+def read(folder: Path, *, hospital: OrgName) -> Diaries:
+    """All diaries of the folder, or none: the first fault refuses the whole folder.
+
+    Raises:
+        DataError: TW7136, there is none, or a file cannot be one; TW7130, TW7131, what is wrong
+            inside of one; the refusal names the place in the list and no patient.
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise _unreadable(folder, "there is no file `RECORD.csv`")
+    spec = twins.get(_TWIN).spec
+    histories = []
+    for number, path in enumerate(paths, start=1):
+        if not _RECORD.fullmatch(path.stem) or path.stat().st_size > _LARGEST_FILE:
+            raise _unreadable(folder, f"the name or the size of file {number} cannot be a diary's")
+        try:
+            histories.append(diary.read(path.read_text("utf-8-sig"), spec=spec))
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable(folder, f"file {number} is no readable text") from error
+    records = tuple(RecordNumber(path.stem) for path in paths)
+    return Diaries(hospital, records, tuple(histories))
+
+
+def _unreadable(folder: Path, why: str) -> DataError:
+    return DataError(
+        f"these diaries cannot be used: {why}",
+        code="TW7136",
+        at=str(folder),
+        help="give a folder with one file `RECORD.csv` per patient, in UTF-8, with columns `time`, "
+        "`glucose`, `carbs`, `bolus`, `basal`",
+    )

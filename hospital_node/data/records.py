@@ -1,0 +1,55 @@
+"""What a hospital has of its patients: a table of records, or a folder of diaries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hospital_node.data import diaries, uci
+from hospital_node.data.diaries import Diaries
+from hospital_node.data.table import Patients
+from twinward.errors import DataError
+from twinward.ids import OrgName
+
+Records = Patients | Diaries
+
+
+def read(path: Path, *, hospital: OrgName) -> Records:
+    """All patients of a file in the UCI format, or of a folder of diaries; or a clear refusal.
+
+    Raises:
+        DataError: As ``uci.read`` or ``diaries.read``.
+    """
+    if path.is_dir():
+        return diaries.read(path, hospital=hospital)
+    return uci.read(path, hospital=hospital)
+
+
+def table(records: Records) -> Patients:
+    """The table of records, for models that are trained on one.
+
+    Raises:
+        DataError: TW7137, this hospital has diaries.
+    """
+    if isinstance(records, Patients):
+        return records
+    raise _other("diaries", "a table of records")
+
+
+def histories(records: Records) -> Diaries:
+    """The diaries, for models that are trained on histories.
+
+    Raises:
+        DataError: TW7137, this hospital has a table of records.
+    """
+    if isinstance(records, Diaries):
+        return records
+    raise _other("a table of records", "diaries")
+
+
+def _other(has: str, needs: str) -> DataError:
+    return DataError(
+        f"this hospital has {has}; the plan is trained on {needs}",
+        code="TW7137",
+        at="node.toml: data",
+        help="the hospital sits this study out; nothing was charged",
+    )
