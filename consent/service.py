@@ -15,6 +15,7 @@ from consent.kept import KeptGrant
 from consent.policy import Grade, Request, decide
 from consent.receipts import grant_receipt, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
+from consent.register import Register
 from consent.requests import hex_bytes, object_of, read
 from consent.terms import terms
 from consent.vault import Vault
@@ -30,6 +31,7 @@ class ConsentDesk:
     def __init__(self, vault: Vault, desk: Desk) -> None:
         self._vault = vault
         self._withdrawals = Withdrawals(vault)
+        self._register = Register(vault)
         self._intake = Intake(vault, desk)
         self._desk = desk
 
@@ -122,9 +124,14 @@ class ConsentDesk:
         if newest is not None:
             slot = self._desk.slot(study.id32, newest.subject)
             decision = decide(
-                newest.permission(slot, verified=newest.verified(self._desk.domain)),
+                newest.permission(
+                    slot,
+                    verified=newest.verified(self._desk.domain),
+                    mandate=self._register.mandate(newest.mandate),
+                ),
                 Request.of(study, hospital=self._desk.hospital, grades=frozenset(Grade)),
                 at=self._intake.now(),
+                standing=self._register.standing(record),
             )
             answer = {
                 "rule": decision.rule.value,

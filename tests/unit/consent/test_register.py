@@ -8,6 +8,7 @@ from consent.record import DAY
 from consent.register import Register
 from consent.standing import Mandate, Role, Standing
 from tests.simulators.consent.world import STUDY, Hospital, Patient
+from twinward import canonical
 from twinward.errors import ConsentError
 
 
@@ -61,6 +62,15 @@ def test_what_is_written_down_of_a_patient_holds_in_the_next_mask(
     assert cohort.explain(patient.record).rule is rule
     hospital.reopen()
     assert not hospital.cohort().mask()[0]
+
+
+def test_the_patient_is_shown_the_rule_that_the_cohort_applies(hospital, register):
+    patient = Patient(hospital)
+    granted(hospital, patient)
+    register.note(patient.record, Standing(objected_at=2**40))
+    asked = {"code": patient.letter.code.hex(), "study": STUDY.id32.hex()}
+    shown = canonical.decode(hospital.desk.show(canonical.encode(asked)), at="answer")
+    assert (shown["permit"], shown["rule"]) == (False, "objected")
 
 
 def test_a_yes_that_is_newer_than_the_objection_counts(hospital, register):
