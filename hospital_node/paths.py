@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+PATIENTS = "patients.sqlite"
+"""Name of the file of imported records; `data` in `node.toml` may name it."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodePaths:
@@ -67,6 +70,11 @@ class NodePaths:
     def twins(self) -> Path:
         """Sealed twins of patients and what was observed of them; the key is not in here."""
         return self.state / "twins.sqlite"
+
+    @property
+    def patients(self) -> Path:
+        """Sealed records that were brought in; the key is not in here."""
+        return self.state / PATIENTS
 
     @property
     def reports(self) -> Path:

@@ -19,6 +19,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "server": _Command("server.cli:server", "Run the coordinator of a network.", "server"),
     "node": _Command("hospital_node.cli:node", "Run one hospital's node.", "node"),
+    "data": _Command("hospital_node.data.cli:data", "Bring patients' records in.", "node"),
     "consent": _Command("consent.cli:consent", "Grant, withdraw and show consents.", "node"),
     "audit": _Command(
         "ledger.questions.cli:audit", "Ask the ledger questions, with proofs.", "ledger"

@@ -1,0 +1,80 @@
+"""The records that a hospital brought in, as the table that its node works on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from hospital_node.data.contract import ALL
+from hospital_node.data.store import PatientStore, other_key
+from hospital_node.data.table import Patients
+from hospital_node.paths import PATIENTS, NodePaths
+from hospital_node.sealing import site_key
+from models.cardiac_risk.inputs import LABEL
+from twinward.errors import DataError
+from twinward.ids import OrgName
+from twinward.organisation import Organisation
+
+
+def open_store(folder: Path, *, alone: bool = False) -> PatientStore:
+    """The imported records in a node's folder; made, with its key, if there are none.
+
+    Raises:
+        BudgetError: TW4106, TW4107, the file cannot be used.
+        DataError: TW7203, its key is lost, or another.
+    """
+    path = NodePaths(folder).patients
+    key = site_key(Organisation(folder).secrets / "patients.key", of=path, lost=other_key)
+    return PatientStore(path, key=key, alone=alone)
+
+
+def is_store(path: Path) -> bool:
+    """Whether ``data`` in ``node.toml`` names the imported records of a node's folder."""
+    return path.name == PATIENTS
+
+
+def read(path: Path, *, hospital: OrgName) -> Patients:
+    """The imported patients who qualify: every required field is there, the label always.
+
+    Args:
+        path: ``state/patients.sqlite`` in the node's folder.
+        hospital: Whose.
+
+    Raises:
+        DataError: TW7205 nobody qualifies or nothing was imported, TW7206 the last import is not
+            finished, TW7203, TW7204.
+        BudgetError: TW4106, TW4107.
+    """
+    if not path.is_file():
+        raise _nobody(path)
+    with closing(open_store(path.parent.parent)) as store:
+        imports = store.imports()
+        if imports and not imports[-1].done:
+            raise DataError(
+                "the last import of records is not finished",
+                code="TW7206",
+                at=str(path),
+                help="give the same `twinward data import` again; it goes on where it ended",
+            )
+        kept = [each for each in store.patients() if each.qualifies and LABEL.name in each.values]
+    if not kept:
+        raise _nobody(path)
+    table = np.array([[each.values.get(c.name, np.nan) for c in ALL] for each in kept])
+    table.setflags(write=False)
+    return Patients(
+        hospital=hospital,
+        records=tuple(each.record for each in kept),
+        columns={column.name: table[:, place] for place, column in enumerate(ALL)},
+        repeated=0,
+    )
+
+
+def _nobody(path: Path) -> DataError:
+    return DataError(
+        "no imported patient qualifies",
+        code="TW7205",
+        at=str(path),
+        help="bring records in with `twinward data import`, then see `twinward data report`",
+    )
