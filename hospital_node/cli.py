@@ -280,15 +280,18 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 @node.command()
 @FOLDER
 @click.option("--study", required=True, help="Study to invite to.")
+@click.option("--mandate", type=int, help="One letter, for who holds this mandate.")
 @click.option("--out", required=True, type=FILE_PATH, help="File for the letters; must be new.")
 @json_option
 @reports_errors
-def letters(*, folder: Path, study: str, out: Path, as_json: bool) -> None:
+def letters(
+    *, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool
+) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
     from hospital_node import audit_log, enrolment
 
     audit_log.commanded(folder, "letters")
-    count = enrolment.write(folder, study=study, out=out)
+    count = enrolment.write(folder, study=study, out=out, mandate=mandate)
     emit(
         {"letters": count, "out": str(out)},
         schema="node.letters",

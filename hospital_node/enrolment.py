@@ -6,6 +6,7 @@ from pathlib import Path
 
 from consent.letters import Letter, write_letters
 from consent.record import Domain
+from consent.register import Register
 from consent.vault import Vault
 from hospital_node import approvals, membership
 from hospital_node.data import records
@@ -27,8 +28,8 @@ def consent_domain(founding: Founding) -> Domain:
     )
 
 
-def write(folder: Path, *, study: str, out: Path) -> int:
-    """Write one letter for each patient; returns how many.
+def write(folder: Path, *, study: str, out: Path, mandate: int | None = None) -> int:
+    """Write one letter for each patient, or one for who holds a mandate; returns how many.
 
     Codes are durable in the vault before a letter is written: dying in between leaves codes that
     nobody has, which open nothing. Running it again makes new letters; old ones stay valid.
@@ -44,9 +45,13 @@ def write(folder: Path, *, study: str, out: Path) -> int:
     founding = membership.load_founding(folder)
     agreed = approvals.load(folder, study, founding=founding)
     organisation = Organisation(folder)
-    patients = records.read(settings.data, hospital=settings.org)
+    patients = records.read(settings.data, hospital=settings.org).records
     vault = Vault.open(NodePaths(folder).vault)
-    codes = vault.enrol(agreed.study.id32, patients.records, valid_until=agreed.study.closes)
+    if mandate is not None:
+        patients = (Register(vault).patient_of(mandate),)
+    codes = vault.enrol(
+        agreed.study.id32, patients, valid_until=agreed.study.closes, mandate=mandate
+    )
     identity = organisation.identity().public
     domain = consent_domain(founding)
     write_letters(
