@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from typing import TYPE_CHECKING
 
 import click
@@ -127,6 +128,11 @@ def found(
     type=click.FloatRange(1e-4, 1, max_open=True),
     help="Chance of a patient to be in one attempt, drawn in secret; without it all of them are.",
 )
+@click.option("--ethics", default="", help="Reference of the ethics approval; patients read it.")
+@click.option("--region", default="", help="Where all that is made of the data stays; the same.")
+@click.option("--commercial", is_flag=True, help="Somebody may make money with it.")
+@click.option("--methods-only", is_flag=True, help="It asks nothing about a disease.")
+@click.option("--genetic", is_flag=True, help="It studies genes.")
 @json_option
 @reports_errors
 def plan(
@@ -140,8 +146,11 @@ def plan(
     evaluation_epsilon: float | None,
     sample_rate: float | None,
     as_json: bool,
+    **declared: Any,
 ) -> None:
     """Make and sign a STUDY and its plan, for hospitals to approve."""
+    from dataclasses import replace
+
     from server import founding_ceremony, studies
     from twinward.ids import study_id
     from twinward.organisation import Organisation
@@ -161,6 +170,7 @@ def plan(
         sample_rate=sample_rate,
         now=SystemClock().now(),
     )
+    described = replace(described, **declared)
     paths = studies.publish(folder, described, planned, identity=Organisation(folder).identity())
     emit(
         {
