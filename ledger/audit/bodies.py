@@ -2,7 +2,8 @@
 
 A patient's key makes their topic in the log and seals their bodies; it is random and derived from
 nothing. Once it is deleted, no record, backup of bodies or secret of the organisation leads from a
-person to an entry or back. Keep the file of keys out of long-lived backups.
+person to an entry or back. Keep the file of keys out of long-lived backups. Other people (auditors,
+staff) are kept in the same way, under `person`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ledger.log.entry import commit
 from twinward.errors import LedgerError
 
 _SALT, _NONCE = 32, 12
+_BETWEEN = "\x1f"  # in no number of a patient
 _BODIES = """
 create table if not exists bodies (
   commitment blob primary key, topic text not null, sealed blob not null) without rowid;
@@ -40,9 +42,19 @@ create table if not exists standing (
 """
 
 
+PATIENT, AUDITOR, STAFF = "patient", "auditor", "staff"
+PEOPLE = (PATIENT, AUDITOR, STAFF)
+"""Families of topics that stand for one person each."""
+
+
+def person(family: str, name: str) -> str:
+    """Under which word the key of somebody who is no patient is kept; patients by their number."""
+    return f"{family}{_BETWEEN}{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A body that is kept: what its entry commits to, and the patient's topic if it has one."""
+    """A body that is kept: what its entry commits to, and the person's topic if it has one."""
 
     commitment: bytes
     topic: str | None
@@ -78,7 +90,7 @@ class Bodies:
             ) from error
 
     def keep(self, events: Sequence[tuple[str | None, Mapping[str, Any]]]) -> list[Kept]:
-        """Keep these events, each with the patient it is about, before they are entered."""
+        """Keep events, each with the patient or `person` it is about, before they are entered."""
         with self._refusing():
             known = self._known({patient for patient, _ in events if patient is not None})
             kept, rows = [], []
@@ -101,7 +113,7 @@ class Bodies:
         """Key and topic of each patient; new ones are made and durable."""
         read = "select key, topic from keys where patient = ?"
         found = {p: self._keys.execute(read, (p,)).fetchone() for p in patients}
-        fresh = {p: _new_key() for p, row in found.items() if row is None}
+        fresh = {p: _new_key(p) for p, row in found.items() if row is None}
         if fresh:
             with _transaction(self._keys):
                 self._keys.executemany(
@@ -116,6 +128,11 @@ class Bodies:
                 "select topic from keys where patient = ?", (patient,)
             ).fetchone()
         return None if row is None else str(row[0])
+
+    def topic_for(self, whose: str) -> str:
+        """The topic of a patient's or `person`'s entries, made where there is none yet."""
+        with self._refusing():
+            return self._known({whose})[whose][1]
 
     def body(self, commitment: bytes) -> tuple[bytes, bytes] | None:
         """Salt and body of an entry; None if it was erased.
@@ -206,10 +223,11 @@ def _spelled(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
-def _new_key() -> tuple[bytes, str]:
+def _new_key(whose: str) -> tuple[bytes, str]:
     key = os.urandom(32)
     name = hmac.new(key, b"twinward/audit/topic/v1", hashlib.sha256).hexdigest()
-    return key, f"patient:{name}"
+    family, between, _ = whose.partition(_BETWEEN)
+    return key, f"{family if between else PATIENT}:{name}"
 
 
 def _opened(key: bytes, sealed: bytes, commitment: bytes) -> bytes:

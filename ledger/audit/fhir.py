@@ -1,36 +1,21 @@
-"""FHIR R4 AuditEvents as the audit log writes them, and a check of their form.
+"""FHIR R4 AuditEvents as the audit log writes them; `ledger.audit.profiles` checks their form.
 
 Profiles of IHE Basic Audit Log Patterns 1.1.4 (https://profiles.ihe.net/ITI/BALP): every consent
 decision is an ``AuthZconsent``, each use of a patient's data by a run a
-``PrivacyDisclosure.Source``; what is about no single patient is a plain AuditEvent.
+``PrivacyDisclosure.Source``, each page that an auditor asks for a ``Query``; all else is a plain
+AuditEvent.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
+from ledger.audit import codes
 from twinward.clock import iso
 
 Json = dict[str, Any]
-
-_DCM = "http://dicom.nema.org/resources/ontology/DCM"
-_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-_ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
-_AUTHORIZATION = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
-_BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
-AUTHORIZATION = f"{_BALP}AuthZconsent"
-DISCLOSURE = f"{_BALP}PrivacyDisclosure.Source"
-
-_CLIENT = (_DCM, "110150")
-_USER = ("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP")
-_PROVIDER = ("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "PROV")
-_AUTHORIZER = ("http://terminology.hl7.org/CodeSystem/extra-security-role-type", "authserver")
-_SOURCE, _RECIPIENT = (_DCM, "110153"), (_DCM, "110152")
-_PERSON, _CONSENT = (_ENTITY, "1"), ("http://hl7.org/fhir/resource-types", "Consent")
 
 
 def consent_decision(
@@ -49,22 +34,22 @@ def consent_decision(
     """
     node = _named(f"urn:twinward:node:{org}")
     return {
-        **_event(AUTHORIZATION, at=at, observer=node),
-        "type": _coding(_DCM, "110113", "Security Alert"),
-        "subtype": [_coding(_AUTHORIZATION, "AuthZ-Consent")],
+        **_event(codes.AUTHORIZATION, at=at, observer=node),
+        "type": _coding(codes.DCM, "110113", "Security Alert"),
+        "subtype": [_coding(codes.AUTHORIZATION_TYPE, "AuthZ-Consent")],
         "action": "E",
         "outcome": "0" if permit else "8",
         "outcomeDesc": rule,
-        "purposeOfEvent": [{"coding": [_coding(_REASON, "HRESCH")]}],
+        "purposeOfEvent": [{"coding": [_coding(codes.REASON, "HRESCH")]}],
         "agent": [
-            _agent(_AUTHORIZER, node),
-            _agent(_CLIENT, _named("urn:twinward:federated-training"), network="localhost"),
-            {**_agent(_USER, _named(f"urn:twinward:study:{study}")), "requestor": True},
-            _agent(_PROVIDER, _named(f"urn:twinward:org:{org}")),
+            _agent(codes.AUTHORIZER, node),
+            _agent(codes.CLIENT, _named("urn:twinward:federated-training"), network="localhost"),
+            {**_agent(codes.USER, _named(f"urn:twinward:study:{study}")), "requestor": True},
+            _agent(codes.PROVIDER, _named(f"urn:twinward:org:{org}")),
         ],
         "entity": [
             _patient(patient),
-            {"type": _coding(*_CONSENT), "what": _named(f"urn:twinward:consent:{consent}")},
+            {"type": _coding(*codes.CONSENT), "what": _named(f"urn:twinward:consent:{consent}")},
         ],
     }
 
@@ -82,22 +67,22 @@ def disclosure(*, org: str, patient: str, study: str, run: str, to: str, at: flo
     """
     node = _named(f"urn:twinward:node:{org}")
     return {
-        **_event(DISCLOSURE, at=at, observer=node),
-        "type": _coding(_DCM, "110106", "Export"),
-        "subtype": [_coding(_LIFECYCLE, "disclose")],
+        **_event(codes.DISCLOSURE, at=at, observer=node),
+        "type": _coding(codes.DCM, "110106", "Export"),
+        "subtype": [_coding(codes.LIFECYCLE, "disclose")],
         "action": "R",
         "outcome": "0",
         "outcomeDesc": "masked and noised sum; no record leaves",
-        "purposeOfEvent": [{"coding": [_coding(_REASON, "HRESCH")]}],
+        "purposeOfEvent": [{"coding": [_coding(codes.REASON, "HRESCH")]}],
         "agent": [
-            _agent(_SOURCE, node, network=org),
-            _agent(_RECIPIENT, _named(f"urn:twinward:org:{to}"), network=to),
+            _agent(codes.SOURCE, node, network=org),
+            _agent(codes.RECIPIENT, _named(f"urn:twinward:org:{to}"), network=to),
         ],
         "entity": [
             _patient(patient),
             {
-                "type": _coding(_ENTITY, "2", "System Object"),
-                "role": _coding(_ROLE, "20", "Job"),
+                "type": _coding(codes.ENTITY, "2", "System Object"),
+                "role": _coding(codes.ROLE, "20", "Job"),
                 "what": _named(f"urn:twinward:run:{run}"),
                 "name": study,
             },
@@ -120,12 +105,12 @@ def activity(
     """
     return {
         **_event(None, at=at, observer=_named(f"urn:twinward:node:{org}")),
-        "type": _coding(_DCM, "110100", "Application Activity"),
+        "type": _coding(codes.DCM, "110100", "Application Activity"),
         "subtype": [_coding("urn:twinward:audit", what)],
         "action": "E",
         "outcome": "0" if failure is None else "8",
         **({} if failure is None else {"outcomeDesc": failure}),
-        "agent": [{**_agent(_CLIENT, _named(by)), "requestor": True}],
+        "agent": [{**_agent(codes.CLIENT, _named(by)), "requestor": True}],
         "entity": [{"what": _named(f"urn:twinward:{name}")} for name in about],
     }
 
@@ -149,9 +134,75 @@ def care(
     return {
         **event,
         **said,
-        "purposeOfEvent": [{"coding": [_coding(_REASON, "TREAT")]}],
+        "purposeOfEvent": [{"coding": [_coding(codes.REASON, "TREAT")]}],
         "entity": [_patient(patient), *event["entity"]],
     }
+
+
+def sign_in(
+    *, org: str, who: str, way: str, address: str, at: float, failure: str | None = None
+) -> Json:
+    """Somebody signed in at the auditors' site, or tried to.
+
+    Args:
+        org: Whose site.
+        who: The account; ``unknown`` where there is none of the name that was typed.
+        way: ``passphrase``, ``invitation`` or ``provider``.
+        address: Where the browser is, as the connection says; stays in the erasable body.
+        at: Unix seconds.
+        failure: The code of the refusal; None if they are in.
+    """
+    user = _agent(codes.USER, _named(f"urn:twinward:auditor:{who}"))
+    return {
+        **_event(None, at=at, observer=_named(f"urn:twinward:node:{org}")),
+        "type": _coding(codes.DCM, "110114", "User Authentication"),
+        "subtype": [_coding(codes.DCM, "110122", "Login")],
+        "action": "E",
+        "outcome": "0" if failure is None else "8",
+        **({} if failure is None else {"outcomeDesc": failure}),
+        "agent": [{**user, "requestor": True, "network": _reached(address)}],
+        "entity": [{"what": _named(f"urn:twinward:way:{way}")}],
+    }
+
+
+def visit(*, org: str, who: str, site: str, asked: str, address: str, at: float) -> Json:
+    """An auditor asked for a page that their account may see.
+
+    Args:
+        org: Whose site.
+        who: The account.
+        site: Where browsers reach the site.
+        asked: Path and query of the address.
+        address: Where the browser is, as the connection says; stays in the erasable body.
+        at: Unix seconds.
+    """
+    server = _named(f"urn:twinward:node:{org}")
+    browser = _agent(codes.SOURCE, _named("urn:twinward:browser"))
+    return {
+        **_event(codes.QUERY, at=at, observer=server),
+        "type": _coding(*codes.REST, "Restful Operation"),
+        "subtype": [_coding(*codes.SEARCH)],
+        "action": "E",
+        "outcome": "0",
+        "agent": [
+            {**browser, "network": _reached(address)},
+            {**_agent(codes.RECIPIENT, server), "network": {"address": site, "type": "5"}},
+            {**_agent(codes.USER, _named(f"urn:twinward:auditor:{who}")), "requestor": True},
+        ],
+        "entity": [
+            {
+                "type": _coding(*codes.QUERIED, "System Object"),
+                "role": _coding(codes.ROLE, "24", "Query"),
+                "description": asked,
+                "query": b64encode(asked.encode()).decode(),
+            }
+        ],
+    }
+
+
+def _reached(address: str) -> Json:
+    """An IP address."""
+    return {"address": address or "unknown", "type": "2"}
 
 
 def _event(profile: str | None, *, at: float, observer: Json) -> Json:
@@ -174,8 +225,8 @@ def _named(value: str) -> Json:
 
 def _patient(number: str) -> Json:
     return {
-        "type": _coding(*_PERSON, "Person"),
-        "role": _coding(_ROLE, "1", "Patient"),
+        "type": _coding(*codes.PERSON, "Person"),
+        "role": _coding(codes.ROLE, "1", "Patient"),
         "what": {"type": "Patient", **_named(number)},
     }
 
@@ -183,102 +234,3 @@ def _patient(number: str) -> Json:
 def _agent(kind: tuple[str, str], who: Json, *, network: str | None = None) -> Json:
     at = {} if network is None else {"network": {"address": network, "type": "1"}}
     return {"type": {"coding": [_coding(*kind)]}, "who": who, "requestor": False, **at}
-
-
-# The check: what R4 requires of every AuditEvent, and what the two profiles add.
-
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-_KNOWN = {
-    "resourceType", "id", "meta", "type", "subtype", "action", "period", "recorded", "outcome",
-    "outcomeDesc", "purposeOfEvent", "agent", "source", "entity",
-}  # fmt: skip
-_VALUES = {"action": "CRUDE", "outcome": ("0", "4", "8", "12")}
-
-
-def problems(event: Mapping[str, Any]) -> list[str]:
-    """What is wrong with an AuditEvent by R4 and the profile that it claims; empty if nothing."""
-    try:
-        return list(_problems(event))
-    except (AttributeError, KeyError, TypeError, IndexError) as error:
-        return [f"malformed: {type(error).__name__} {error}"]
-
-
-def _problems(event: Mapping[str, Any]) -> Iterator[str]:
-    if event["resourceType"] != "AuditEvent" or set(event) - _KNOWN:
-        yield f"unknown elements: {sorted(set(event) - _KNOWN)}"
-    if not _INSTANT.fullmatch(event["recorded"]):
-        yield "recorded is not an instant"
-    if not {"system", "code"} <= set(event["type"]):
-        yield "type is not a coding"
-    for name, allowed in _VALUES.items():
-        if event.get(name) not in {None, *allowed}:
-            yield f"{name} is not of the value set"
-    if not event["source"]["observer"]:
-        yield "there is no source"
-    if not event["agent"] or not all(type(a["requestor"]) is bool for a in event["agent"]):
-        yield "an agent is missing, or does not say whether it asked"
-    yield from _by_profile(event)
-
-
-def _by_profile(event: Mapping[str, Any]) -> Iterator[str]:
-    for profile in event.get("meta", {}).get("profile", []):
-        if profile == AUTHORIZATION:
-            yield from _profile(
-                event,
-                kind=(_DCM, "110113"),
-                subtype=(_AUTHORIZATION, "AuthZ-Consent"),
-                action="E",
-                agents={_CLIENT: True, _USER: False, _PROVIDER: False, _AUTHORIZER: False},
-                observer=_AUTHORIZER,
-                entities=(_PERSON, _CONSENT),
-            )
-        elif profile == DISCLOSURE:
-            yield from _profile(
-                event,
-                kind=(_DCM, "110106"),
-                subtype=(_LIFECYCLE, "disclose"),
-                action="R",
-                agents={_SOURCE: True, _RECIPIENT: True},
-                observer=_SOURCE,
-                entities=(_PERSON,),
-            )
-        else:
-            yield f"unknown profile {profile}"
-
-
-def _profile(
-    event: Mapping[str, Any],
-    *,
-    kind: tuple[str, str],
-    subtype: tuple[str, str],
-    action: str,
-    agents: Mapping[tuple[str, str], bool],
-    observer: tuple[str, str],
-    entities: Sequence[tuple[str, str]],
-) -> Iterator[str]:
-    """``agents``: each once, and whether it must state its place in the network."""
-    if _code(event["type"]) != kind or event["action"] != action or "outcome" not in event:
-        yield "type, action or outcome is not the profile's"
-    if subtype not in [_code(each) for each in event["subtype"]]:
-        yield "the profile's subtype is missing"
-    for wanted, networked in agents.items():
-        found = [a for a in event["agent"] if _code(a["type"]["coding"][0]) == wanted]
-        if len(found) != 1 or not found[0]["who"] or (networked and "network" not in found[0]):
-            yield f"agent {wanted[1]} is missing, there twice, or incomplete"
-        elif wanted == observer and found[0]["who"] != event["source"]["observer"]:
-            yield "the source is not the agent that it must be"
-        elif found[0]["requestor"] != (wanted == _USER):
-            yield f"agent {wanted[1]} is wrong about who asked"
-    kinds = [_code(entity["type"]) for entity in event["entity"]]
-    if len(kinds) < 2 or any(kinds.count(each) != 1 for each in entities):
-        yield "an entity of the profile is missing or there twice"
-    if any(
-        _code(e["type"]) == _PERSON and _code(e["role"]) != (_ROLE, "1") for e in event["entity"]
-    ):
-        yield "the person is not in the role of the patient"
-    if not all(entity["what"] for entity in event["entity"]):
-        yield "an entity does not say what it is"
-
-
-def _code(coding: Mapping[str, Any]) -> tuple[str, str]:
-    return coding["system"], coding["code"]

@@ -39,13 +39,14 @@ class Happened:
         kind: One word; also a topic, ``kind:WORD``.
         body: The FHIR AuditEvent, of ``ledger.audit.fhir``.
         about: More topics, none of them personal: ``run:HEX``, ``study:HEX``.
-        patient: The hospital's number of the one patient it is about; only key and body know it.
+        whom: The hospital's number of the one patient it is about, or the `person`; only key and
+            body know it.
     """
 
     kind: str
     body: Mapping[str, Any]
     about: tuple[str, ...] = ()
-    patient: str | None = None
+    whom: str | None = None
 
 
 class Anchor(Protocol):
@@ -153,7 +154,7 @@ class AuditLog:
         entered: list[range] = []
         for start in range(0, len(events), _ENTERED_AT_ONCE):
             some = events[start : start + _ENTERED_AT_ONCE]
-            kept = self.bodies.keep([(event.patient, event.body) for event in some])
+            kept = self.bodies.keep([(event.whom, event.body) for event in some])
             now = int(self._clock.now())
             drafts = [
                 Draft(

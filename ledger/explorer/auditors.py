@@ -251,6 +251,10 @@ class Auditors:
             return None
         return _auditor(row)
 
+    def is_account(self, name: str) -> bool:
+        """Whether there is an account of this name, also one that ended or was never opened."""
+        return self._row(name) is not None
+
     def everyone(self) -> list[Auditor]:
         """All accounts, also those that ended."""
         with self._lock:

@@ -23,6 +23,7 @@ CALLBACK = "/sign-in/callback"
 """The one redirect URI, behind the site's origin; register it at the provider."""
 
 _STATUS = {"TW7061": 503}
+_NOT_BEGUN = "TW7063"
 
 
 def by_provider(explorer: Explorer, openid: OpenId) -> APIRouter:
@@ -71,6 +72,7 @@ def by_provider(explorer: Explorer, openid: OpenId) -> APIRouter:
             auditors.require_invited(name, code=code, issuer=openid.provider.issuer)
             return lead_there(request, {"next": HOME, "name": name, "code": code})
         except TwinwardError as error:
+            explorer.enter_sign_in(request, name, way="invitation", error=error)
             return page(request, "join_provider.html", "Accept your invitation", error)
 
     @router.get(CALLBACK)
@@ -79,7 +81,9 @@ def by_provider(explorer: Explorer, openid: OpenId) -> APIRouter:
             proved = openid.finish(request.query_params, visitor=request.state.csrf)
             name = _account_of(proved, explorer)
         except TwinwardError as error:
+            _enter_refusal(explorer, request, error)
             return page(request, "sign_in.html", "Sign in", error)
+        explorer.enter_sign_in(request, name, way="provider")
         then = proved.memo["next"]
         response = shell.html(request, "signed_in.html", title="You are signed in", next=then)
         response.headers["refresh"] = f"0; url={quote(then, safe='/?&=%:,+')}"
@@ -95,3 +99,8 @@ def _account_of(proved: Proved, explorer: Explorer) -> str:
     name = explorer.auditors.bind(memo["name"], code=memo["code"], **who).name
     explorer.sessions.end_all(name)  # of whoever had the account earlier
     return name
+
+
+def _enter_refusal(explorer: Explorer, request: Request, error: TwinwardError) -> None:
+    if error.code != _NOT_BEGUN:  # anybody can make that up, as often as they like
+        explorer.enter_sign_in(request, None, way="provider", error=error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from twinward.clock import SystemClock, iso
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 if TYPE_CHECKING:
+    from ledger.audit.log import AuditLog
     from ledger.explorer.auditors import Auditors
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
@@ -178,13 +180,20 @@ def auditors(*, folder: Path, as_json: bool) -> None:
 @explorer.command()
 @FOLDER
 @click.argument("name")
+@click.option("--erase", is_flag=True, help="Erase what links entries of the audit log to them.")
 @reports_errors
-def remove(*, folder: Path, name: str) -> None:
-    """Close the account of auditor NAME at once."""
+def remove(*, folder: Path, name: str, erase: bool) -> None:
+    """Close the account of auditor NAME at once; with --erase, forget who made their visits."""
+    from ledger.explorer import journal
+
     with _accounts(folder) as accounts:
         _enter(folder, "auditor-removed")
         accounts.remove(name)
     say(f"`{name}` is let in no more")
+    if erase:
+        with _own_log(folder) as log:
+            count = 0 if log is None else journal.erase(log, name)
+        say(f"{count} bodies and the key to them are erased; backups of keys must go too")
 
 
 def _require_identity(issuer: str | None, subject: str | None) -> None:
@@ -211,15 +220,22 @@ def _accounts(folder: Path) -> closing[Auditors]:
 
 
 def _enter(folder: Path, what: str) -> None:
-    """Enter a command of this account, before it acts; whom it is about stays in the accounts.
-
-    Only where the folder is an organisation's own: a site over copies has no log to enter it in.
-    """
+    """Enter a command of this account, before it acts; whom it is about stays in the accounts."""
     from getpass import getuser
 
+    with _own_log(folder) as log:
+        if log is not None:
+            log.did(what, by=f"urn:twinward:account:{getuser()}")
+
+
+@contextmanager
+def _own_log(folder: Path) -> Iterator[AuditLog | None]:
+    """The audit log of the organisation whose folder this is; a site over copies has none."""
     from ledger.explorer.running import load_founding
     from ledger.questions import logbook
 
-    if logbook.is_here(folder):
-        with logbook.opened(folder, founding=load_founding(folder), clock=SystemClock()) as log:
-            log.did(what, by=f"urn:twinward:account:{getuser()}")
+    if not logbook.is_members(folder):
+        yield None
+        return
+    with logbook.opened(folder, founding=load_founding(folder), clock=SystemClock()) as log:
+        yield log

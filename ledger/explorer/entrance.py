@@ -50,7 +50,9 @@ def entrance(explorer: Explorer, *, provider: str | None = None) -> APIRouter:
         try:
             auditor = explorer.auditors.sign_in(name, given=form.get("passphrase", ""))
         except TwinwardError as error:
+            explorer.enter_sign_in(request, name, way="passphrase", error=error)
             return page(request, "sign_in.html", "Sign in", error)
+        explorer.enter_sign_in(request, auditor.name, way="passphrase")
         return shell.sign_in(request, auditor.name, then=local(form.get("next", HOME)))
 
     @router.get("/join")
@@ -67,7 +69,9 @@ def entrance(explorer: Explorer, *, provider: str | None = None) -> APIRouter:
                 name, code=form.get("code", ""), chosen=form.get("passphrase", "")
             )
         except TwinwardError as error:
+            explorer.enter_sign_in(request, name, way="invitation", error=error)
             return page(request, "join.html", "Accept your invitation", error)
+        explorer.enter_sign_in(request, auditor.name, way="invitation")
         shell.sessions.end_all(auditor.name)  # of whoever knew the earlier passphrase
         return shell.sign_in(request, auditor.name, then=HOME)
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from ledger.explorer.by_provider import CALLBACK, by_provider
 from ledger.explorer.entrance import entrance
+from ledger.explorer.journal import journal_of
 from ledger.explorer.pages import EXPORTS, PAGES
 from ledger.explorer.site import Explorer
 from ledger.explorer.standing import Source
@@ -72,8 +73,13 @@ def running(
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(source, ended), daemon=True)
     with ExitStack() as open_files:
+        journal = open_files.enter_context(
+            journal_of(folder, founding=founding, clock=clock, site=origin)
+        )
         explorer = open_files.enter_context(
-            closing(Explorer(origin=origin, state=state, source=source, clock=clock))
+            closing(
+                Explorer(origin=origin, state=state, source=source, clock=clock, journal=journal)
+            )
         )
         ways = [entrance(explorer, provider=provider.host if provider else None)]
         if provider is not None:

@@ -12,9 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from ledger.explorer.auditors import Auditors
+from ledger.explorer.journal import Journal
 from ledger.explorer.standing import Source
 from ledger.explorer.view import Kept, View, open_view
 from twinward.clock import Clock
+from twinward.errors import TwinwardError
 from twinward.web.guard import too_often
 from twinward.web.limits import Limit
 from twinward.web.sessions import Sessions
@@ -48,9 +50,11 @@ class Explorer:
         state: Path,
         source: Source,
         clock: Clock,
+        journal: Journal,
     ) -> None:
         """An explorer whose accounts and sessions lie in ``state``."""
         self.source = source
+        self.journal = journal
         self.auditors = Auditors(state / "auditors.sqlite", clock=clock)
         self.sessions = Sessions(state / "sessions.sqlite", clock=clock)
         site = Site(
@@ -71,10 +75,11 @@ class Explorer:
         self.sessions.close()
 
     def view(self, request: Request, *, form: str = "html") -> View:
-        """What this visitor may see.
+        """What this visitor may see, once it is entered that they asked for it.
 
         Raises:
             SessionNeeded: Nobody is signed in, or the account has ended.
+            LedgerError: TW3601, TW3610, it cannot be entered.
         """
         session = self.shell.session(request)
         auditor = self.auditors.find(session.subject) if session else None
@@ -86,6 +91,8 @@ class Explorer:
             or session.opened < auditor.invited
         ):
             raise SessionNeeded
+        asked = {"path": request.url.path, "query": request.url.query}
+        self.journal.asked(auditor.name, **asked, address=address_of(request))
         return open_view(
             self.source.path,
             papers=self.source.papers,
@@ -101,12 +108,23 @@ class Explorer:
         Raises:
             UsageError: TW7032, too many.
         """
-        host = request.client.host if request.client else ""
-        seconds = self._tries.wait(f"host {host}")
+        seconds = self._tries.wait(f"host {address_of(request)}")
         if name is not None:
             seconds = max(seconds, self._tries.wait(f"name {name[:64]}"))
         if seconds:
             raise too_often(seconds)
+
+    def enter_sign_in(
+        self, request: Request, name: str | None, *, way: str, error: TwinwardError | None = None
+    ) -> None:
+        """Enter that somebody comes in, or was refused; call it before they are told.
+
+        Raises:
+            LedgerError: TW3601, TW3610, it cannot be entered: then nobody comes in.
+        """
+        known = name if name is not None and self.auditors.is_account(name) else None
+        failure = "" if error is None else error.code
+        self.journal.signed_in(known, way=way, address=address_of(request), failure=failure)
 
     def application(
         self, pages: Mapping[str, Make], exports: Mapping[str, Export], *entrance: APIRouter
@@ -158,3 +176,8 @@ class Explorer:
                 return as_json(export(view, request.path_params))
 
         return respond
+
+
+def address_of(request: Request) -> str:
+    """Where the connection of a request comes from."""
+    return request.client.host if request.client else ""

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.questions.cli_options import (
+    FILE,
+    documents_option,
+    folder_argument,
+    ledger_option,
+    now_option,
+    offline_option,
+    patients_option,
+    up_to_date,
+)
+from ledger.questions.cli_reports import report
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.errors import EXIT_CHECK, UsageError
 from twinward.files import write_atomic
 
 if TYPE_CHECKING:
     from ledger.questions.answer import Answer
-    from ledger.questions.workspace import Workspace
 
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 FORMATS = ("text", "json", "csv", "html")
-
-folder_argument = click.argument("folder", type=FOLDER)
-documents_option = click.option(
-    "--documents",
-    type=click.Path(path_type=Path, exists=True),
-    multiple=True,
-    help="More files or folders with studies, plans and evidence packs.",
-)
-ledger_option = click.option("--ledger", help="Another ledger node than the founding file's.")
-offline_option = click.option("--offline", is_flag=True, help="Ask the copy as it is.")
-patients_option = click.option(
-    "--patients", is_flag=True, help="Put bodies with the hospital's own record numbers in, too."
-)
-now_option = click.option(
-    "--now", is_flag=True, help="Of an audit log: as of now, not of its newest head on the ledger."
-)
 
 
 @click.group()
@@ -46,6 +36,9 @@ def audit() -> None:
     FOLDER holds founding.json and the network's documents: a coordinator's folder, or your own with
     copies. The copy of the ledger is kept in its state/audit.
     """
+
+
+audit.add_command(report)
 
 
 @audit.command("list")
@@ -172,7 +165,7 @@ def ask(
             anchored=not (now or seen_here),
         )
     else:
-        _up_to_date(space, ledger, offline=offline)
+        up_to_date(space, ledger, offline=offline)
         if proof is None:
             answer = space.ask(question, given)
         else:
@@ -285,75 +278,6 @@ def save(
     emit({"saved": name}, schema="audit.save", as_json=as_json, text=lambda: f"saved `{name}`")
 
 
-@audit.group()
-def report() -> None:
-    """Write a report that the law asks for."""
-
-
-@report.command()
-@folder_argument
-@click.option("--subjects", required=True, help="Pseudonyms of the patient, with commas.")
-@click.option("--until", help="Last day; today if not given.")
-@documents_option
-@ledger_option
-@offline_option
-@json_option
-@reports_errors
-def hipaa(
-    *,
-    folder: Path,
-    subjects: str,
-    until: str | None,
-    documents: tuple[Path, ...],
-    ledger: str | None,
-    offline: bool,
-    as_json: bool,
-) -> None:
-    """Account for the disclosures of a patient in six years (45 CFR 164.528), as Markdown."""
-    from ledger.questions import reports
-    from ledger.questions.workspace import Workspace
-
-    space = Workspace(folder, more=documents)
-    _up_to_date(space, ledger, offline=offline)
-    last = datetime.fromtimestamp(time.time(), UTC) if until is None else _day(until)
-    with space.sources() as sources:
-        found = reports.hipaa(sources, subjects=subjects, until=last)
-    emit(found.as_json(), schema="audit.hipaa", as_json=as_json, text=found.as_markdown)
-
-
-@report.command()
-@folder_argument
-@click.option("--member", required=True, help="The hospital whose register it is.")
-@documents_option
-@ledger_option
-@offline_option
-@json_option
-@reports_errors
-def gdpr(
-    *,
-    folder: Path,
-    member: str,
-    documents: tuple[Path, ...],
-    ledger: str | None,
-    offline: bool,
-    as_json: bool,
-) -> None:
-    """Write a hospital's register of processing (GDPR Article 30), as Markdown."""
-    from ledger.questions import reports
-    from ledger.questions.workspace import Workspace
-
-    space = Workspace(folder, more=documents)
-    _up_to_date(space, ledger, offline=offline)
-    with space.sources() as sources:
-        found = reports.gdpr(sources, member=member)
-    emit(found.as_json(), schema="audit.gdpr", as_json=as_json, text=found.as_markdown)
-
-
-def _up_to_date(space: Workspace, ledger: str | None, *, offline: bool) -> None:
-    if not offline:
-        space.follow(ledger)
-
-
 def _print(answer: Answer, form: str) -> None:
     if form == "json":
         value: dict[str, Any] = answer.as_json()
@@ -393,13 +317,3 @@ def _parameters(words: tuple[str, ...]) -> dict[str, str]:
             )
         found[name] = value
     return found
-
-
-def _day(text: str) -> datetime:
-    try:
-        day = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"`{text}` is not a day", code="TW3736", help="write it as 2026-11-21"
-        ) from error
-    return day if day.tzinfo else day.replace(tzinfo=UTC)

@@ -12,6 +12,7 @@ from ledger.questions import (
     members,
     models,
     uses,
+    visits,
     withdrawals,
 )
 from ledger.questions.answer import Answer
@@ -40,6 +41,8 @@ _LIBRARY = (
     consents.ATTESTED_SHARE,
     consents.AT,
     logged.DENIED,
+    visits.SIGN_INS,
+    visits.VISITS,
 )
 """The first seventeen are the list of an auditor's standard queries, in its order."""
 

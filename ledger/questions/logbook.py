@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import verify
+from ledger.audit.bodies import PEOPLE
 from ledger.audit.log import AuditLog
 from ledger.log import answer as archives
 from ledger.log.entry import read
@@ -23,7 +24,8 @@ from twinward.errors import UsageError
 from twinward.founding import Founding
 from twinward.organisation import Organisation
 
-_PATIENT = "patient:"
+_ADDRESS = "2"  # FHIR: the network address of an agent is an IP address
+_PEOPLE = tuple(f"{family}:" for family in PEOPLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,23 @@ class Logged:
     @property
     def by(self) -> str | None:
         """Who did it, if the body is open."""
-        return None if self.body is None else _last(self.body["agent"][0]["who"])
+        if self.body is None:
+            return None
+        agents = self.body["agent"]
+        asked = next((one for one in agents if one["requestor"]), agents[0])
+        return str(asked["who"]["identifier"]["value"]).rpartition(":")[2]
+
+    @property
+    def address(self) -> str | None:
+        """From which address, if the body is open and says it."""
+        agents = () if self.body is None else self.body["agent"]
+        places = (one["network"] for one in agents if "network" in one)
+        return next((str(at["address"]) for at in places if at["type"] == _ADDRESS), None)
 
     @property
     def words(self) -> str | None:
         """What was said with it, if the body is open and holds any."""
         return None if self.body is None else self.body.get("outcomeDesc")
-
-
-def _last(who: Mapping[str, Any]) -> str:
-    return str(who["identifier"]["value"]).rpartition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +122,13 @@ def opened(folder: Path, *, founding: Founding, clock: Clock) -> Iterator[AuditL
     """The audit log in an organisation's own folder; its daemon may be up.
 
     Raises:
-        UsageError: TW3723, this folder holds none, or is not a member's.
+        UsageError: TW3723, this folder is not a member's.
         LedgerError: TW3601, TW3610, its files cannot be used.
     """
     place = folder / "state" / "audit"
-    if not is_here(folder):
+    if not is_members(folder):
         raise _none(place)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity = Organisation(folder).identity()
     mine = identity.public.fingerprint
     org = next((one.org for one in founding.members if one.fingerprint == mine), None)
@@ -135,6 +145,11 @@ def opened(folder: Path, *, founding: Founding, clock: Clock) -> Iterator[AuditL
 def is_here(folder: Path) -> bool:
     """Whether this is the folder of an organisation that keeps an audit log."""
     return (folder / "state" / "audit" / "audit.sqlite").is_file()
+
+
+def is_members(folder: Path) -> bool:
+    """Whether an organisation's own identity lies in this folder, so that it may enter things."""
+    return (Organisation(folder).secrets / "identity.key").is_file()
 
 
 def _none(place: Path) -> UsageError:
@@ -161,7 +176,7 @@ def archive(
     Args:
         log: The organisation's own.
         topics: None for the whole log.
-        patients: Whether bodies that are about a patient are opened too.
+        patients: Whether bodies that are about a patient, or another person, are opened too.
         question: What was asked.
         shown: More records, the founding file among them.
         checkpoint: A sealed state that the organisation signed.
@@ -169,7 +184,7 @@ def archive(
 
     def body(seq: int) -> tuple[bytes, bytes] | None:
         about = (link["topic"] for link in read(log.log.leaf(seq))["topics"])
-        if not patients and any(topic.startswith(_PATIENT) for topic in about):
+        if not patients and any(topic.startswith(_PEOPLE) for topic in about):
             return None
         return log.body(seq)
 

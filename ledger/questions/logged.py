@@ -7,61 +7,12 @@ has no source for them: only salted heads of these logs stand there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from ledger.questions.entered import CLOCK, ENTERED, WHEN, column, rows_of, to_log, withheld
 from ledger.questions.logbook import Logbook, Logged
-from ledger.questions.question import (
-    NODE,
-    Column,
-    Found,
-    NoSource,
-    Question,
-    Row,
-    Values,
-    some,
-    utc,
-)
-from ledger.questions.sources import Sources
+from ledger.questions.question import Found, Row, Values, some, utc
 
-_ELSEWHERE = (
-    "it stands in the audit log of each organisation, which will answer it: ask in that"
-    " organisation's folder, or with the copy that it exported (`--log`)"
-)
-_CLOCK = "Times are those of the organisation's own clock; the ledger bounds them by its heads."
-_ENTERED = (
-    "The proof shows that nothing in the log was kept back, not that everything was written into it"
-)
-
-
-def _question(
-    name: str,
-    run: Callable[[Logbook, Values], Found],
-    *,
-    title: str,
-    why: str,
-    entries: Sequence[str],
-    columns: tuple[Column, ...],
-) -> Question:
-    def asked(sources: Sources, values: Values) -> Found | NoSource:
-        return NoSource(_ELSEWHERE) if sources.logbook is None else run(sources.logbook, values)
-
-    return Question(
-        id=name,
-        title=title,
-        why=why,
-        parameters=(),
-        columns=columns,
-        topics=lambda _: (),
-        run=asked,
-        entries=tuple(entries),
-    )
-
-
-def _column(name: str, title: str, unit: str = "") -> Column:
-    return Column(name, title, unit, NODE)
-
-
-_WHEN = _column("at", "When", "UTC")
 _WITHDRAWAL, _DECISION = "kind:withdrawal", "kind:consent-decision"
 
 
@@ -102,8 +53,8 @@ def _delays(log: Logbook, _: Values) -> Found:
                 " when a run needs them, so the time holds the wait for that; nobody is used in it."
             ),
             "0 s: within the same second, or not in any cohort when they withdrew.",
-            _CLOCK,
-            _ENTERED,
+            CLOCK,
+            ENTERED,
         ),
     )
 
@@ -138,25 +89,9 @@ def _denied(log: Logbook, _: Values) -> Found:
         (
             "A decision is entered when its rule is another than before.",
             "A patient who was erased and came back counts as another one.",
-            _CLOCK,
-            _ENTERED,
+            CLOCK,
+            ENTERED,
         ),
-    )
-
-
-def _rows(
-    entries: Sequence[Logged], cells: Callable[[Logged], tuple[str | None, ...]]
-) -> tuple[Row, ...]:
-    return tuple(Row((utc(one.time), *cells(one)), (one.seq,)) for one in entries)
-
-
-def _withheld(entries: Sequence[Logged]) -> tuple[str, ...]:
-    closed = sum(one.body is None for one in entries)
-    if not closed:
-        return ()
-    return (
-        f"{some(closed, 'body')}".replace("bodys", "bodies")
-        + " erased or not shown: their times and topics are proved, who and why are not told.",
     )
 
 
@@ -166,16 +101,16 @@ _OVERRULED = "kind:twin-overridden"
 def _overrides(log: Logbook, _: Values) -> Found:
     found = list(log.of((_OVERRULED,)))
     return Found(
-        _rows(found, lambda one: (one.by, f"answer of the twin {one.about('twin')}", one.words)),
+        rows_of(found, lambda one: (one.by, f"answer of the twin {one.about('twin')}", one.words)),
         f"{some(len(found), 'override')}.",
         (
             (
                 "Nothing in this version can override a consent; what can be overruled are answers"
                 " of twins."
             ),
-            *_withheld(found),
-            _CLOCK,
-            _ENTERED,
+            *withheld(found),
+            CLOCK,
+            ENTERED,
         ),
     )
 
@@ -186,14 +121,14 @@ def _inferences(log: Logbook, _: Values) -> Found:
     overruled = Counter(one.about("twin") for one in found)
     shares = "; ".join(f"{twin}: {overruled[twin]} of {asked[twin]}" for twin in sorted(asked))
     return Found(
-        _rows(found, lambda one: (one.about("twin"), one.words, one.by)),
+        rows_of(found, lambda one: (one.about("twin"), one.words, one.by)),
         f"{some(len(found), 'answer')} overruled, {sum(asked.values())} asked for"
         + (f" ({shares})." if shares else "."),
         (
             "The answers themselves stay with the patient's record.",
-            *_withheld(found),
-            _CLOCK,
-            _ENTERED,
+            *withheld(found),
+            CLOCK,
+            ENTERED,
         ),
     )
 
@@ -201,7 +136,7 @@ def _inferences(log: Logbook, _: Values) -> Found:
 ADMINISTRATION = (
     "approve", "cosign", "erase", "letters", "limit", "node-started", "node-stopped",
     "coordinator-started", "coordinator-stopped", "run-ordered", "model-released",
-    "auditor-invited", "auditor-removed",
+    "auditor-invited", "auditor-removed", "add-approver", "endorse", "renew", "leave",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""
 
@@ -209,7 +144,7 @@ ADMINISTRATION = (
 def _acts(log: Logbook, _: Values) -> Found:
     found = list(log.of([f"kind:{what}" for what in ADMINISTRATION]))
     return Found(
-        _rows(found, lambda one: (one.by, one.kind, one.about("outcome"))),
+        rows_of(found, lambda one: (one.by, one.kind, one.about("outcome"))),
         f"{some(len(found), 'act')} of administration.",
         (
             (
@@ -217,75 +152,75 @@ def _acts(log: Logbook, _: Values) -> Found:
                 " programs themselves."
             ),
             (
-                "From where somebody logged in, and failed log-ins, have no source yet: the"
-                " machine's own log has them."
+                "Who signed in at the auditors' site, from where, and who was refused: `sign-ins`."
+                " Log-ins to the organisation's machine itself stand in that machine's own log."
             ),
-            _CLOCK,
-            _ENTERED,
+            CLOCK,
+            ENTERED,
         ),
     )
 
 
-DELAYS = _question(
+DELAYS = to_log(
     "withdrawal-delays",
     _delays,
     title="How long did it take from a withdrawal until the patient was out?",
     why="Shows whether withdrawals bite at once: median, 95th percentile and longest.",
     entries=(_WITHDRAWAL, _DECISION),
     columns=(
-        _column("hospital", "Hospital"),
-        _column("withdrawals", "Withdrawals"),
-        _column("p50", "Half within", "s"),
-        _column("p95", "95 of 100 within", "s"),
-        _column("longest", "All within", "s"),
-        _column("waiting", "No cohort drawn since"),
+        column("hospital", "Hospital"),
+        column("withdrawals", "Withdrawals"),
+        column("p50", "Half within", "s"),
+        column("p95", "95 of 100 within", "s"),
+        column("longest", "All within", "s"),
+        column("waiting", "No cohort drawn since"),
     ),
 )
 
-DENIED = _question(
+DENIED = to_log(
     "denied-decisions",
     _denied,
     title="Whose data was refused to a study, how often and by which rule?",
     why="Shows that the rules of consent are applied, and which ones decide.",
     entries=("decision:deny",),
     columns=(
-        _column("study", "Study"),
-        _column("rule", "Rule"),
-        _column("decisions", "Decisions"),
-        _column("patients", "Patients"),
-        _column("first", "First", "UTC"),
-        _column("last", "Last", "UTC"),
+        column("study", "Study"),
+        column("rule", "Rule"),
+        column("decisions", "Decisions"),
+        column("patients", "Patients"),
+        column("first", "First", "UTC"),
+        column("last", "Last", "UTC"),
     ),
 )
 
-OVERRIDES = _question(
+OVERRIDES = to_log(
     "overrides",
     _overrides,
     title="Who used an emergency access or overrode a rule, and on which ground?",
     why="Every exception needs a reader.",
     entries=(_OVERRULED,),
     columns=(
-        _WHEN,
-        _column("who", "Who"),
-        _column("rule", "What was overruled"),
-        _column("ground", "Ground"),
+        WHEN,
+        column("who", "Who"),
+        column("rule", "What was overruled"),
+        column("ground", "Ground"),
     ),
 )
 
-ADMIN_ACTS = _question(
+ADMIN_ACTS = to_log(
     "admin-acts",
     _acts,
     title="Which administration took place, when and by which account?",
     why="Finds accounts that are misused or should have been closed.",
     entries=tuple(f"kind:{what}" for what in ADMINISTRATION),
-    columns=(_WHEN, _column("who", "Who"), _column("act", "Act"), _column("outcome", "Outcome")),
+    columns=(WHEN, column("who", "Who"), column("act", "Act"), column("outcome", "Outcome")),
 )
 
-INFERENCES = _question(
+INFERENCES = to_log(
     "overridden-inferences",
     _inferences,
     title="Which answers of a twin did a clinician overrule?",
     why="What the EU AI Act's Article 12 wants to be recorded over a model's life.",
     entries=(_OVERRULED, "kind:twin-asked"),
-    columns=(_WHEN, _column("model", "Model"), _column("ground", "Ground"), _column("who", "Who")),
+    columns=(WHEN, column("model", "Model"), column("ground", "Ground"), column("who", "Who")),
 )

@@ -7,7 +7,7 @@ import pytest
 
 from hospital_node.audit_log import NodeAudit
 from ledger import verify
-from ledger.audit import fhir
+from ledger.audit import profiles
 from ledger.log import answer
 from tests.simulators.network import eventually
 from twinward.clock import SystemClock
@@ -65,7 +65,7 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
     assert done[0] == "run-opened"
     assert done[-1] == "run-ended"
     assert "reserved" in done
-    assert all(fhir.problems(body) == [] for body in whole)
+    assert all(profiles.problems(body) == [] for body in whole)
 
     network.withdraw(reference)
     network.cohort(name)

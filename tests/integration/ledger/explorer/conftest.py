@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from ledger.explorer.entrance import entrance
+from ledger.explorer.journal import journal_of
 from ledger.explorer.pages import EXPORTS, PAGES
 from ledger.explorer.running import load_founding, state_of
 from ledger.explorer.site import Explorer
@@ -38,7 +39,12 @@ def explorer(world, clock):
     founding = load_founding(world.audited)
     source = Source(world.audited, state, founding=founding, url=None, clock=clock)
     source.refresh()
-    with closing(Explorer(origin=ORIGIN, state=state, source=source, clock=clock)) as made:
+    with (
+        journal_of(world.audited, founding=founding, clock=clock, site=ORIGIN) as journal,
+        closing(
+            Explorer(origin=ORIGIN, state=state, source=source, clock=clock, journal=journal)
+        ) as made,
+    ):
         yield made
 
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from ledger import verify
-from ledger.audit import fhir
+from ledger.audit import fhir, profiles
 from ledger.audit.log import AuditLog, Happened
 from ledger.log import answer
 from ledger.log.entry import read
@@ -340,6 +340,9 @@ def bodies():
         org="north", patient="1", study="heart-risk", run="ab" * 32, to="coordinator", at=NOW
     )
     yield fhir.activity(org="north", what="run-closed", by="node", about=("run:ab",), at=NOW)
+    visitor = {"org": "north", "who": "ada", "address": "192.0.2.7", "at": NOW}
+    yield fhir.sign_in(**visitor, way="passphrase", failure="TW7043")
+    yield fhir.visit(**visitor, site="https://audit.example", asked="/timeline?kind=x")
     yield fhir.activity(org="north", what="login", by="x", about=(), at=NOW, failure="no key")
 
 
@@ -355,22 +358,27 @@ def without(value, path):
 
 def test_bodies_are_valid_audit_events_of_their_profiles():
     for body in bodies():
-        assert fhir.problems(body) == []
+        assert profiles.problems(body) == []
 
 
 def test_the_check_of_bodies_finds_what_is_missing_or_wrong():
-    decision, _, disclosed, plain, _ = bodies()
+    decision, _, disclosed, plain, _, visit, _ = bodies()
     for path in (
         ["type"], ["subtype", 0], ["action"], ["outcome"], ["recorded"], ["source"],
         ["source", "observer"], *(["agent", n] for n in range(4)), ["agent", 1, "network"],
         ["agent", 2, "requestor"], ["agent", 0, "who"], ["entity", 0], ["entity", 1],
         ["entity", 0, "role"],
     ):  # fmt: skip
-        assert fhir.problems(without(decision, path)), path
+        assert profiles.problems(without(decision, path)), path
     for path in (["agent", 0], ["agent", 1, "network"], ["entity", 1], ["subtype", 0]):
-        assert fhir.problems(without(disclosed, path)), path
+        assert profiles.problems(without(disclosed, path)), path
+    for path in (
+        ["agent", 0], ["agent", 1, "network"], ["agent", 2, "requestor"], ["entity", 0],
+        ["entity", 0, "query"], ["subtype", 0],
+    ):  # fmt: skip
+        assert profiles.problems(without(visit, path)), path
     for path in (["agent"], ["type", "code"], ["resourceType"]):
-        assert fhir.problems(without(plain, path)), path
+        assert profiles.problems(without(plain, path)), path
     for change in ({"outcome": "7"}, {"recorded": "yesterday"}, {"note": "x"}, {"action": "X"}):
-        assert fhir.problems({**plain, **change}), change
-    assert fhir.problems({**plain, "meta": {"profile": ["https://example.org/x"]}})
+        assert profiles.problems({**plain, **change}), change
+    assert profiles.problems({**plain, "meta": {"profile": ["https://example.org/x"]}})
