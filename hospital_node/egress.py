@@ -32,10 +32,12 @@ ALLOWED: Final = {
     ("ledger", "fence"): 4_096,
     ("ledger", "co-signature"): MEGABYTE,
     ("ledger", "cap"): 4_096,
+    ("ledger", "dataset"): 4_096,
     ("desk", "reply"): MEGABYTE,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;
-``grants`` and ``withdrawals`` are what patients signed, for the ledger."""
+``grants`` and ``withdrawals`` are what patients signed, for the ledger; ``dataset`` is a salted
+root that says nothing without this hospital's key."""
 
 
 class Egress:

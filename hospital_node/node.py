@@ -25,7 +25,7 @@ from consent.vault import Vault
 from hospital_node import accounts, approvals, holdout, membership
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
-from hospital_node.data import records
+from hospital_node.data import records, version
 from hospital_node.data.records import Records
 from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
@@ -116,6 +116,9 @@ class Node:
         fence = Fence.take(book, chain)
         egress.let_out("ledger", "cap", to="ledger", size=100)
         chain.state_cap(round(1e6 * settings.ledger_cap_mu2))
+        version.put_on_ledger(
+            patients, key=identity.derive(version.PURPOSE), chain=chain, egress=egress
+        )
         lifetime = accounts.open_(folder, settings, identity, patients.records)
         spending.catch_up(book, lifetime)
         audit = NodeAudit.open(

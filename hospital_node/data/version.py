@@ -15,7 +15,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from hospital_node.data.records import Records
 from hospital_node.data.table import Patients
+from hospital_node.egress import Egress
+from ledger.chain import Chain
+from ledger.provenance import Kind
 from ledger.verify import leaf_hash, tree_root
 from twinward.ids import RecordNumber
 
@@ -25,10 +29,22 @@ PURPOSE = "dataset-version"
 SALT_BYTES = 32
 
 
-def root(patients: Patients, *, key: bytes) -> bytes:
+def root(records: Records, *, key: bytes) -> bytes:
     """32 bytes that name exactly these patients with exactly these values."""
-    leaves = sorted((record, leaf(record, content, key=key)) for record, content in _rows(patients))
+    leaves = sorted((record, leaf(record, content, key=key)) for record, content in _rows(records))
     return tree_root([hashed for _, hashed in leaves])
+
+
+def put_on_ledger(records: Records, *, key: bytes, chain: Chain, egress: Egress) -> bytes:
+    """Record the version of what this process will work on; safe to repeat. Returns it.
+
+    Raises:
+        LedgerError: TW5001 unreachable, TW5030 refused; nothing is trained then.
+    """
+    found = root(records, key=key)
+    egress.let_out("ledger", "dataset", to="ledger", size=200)
+    chain.record(found, Kind.DATASET)
+    return found
 
 
 def leaf(record: RecordNumber, content: bytes, *, key: bytes) -> bytes:
@@ -37,11 +53,15 @@ def leaf(record: RecordNumber, content: bytes, *, key: bytes) -> bytes:
     return leaf_hash(salt + len(record.encode()).to_bytes(2) + record.encode() + content)
 
 
-def _rows(patients: Patients) -> Iterator[tuple[RecordNumber, bytes]]:
+def _rows(records: Records) -> Iterator[tuple[RecordNumber, bytes]]:
     """Record number and content of each patient: every column by name, as float64."""
-    columns = sorted(patients.columns.items())
-    for row, record in enumerate(patients.records):
-        yield record, _joined((name, column[row]) for name, column in columns)
+    for row, record in enumerate(records.records):
+        if isinstance(records, Patients):
+            values = {name: column[row] for name, column in records.columns.items()}
+        else:
+            history = records.histories[row]
+            values = {**history.values, "minutes": history.minutes}
+        yield record, _joined(sorted(values.items()))
 
 
 def _joined(values: Iterable[tuple[str, object]]) -> bytes:
@@ -49,5 +69,5 @@ def _joined(values: Iterable[tuple[str, object]]) -> bytes:
     for name, value in values:
         numbers = np.ascontiguousarray(value, dtype="<f8")
         numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one spelling of "not recorded"
-        parts.append(f"{name}{list(numbers.shape)}".encode() + numbers.astype("<f8").tobytes())
+        parts.append(f"{name}{list(numbers.shape)}".encode() + numbers.tobytes())
     return b"".join(parts)
