@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.baseline.twin import HEARTBEAT, VITALS, WELLNESS
 from models.census.beds import BedCount
 from models.census.twin import CensusTwin
 from models.glucose.twin import GlucoseTwin
@@ -14,7 +15,16 @@ from twinward.errors import TwinModelError
 
 _TWINS: Mapping[str, Twin] = {
     twin.spec.name: twin
-    for twin in (GlucoseTwin(), GlucoseForecast(), HaemodynamicTwin(), CensusTwin(), BedCount())
+    for twin in (
+        GlucoseTwin(),
+        GlucoseForecast(),
+        VITALS,
+        WELLNESS,
+        HEARTBEAT,
+        HaemodynamicTwin(),
+        CensusTwin(),
+        BedCount(),
+    )
 }
 
 
