@@ -1314,7 +1314,7 @@ def verify(
     """Check everything that a file of evidence can show.
 
     Args:
-        path: A pack, an answer or evidence of a fork; one file.
+        path: A pack, an answer, or evidence of a fork or of censorship; one file.
         founding: The auditor's own copy of the founding file; the pack's must equal it.
         founding_sha256: SHA-256 of that file in hex, where only the hash is at hand.
         fast: Of a pack check every hash, the coordinator's signatures and one storage proof only.
@@ -1343,7 +1343,8 @@ def verify_bytes(
     """The same for a file in memory."""
     try:
         records, faults = read_archive(data)
-        audit = _AnswerAudit if ANSWER in records else _ForkAudit if FORK in records else _Audit
+        kinds = {ANSWER: _AnswerAudit, FORK: _ForkAudit, CENSORED: _CensorshipAudit}
+        audit = next((kind for name, kind in kinds.items() if name in records), _Audit)
         pins = (founding, founding_sha256)
         return audit(records, faults, pins=pins, fast=fast, progress=progress).run()
     except Broken as broken:
@@ -2252,6 +2253,63 @@ class _ForkAudit(_Audit):
             "fork",
             f"{signer.org} signed two histories of the ledger: block {number} is "
             f"{first.payload['hash'][:16]} in one and {expected.hex()[:16]} in the other",
+        )
+
+
+CENSORED = "censored.json"
+_NOT_IN_CENSORSHIP = (
+    "who kept the withdrawal away: the hospital that owed it to the ledger, or who writes blocks; "
+    "and whether the record was used after the receipt"
+)
+_SIGNED_NONCES = 2**32
+
+
+def consent_slot(study: bytes, subject: bytes) -> int:
+    """Where ``Consent`` keeps what stands about a subject (mapping of mappings at slot 2)."""
+    inner = keccak256(study + (2).to_bytes(32))
+    return int.from_bytes(keccak256(subject.rjust(32, b"\0") + inner))
+
+
+class _CensorshipAudit(_Audit):
+    """Evidence that a withdrawal was acknowledged and is not on the ledger after its deadline."""
+
+    def _stages(self) -> None:
+        if self.faults:
+            return
+        self.notes = [_NOT_IN_CENSORSHIP]
+        network = self._founding()
+        record = self.pack.fields(CENSORED, "receipt", "tip", "header", "proof")
+        receipt = Document.of(record["receipt"], "twinward/withdrawal-receipt/v1")
+        owed = receipt.payload
+        by = [
+            m for m in network.members.values() if (m.role, m.org) == ("hospital", owed["hospital"])
+        ]
+        if not by or not receipt.is_signed_by(by[0].key):
+            _broken("V123", CENSORED, "the receipt is not signed by a hospital of this network")
+        tip = Document.of(record["tip"], "twinward/tip/v1")
+        if not tip.is_signed_by(network.coordinator.key):
+            _broken("V124", CENSORED, "the coordinator did not sign the block")
+        if tip.payload["genesis"] != network.genesis:
+            _broken("V124", CENSORED, "the block is not of this network's ledger")
+        if not tip.payload["time"] > owed["on_chain_by"]:
+            _broken("V125", CENSORED, "the block was the newest before the deadline had passed")
+        header = _0x(record["header"])
+        if keccak256(header) != _hash32(tip.payload["hash"]):
+            _broken("V124", CENSORED, "the header is not that of the signed block")
+        slot = consent_slot(_hex(owed["study"], 32), _hex(owed["subject"], 20))
+        state = bytes(rlp_decode(header)[3])
+        word = storage_value(
+            state, network.contracts["consent"], slot.to_bytes(32), record["proof"]
+        )
+        purposes, nonce = word >> 128, word >> 32 & (_SIGNED_NONCES - 1)
+        ended = _SIGNED_NONCES if owed["nonce"] is None else owed["nonce"]
+        if not purposes or nonce > ended:
+            _broken("V126", CENSORED, "the ledger does show that this permission was withdrawn")
+        self._passed(
+            "censorship",
+            f"{by[0].org} took the withdrawal {owed['digest'][:16]} and owed it to the ledger by "
+            f"{owed['on_chain_by']}; block {tip.payload['number']}, the newest at "
+            f"{tip.payload['time']:.0f}, still shows the permission",
         )
 
 

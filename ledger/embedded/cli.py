@@ -117,3 +117,47 @@ def fork(*, mine: Path, theirs: Path, founding: Path, out: Path, as_json: bool) 
             else f"TWO HISTORIES were signed; anyone can check it: twinward verify {out}"
         ),
     )
+
+
+@ledger.command()
+@click.argument("receipt", type=FILE)
+@click.option("--statements", type=FILE, required=True, help="From `twinward node statements`.")
+@click.option("--ledger", "url", required=True, help="Address of any node of the ledger.")
+@click.option("--founding", type=FILE, required=True, help="Your copy of the founding file.")
+@click.option("--out", type=FILE, required=True, help="Where the evidence goes, if there is any.")
+@json_option
+@reports_errors
+def censorship(
+    *, receipt: Path, statements: Path, url: str, founding: Path, out: Path, as_json: bool
+) -> None:
+    """Write evidence if a withdrawal, by its RECEIPT, is not on the ledger after its deadline."""
+    from contextlib import closing
+
+    from ledger import censorship as kept_away
+    from ledger.fork import Statements
+    from ledger.rpc import Rpc
+    from twinward.files import read_given, write_atomic
+    from twinward.founding import Founding
+
+    known = read_given(founding)
+    contracts = Founding.decode(known, at=str(founding)).chain["contracts"]
+    with closing(Rpc(url)) as rpc:
+        found = kept_away.evidence(
+            read_given(receipt),
+            tips=Statements.decode(read_given(statements), at=str(statements)).tips,
+            rpc=rpc,
+            contract=str(contracts["consent"]),
+            founding=known,
+        )
+    if found is not None:
+        write_atomic(out, found)
+    emit(
+        {"censored": found is not None, "evidence": None if found is None else str(out)},
+        schema="ledger.censorship",
+        as_json=as_json,
+        text=lambda: (
+            "the ledger shows the withdrawal"
+            if found is None
+            else f"the withdrawal was KEPT AWAY; anyone can check it: twinward verify {out}"
+        ),
+    )
