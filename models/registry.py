@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
 from models.glucose.population import GlucosePrior
@@ -120,7 +121,9 @@ class PriorModel(Model, Protocol):
         ...
 
 
-_RISKS: Mapping[str, RiskModel] = {model.name: model for model in (CardiacRisk(), MlpRisk())}
+_RISKS: Mapping[str, RiskModel] = {
+    model.name: model for model in (CardiacRisk(), MlpRisk(), INFARCTION, ABNORMALITY)
+}
 _PRIORS: Mapping[str, PriorModel] = {
     model.name: model for model in (GlucosePrior(), GlucoseForecastStep())
 }
