@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from ledger.calls import Calls, ContractRefused, raw_address
+from twinward.founding import Member
 
 
 class Role(IntEnum):
@@ -31,6 +32,16 @@ class LedgerMember:
     account: str
     keys: bytes
     role: Role
+
+    @classmethod
+    def of(cls, member: Member) -> LedgerMember:
+        """A member of the founding file, or of an admission, as the contract has to know it."""
+        return cls(
+            id=bytes.fromhex(member.fingerprint),
+            account=member.ledger_account.lower(),
+            keys=member.keys.digest,
+            role=Role.HOSPITAL if member.is_hospital else Role.COORDINATOR,
+        )
 
     def as_tuple(self) -> tuple[bytes, bytes, bytes, int]:
         """The values of the Solidity struct, in its order."""

@@ -25,6 +25,7 @@ class JoinRequest:
     org: OrgName
     role: str
     ledger_account: str
+    identity: PublicIdentity
     keys: Document
     csr: str
 
@@ -46,6 +47,7 @@ class JoinRequest:
                 org=org_name(keys.payload["org"]),
                 role=str(keys.payload["role"]),
                 ledger_account=str(keys.payload["ledger_account"]),
+                identity=identity,
                 keys=keys,
                 csr=str(document.payload["csr"]),
             )

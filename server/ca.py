@@ -1,4 +1,4 @@
-"""The network's certificate authority: signs the TLS keys of founding members, nothing else."""
+"""The network's certificate authority: signs the TLS keys of members, nothing else."""
 
 from __future__ import annotations
 
@@ -22,30 +22,60 @@ _BACKDATED = timedelta(minutes=5)  # tolerates hospital clocks that are a little
 def create(*, key_file: Path, certificate_file: Path, network: str, now: float) -> None:
     """Make the CA's P-256 key and its self-signed certificate; never overwrites a key."""
     key = ec.generate_private_key(ec.SECP256R1())
+    certificate = authority(key.public_key(), issuer=key, of=network, now=now)
+    write_secret(key_file, private_pem(key))
+    write_atomic(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def authority(
+    key: ec.EllipticCurvePublicKey,
+    *,
+    issuer: ec.EllipticCurvePrivateKey,
+    of: str,
+    now: float,
+    above: x509.Certificate | None = None,
+) -> x509.Certificate:
+    """A CA certificate for this key: self-signed, or signed by the authority ``above`` it.
+
+    One level of authorities may stand under a root, which is what a roll-over needs.
+    """
     start = datetime.fromtimestamp(now, tz=UTC) - _BACKDATED
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Twinward CA of {network}")])
-    certificate = (
+    end = start + timedelta(days=365 * _CA_YEARS)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Twinward CA of {of}")])
+    return (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        .issuer_name(name if above is None else above.subject)
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=365 * _CA_YEARS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .not_valid_after(end if above is None else min(end, above.not_valid_after_utc))
+        .add_extension(
+            x509.BasicConstraints(ca=True, path_length=1 if above is None else 0), critical=True
+        )
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False
+        )
+        .sign(issuer, hashes.SHA256())
     )
-    write_secret(
-        key_file,
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The key as its file holds it."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
-    write_atomic(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The CA's key."""
+    key = serialization.load_pem_private_key(read_secret(path), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it
+    return key
 
 
 def issue(
@@ -70,8 +100,7 @@ def issue(
             code="TW2040",
             help="ask the hospital to run `twinward node init` again and send the new request",
         )
-    ca_key = serialization.load_pem_private_key(read_secret(key_file), password=None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it
+    ca_key = load_key(key_file)
     ca = x509.load_pem_x509_certificate(ca_file.read_bytes())
     start = datetime.fromtimestamp(now, tz=UTC) - _BACKDATED
     certificate = (
@@ -97,6 +126,48 @@ def issue(
         .sign(ca_key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The hosts that the authority once gave this certificate."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return (
+        *names.get_values_for_type(x509.DNSName),
+        *(str(each) for each in names.get_values_for_type(x509.IPAddress)),
+    )
+
+
+def require_own_names(csr_pem: str, *, org: str, hosts: tuple[str, ...]) -> None:
+    """Refuse a request that asks for another name than its own organisation's and these hosts.
+
+    ``issue`` would ignore such names; whoever asks for them is told, and does not join.
+
+    Raises:
+        IdentityError: TW2040 not a request, TW6025 foreign names.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        names = [str(attribute.value) for attribute in csr.subject]
+        allowed = {_host(host) for host in hosts}
+        asked: set[x509.GeneralName] = set()
+        others = False
+        for extension in csr.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                asked |= set(extension.value)
+            else:
+                others = True
+    except ValueError as error:
+        raise IdentityError(
+            f"the certificate request of `{org}` cannot be read",
+            code="TW2040",
+            help="ask the hospital to run `twinward node join` again in a new folder",
+        ) from error
+    if names != [org] or others or not asked <= allowed:
+        raise IdentityError(
+            f"the certificate request of `{org}` asks for names that are not its own",
+            code="TW6025",
+            help="a request names the invited hospital, and no host but those of its invitation",
+        )
 
 
 def _host(host: str) -> x509.GeneralName:

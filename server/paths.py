@@ -25,6 +25,11 @@ class ServerPaths:
         return self._private("ledger")
 
     @property
+    def register(self) -> Path:
+        """Who was invited, who asks to join, who was put out."""
+        return self._private("members") / "register.sqlite"
+
+    @property
     def audit(self) -> Path:
         """The coordinator's own audit log."""
         return self._private("audit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -20,13 +21,15 @@ async def serve_session(
     *,
     runs: Mapping[bytes, SecureSumRun],
     identify: Callable[[Any], Fingerprint],
+    open_for: Callable[[Fingerprint], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> AsyncIterator[Frame]:
     """Serve ``Network.Session``: one stream, for the run named in its first frame.
 
     ``identify`` turns the call's context into the fingerprint behind the client certificate; it
     raises ``IdentityError`` for strangers. The greeting is only used to find the run here; its
     signature is checked by the run. Runs that have ended stay in ``runs`` for a while, so that a
-    member that lost its connection at the end learns how the run went.
+    member that lost its connection at the end learns how the run went. ``open_for`` surrounds the
+    stream of a member for as long as it is open.
     """
     try:
         peer = identify(context)
@@ -37,8 +40,9 @@ async def serve_session(
         if run is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such run")
             return
-        async for frame in run.attend(peer, _again(first, frames)):
-            yield frame
+        with open_for(peer):
+            async for frame in run.attend(peer, _again(first, frames)):
+                yield frame
     except IdentityError as error:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, error.diagnostic.message)
     except TwinwardError as error:

@@ -31,6 +31,10 @@ class Witnesses:
         self._blocks: dict[tuple[int, bytes], Document] = {}
         self._seen: dict[Fingerprint, tuple[float, int]] = {}
 
+    def welcome(self, hospitals: Mapping[Fingerprint, PublicIdentity]) -> None:
+        """Take co-signatures of these from now on."""
+        self._hospitals = dict(hospitals)
+
     def take(self, by: Fingerprint, body: bytes) -> bytes:
         """Keep what a hospital signed; the answer for it.
 

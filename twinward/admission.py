@@ -49,16 +49,27 @@ def candidate(founding: Founding, document: Document, *, at: str = "admission") 
         IdentityError: TW2001, TW2002, TW2004, TW2011, its keys contradict each other, or a member
             has one of them, or its name, already.
     """
-    try:
-        entry, network = document.payload["member"], document.payload["founding"]
-        complete = set(document.payload) == {"founding", "member"}
-        found = read_member(entry, at=at)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _strange(at) from error
-    if not complete or network != founding.digest.hex() or found.role != HOSPITAL:
+    found = applicant(document, at=at)
+    complete = set(document.payload) == {"founding", "member"}
+    if not complete or document.payload["founding"] != founding.digest.hex():
+        raise _strange(at)
+    if found.role != HOSPITAL:
         raise _strange(at)
     require_distinct([*founding.members, found], at=at)
     return found
+
+
+def applicant(document: Document, *, at: str = "admission") -> Member:
+    """The organisation in an admission, by itself: not compared with anybody else.
+
+    Raises:
+        UsageError: TW6028, it is not complete.
+        IdentityError: TW2001, TW2002, TW2004, TW2011.
+    """
+    try:
+        return read_member(document.payload["member"], at=at)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _strange(at) from error
 
 
 def endorsers(founding: Founding, document: Document) -> list[Member]:

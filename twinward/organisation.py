@@ -8,6 +8,7 @@ secrets/ledger.key     secp256k1, 32 bytes in hex
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from twinward.files import read_secret, write_atomic, write_secret
+from twinward.errors import UsageError
+from twinward.files import read_secret, sync_folder, write_atomic, write_secret
 from twinward.founding import keys_document, tls_key_digest
 from twinward.ids import OrgName
 from twinward.rpc.tls import TlsFiles
 from twinward.signing import Document, Identity
 
 REQUEST_KIND = "twinward/join-request/v1"
+LEAVING_KIND = "twinward/leaving/v1"
+"""A hospital's signed word that it leaves; the coordinator's signature on it is the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +68,49 @@ class Organisation:
         return bytes.fromhex(read_secret(self.secrets / "ledger.key").decode().strip())
 
     def create(self, *, org: OrgName, role: str, ledger_key: bytes, ledger_account: str) -> None:
-        """Make all keys and the join request; dying in between leaves a folder to delete.
+        """Make all keys and the join request.
+
+        The keys are made aside and get their place by one rename: dying in between leaves no keys,
+        or all of them without a request, which ``write_request`` makes.
 
         Raises:
             UsageError: TW1013, there are keys here already.
         """
-        self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        identity = Identity.generate()
-        identity.save(self.secrets / "identity.key")
-        write_secret(self.secrets / "ledger.key", ledger_key.hex().encode())
-        tls_key = ec.generate_private_key(ec.SECP256R1())
-        write_secret(self.secrets / "tls.key", _private_pem(tls_key))
+        if self.secrets.exists() and any(self.secrets.iterdir()):
+            raise UsageError(
+                "there is already a secret here",
+                code="TW1013",
+                at=str(self.secrets),
+                help="choose another folder; Twinward never overwrites a key",
+            )
+        aside = Organisation(self.folder / ".keys-in-the-making")
+        shutil.rmtree(aside.folder, ignore_errors=True)
+        aside.secrets.mkdir(mode=0o700, parents=True)
+        Identity.generate().save(aside.secrets / "identity.key")
+        write_secret(aside.secrets / "ledger.key", ledger_key.hex().encode())
+        write_secret(aside.tls.key, _private_pem(ec.generate_private_key(ec.SECP256R1())))
         flower_key = ec.generate_private_key(ec.SECP384R1())
         write_secret(
-            self.flower_key,
+            aside.flower_key,
             flower_key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.OpenSSH,
                 serialization.NoEncryption(),
             ),
         )
-        flower_public = flower_key.public_key().public_bytes(
+        aside.secrets.replace(self.secrets)
+        sync_folder(self.folder)
+        aside.folder.rmdir()
+        self.write_request(org=org, role=role, ledger_account=ledger_account)
+
+    def write_request(self, *, org: OrgName, role: str, ledger_account: str) -> bytes:
+        """Sign a join request with the keys that are here; what was written."""
+        identity = self.identity()
+        flower = serialization.load_ssh_private_key(read_secret(self.flower_key), password=None)
+        flower_public = flower.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        csr = (
-            x509.CertificateSigningRequestBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, org)]))
-            .sign(tls_key, hashes.SHA256())
-        )
+        csr = self.certificate_request(org)
         keys = keys_document(
             org=org,
             role=role,
@@ -100,8 +119,18 @@ class Organisation:
             flower_public_key=flower_public.decode(),
             ledger_account=ledger_account,
         ).signed_by(identity)
-        request = join_request(keys, csr.public_bytes(serialization.Encoding.PEM).decode())
-        write_atomic(self.request_file(org), request.signed_by(identity).encode())
+        data = join_request(keys, csr.public_bytes(serialization.Encoding.PEM).decode())
+        request = data.signed_by(identity).encode()
+        write_atomic(self.request_file(org), request)
+        return request
+
+    def certificate_request(self, org: OrgName) -> x509.CertificateSigningRequest:
+        """Asks for a certificate of the TLS key, in this name and no other."""
+        key = serialization.load_pem_private_key(read_secret(self.tls.key), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, org)])
+        builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+        return builder.sign(key, hashes.SHA256())
 
     def request_file(self, org: OrgName) -> Path:
         """What the organisation hands to the coordinator: public keys and a CSR."""

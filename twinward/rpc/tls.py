@@ -28,15 +28,39 @@ class TlsFiles:
     certificate: Path
     key: Path
 
-    def server_credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
-        """Credentials of a server; ``mutual`` demands a client certificate of our CA."""
+    def server_credentials(
+        self, *, mutual: bool, show_authority: bool = False
+    ) -> grpc.ServerCredentials:
+        """Credentials of a server; ``mutual`` demands a client certificate of our CA.
+
+        Every new connection gets what is in the files then: a renewed certificate needs no restart.
+        ``show_authority`` sends the CA's certificate along, for who knows only its fingerprint.
+        """
         import grpc  # noqa: PLC0415 - a command that only makes keys needs no gRPC
 
-        return grpc.ssl_server_credentials(
-            [(read_secret(self.key), self.certificate.read_bytes())],
-            root_certificates=self.ca.read_bytes() if mutual else None,
-            require_client_auth=mutual,
-        )
+        def configuration() -> grpc.ServerCertificateConfiguration:
+            certificate, authority = self.certificate.read_bytes(), self.ca.read_bytes()
+            chain = certificate + authority if show_authority else certificate
+            return grpc.ssl_server_certificate_configuration(
+                [(read_secret(self.key), chain)], root_certificates=authority if mutual else None
+            )
+
+        known = self._stamp()
+        first = configuration()
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal known
+            stamp = self._stamp()
+            if stamp == known:
+                return None
+            known = stamp
+            return configuration()
+
+        return grpc.dynamic_ssl_server_credentials(first, fetch, mutual)
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        found = (path.stat() for path in (self.ca, self.certificate))
+        return tuple((each.st_mtime_ns, each.st_ino) for each in found)
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Credentials of a client that shows its own certificate and trusts our CA alone."""

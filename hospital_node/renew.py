@@ -1,0 +1,101 @@
+"""A new certificate for the same key while the node runs, and the authorities to trust."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hospital_node.join import require_issued
+from hospital_node.members import ask, network
+from hospital_node.membership import load_founding
+from hospital_node.settings import FILE, NodeSettings
+from twinward import authorities, canonical
+from twinward.clock import Clock
+from twinward.errors import IdentityError, TwinwardError
+from twinward.files import write_atomic
+from twinward.founding import tls_key_digest
+from twinward.logging import log
+from twinward.organisation import Organisation
+from twinward.rpc import protocol
+from twinward.settings import load
+from twinward.signing import Document
+
+_LOOK_SECONDS = 3600.0
+_STOP_SECONDS = 3.0
+_RENEW_AT = 2 / 3
+"""Of a certificate's life: sixty of ninety days, so that a month of silence does no harm."""
+
+
+def renew(folder: Path) -> float:
+    """Fetch a new certificate and put it in place; when it ends (Unix seconds).
+
+    The authorities are written first: dying in between leaves the old certificate, which they
+    still cover. Servers and channels of a running node take both up by themselves.
+
+    Raises:
+        IdentityError: TW6029 this hospital is not served any more, TW6030 and TW6035 the answer is
+            not for this hospital's key or not by an authority of the network.
+        UsageError: TW6022, no common version of the protocol.
+        CoordinatorUnreachable: TW6001.
+    """
+    founding, organisation = load_founding(folder), Organisation(folder)
+    org = load(NodeSettings, folder / FILE).org
+    csr = organisation.certificate_request(org).public_bytes(Encoding.PEM).decode()
+    body = canonical.encode({"protocols": list(protocol.SPEAKS), "csr": csr})
+    with network(folder, founding) as stub:
+        answer = canonical.decode(ask(stub.Renew, body), at="renewal")
+    stated = canonical.encode(answer["authorities"])
+    document = Document.decode(stated, kind=authorities.KIND, at="authorities")
+    trusted, certificate = authorities.read(document, founding), str(answer["certificate"])
+    require_issued(certificate, trusted)
+    leaf = x509.load_pem_x509_certificate(certificate.encode())
+    if tls_key_digest(leaf.public_key()) != founding.member(org).tls_spki_sha256:
+        raise IdentityError(
+            "the new certificate is for another key than this hospital's",
+            code="TW6035",
+            help="nothing was replaced; tell the coordinator",
+        )
+    write_atomic(organisation.tls.ca, trusted)
+    write_atomic(organisation.tls.certificate, certificate.encode())
+    return leaf.not_valid_after_utc.timestamp()
+
+
+def is_due(certificate: bytes, *, now: float) -> bool:
+    """Whether two thirds of a certificate's life are over."""
+    leaf = x509.load_pem_x509_certificate(certificate)
+    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return now > begin + _RENEW_AT * (end - begin)
+
+
+class Renewing:
+    """Renews a running node's certificate when it is due; what fails is tried again in an hour."""
+
+    def __init__(self, folder: Path, *, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="certificate", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first look is at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a call under way is not waited for long."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        certificate = Organisation(self._folder).tls.certificate
+        while not self._ended.is_set():
+            try:
+                if is_due(certificate.read_bytes(), now=self._clock.now()):
+                    renew(self._folder)
+                    log().info("certificate renewed")
+            except TwinwardError as error:
+                log().warning("certificate is not renewed", code=error.code)
+            self._ended.wait(_LOOK_SECONDS)

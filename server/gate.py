@@ -1,0 +1,134 @@
+"""Who is served: members that nobody put out; and the moment at which a candidate becomes one.
+
+A member is put out by a command that writes to the register. Every new call is held against it;
+streams that are open end, and Flower forgets the key, at the next look, twice a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import grpc.aio
+
+from ledger.chain import LedgerMember
+from server import ledger_door
+from server.coordinator import Coordinator
+from server.invitations import REVOKED, Candidate, Register
+from twinward import admission
+from twinward.errors import IdentityError, TwinwardError
+from twinward.ids import Fingerprint, OrgName
+from twinward.logging import log
+from twinward.rpc.peer import peer_member
+
+_LOOK_SECONDS = 0.5
+
+
+class Gate:
+    """One for a coordinator; lives on its event loop."""
+
+    def __init__(self, coordinator: Coordinator, register: Register) -> None:
+        self._coordinator = coordinator
+        self.register = register
+        self._streams: dict[asyncio.Task[object], Fingerprint] = {}
+        self._known_to_flower: dict[OrgName, str] = {}
+        self._denied: set[str] | None = None
+
+    def identify(self, context: grpc.aio.ServicerContext) -> Fingerprint:
+        """The member behind the caller's certificate, if it is served.
+
+        Raises:
+            IdentityError: TW2030, TW2031 not a member; TW6029, it was put out.
+        """
+        member = peer_member(context.auth_context(), self._coordinator.founding)
+        if member.fingerprint in self.register.out():
+            raise IdentityError(
+                f"`{member.org}` is not served any more: its certificate was revoked, or it left",
+                code="TW6029",
+                help="ask the coordinator why; what was trained and recorded stays as it is",
+            )
+        return member.fingerprint
+
+    @contextlib.contextmanager
+    def stream(self, peer: Fingerprint) -> Iterator[None]:
+        """For as long as a stream of this member is open; putting the member out ends it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - gRPC runs every call in a task
+        self._streams[task] = peer
+        try:
+            yield
+        finally:
+            del self._streams[task]
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled; what fails is tried at the next look."""
+        trouble = None
+        while True:
+            try:
+                await self.look()
+                trouble = None
+            except TwinwardError as error:
+                if trouble != error.code:
+                    log().warning("membership is not up to date", code=error.code)
+                trouble = error.code
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Put out who is to be put out, and let in who has been endorsed."""
+        out = self.register.out()
+        for task, peer in list(self._streams.items()):
+            if peer in out:
+                task.cancel()
+        for one in self.register.candidates():
+            if not one.admitted and await asyncio.to_thread(self._is_endorsed, one):
+                self._admit(one)
+        await self._tell_ledger(out)
+        served = {
+            hospital.org: hospital.flower_public_key
+            for hospital in self._coordinator.founding.hospitals
+            if hospital.fingerprint not in out
+        }
+        if served != self._known_to_flower:
+            await asyncio.to_thread(self._coordinator.superlink.enrol, served)
+            self._known_to_flower = served
+
+    async def _tell_ledger(self, out: dict[Fingerprint, str]) -> None:
+        """Whose certificate the ledger's node takes no more, or not yet.
+
+        A hospital that left of its own will may go on bringing its patients' withdrawals there.
+        """
+        members = self._coordinator.founding.members
+        revoked = {name for name, why in out.items() if why == REVOKED}
+        denied = {one.tls_spki_sha256 for one in members if one.fingerprint in revoked}
+        denied |= {
+            admission.applicant(one.admission).tls_spki_sha256
+            for one in self.register.candidates()
+            if not one.admitted
+        }
+        if denied != self._denied:
+            await asyncio.to_thread(ledger_door.revoke, self._coordinator.paths.ledger, denied)
+            self._denied = denied
+
+    def _is_endorsed(self, one: Candidate) -> bool:
+        """Whether enough hospitals signed, and as many voted on the ledger."""
+        founding = self._coordinator.founding
+        if one.fingerprint in {member.fingerprint for member in founding.members}:
+            return True
+        if len(admission.endorsers(founding, one.admission)) < admission.needed(founding):
+            return False
+        member = admission.candidate(founding, one.admission)
+        found = self._coordinator.chain.member(bytes.fromhex(member.fingerprint))
+        return found == LedgerMember.of(member)
+
+    def _admit(self, one: Candidate) -> None:
+        """Make the candidate a member: on disk first, then here; safe to repeat."""
+        founding = self._coordinator.founding
+        if one.fingerprint not in {member.fingerprint for member in founding.members}:
+            founding = admission.admitted(founding, [one.admission])
+            digest = one.admission.digest.hex()
+            self._coordinator.did("hospital-joined", about=(f"digest:{digest}",))
+            admission.keep(self._coordinator.paths.folder, founding)
+            self._coordinator.welcome(founding)
+            log().info("hospital joined", peer=one.org)
+        self.register.admitted(one.fingerprint)

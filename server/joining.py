@@ -1,0 +1,246 @@
+"""The door for hospitals that hold an invitation: the only service that asks for no certificate.
+
+Three questions, each with the token: who invites me, here is my request, how far am I. Whoever
+guesses is made to wait. Nothing here makes anybody a member: hospitals do, by endorsing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import grpc.aio
+
+from ledger.chain import LedgerMember
+from server import ca, ca_rollover
+from server.admission import JoinRequest
+from server.coordinator import Coordinator
+from server.invitations import Candidate, Invitation, Register, used_already
+from twinward import admission, authorities, canonical
+from twinward.clock import Clock, iso
+from twinward.errors import IdentityError, TwinwardError, UsageError
+from twinward.founding import HOSPITAL, require_distinct
+from twinward.join_token import hash_of
+from twinward.organisation import Organisation
+from twinward.rpc import protocol
+from twinward.rpc.messages_pb2 import Blob
+from twinward.rpc.messages_pb2_grpc import JoinServicer, add_JoinServicer_to_server
+from twinward.rpc.replies import abort
+from twinward.rpc.tls import TlsFiles
+
+LARGEST_REQUEST = 64 * 1024
+_CALLS_AT_ONCE = 16
+_WRONG_ALLOWED = 8
+_WINDOW_SECONDS = 60.0
+_ADDRESSES = 1_000
+
+
+class WrongTokens:
+    """Counts wrong tokens by address; more than eight in a minute and the address has to wait."""
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._wrong: dict[str, deque[float]] = {}
+
+    def require_patience(self, address: str) -> None:
+        """Refuse an address that guesses, whatever it brings.
+
+        Raises:
+            IdentityError: TW6019.
+        """
+        times = self._wrong.get(address, deque())
+        while times and self._now() - times[0] > _WINDOW_SECONDS:
+            times.popleft()
+        if len(times) >= _WRONG_ALLOWED:
+            raise IdentityError(
+                "too many wrong invitations came from this address",
+                code="TW6019",
+                help=f"wait {_WINDOW_SECONDS:.0f} seconds, then use the token as it was printed",
+            )
+
+    def note(self, address: str) -> None:
+        """One more wrong token; of many addresses the longest known are forgotten first."""
+        times = self._wrong.pop(address, deque())
+        times.append(self._now())
+        self._wrong[address] = times
+        while len(self._wrong) > _ADDRESSES:
+            del self._wrong[next(iter(self._wrong))]
+
+
+class Joining:
+    """What the door answers; no network in here."""
+
+    def __init__(self, coordinator: Coordinator, register: Register, *, clock: Clock) -> None:
+        self._coordinator = coordinator
+        self._register = register
+        self._clock = clock
+        self._organisation = Organisation(coordinator.paths.folder)
+        self._wrong = WrongTokens()
+
+    def hello(self, asked: dict[str, Any], address: str) -> dict[str, Any]:
+        """Who invites whom, and the version of the protocol to go on with."""
+        _, invitation = self._invitation(asked, address)
+        return {
+            "protocol": protocol.choose(asked.get("protocols")),
+            "network": self._coordinator.founding.network,
+            "hospital": invitation.org,
+            "expires": iso(invitation.expires),
+        }
+
+    def enrol(self, asked: dict[str, Any], address: str) -> dict[str, Any]:
+        """Take the request of an invited hospital, once; its certificate, which nobody serves yet.
+
+        The same identity may ask again and is given the same.
+
+        Raises:
+            IdentityError: TW6016 to TW6019 the token; TW6023, TW6024, TW6025, TW2011, TW2040 the
+                request.
+        """
+        token_hash, invitation = self._invitation(asked, address)
+        protocol.choose([asked.get("protocol")])
+        data = canonical.encode(asked.get("request"))
+        request = JoinRequest.decode(data, at="join request")
+        if invitation.candidate is None:
+            self._enrol(token_hash, invitation, request, data)
+        elif invitation.candidate != request.identity.fingerprint:
+            raise used_already()
+        return self._standing(self._candidate(request.identity.fingerprint)) | {
+            "founding": admission.as_json(self._coordinator.founding.document),
+            "authorities": admission.as_json(
+                authorities.statement(
+                    self._organisation.tls.ca.read_bytes(),
+                    network=self._coordinator.genesis.hex(),
+                    identity=self._coordinator.identity,
+                )
+            ),
+        }
+
+    def standing(self, asked: dict[str, Any], address: str) -> dict[str, Any]:
+        """How many hospitals have endorsed the one that used this token, and whether it is in."""
+        _, invitation = self._invitation(asked, address)
+        if invitation.candidate is None:
+            raise IdentityError(
+                "this invitation has not been used yet",
+                code="TW6016",
+                help="begin with `twinward node join`",
+            )
+        return self._standing(self._candidate(invitation.candidate))
+
+    def _invitation(self, asked: dict[str, Any], address: str) -> tuple[bytes, Invitation]:
+        self._wrong.require_patience(address)
+        try:
+            token_hash = hash_of(bytes.fromhex(asked["token"]))
+            return token_hash, self._register.invitation(token_hash, now=self._clock.now())
+        except (KeyError, TypeError, ValueError, TwinwardError) as error:
+            self._wrong.note(address)
+            if isinstance(error, TwinwardError):
+                raise
+            raise _malformed() from error
+
+    def _enrol(
+        self, token_hash: bytes, invitation: Invitation, request: JoinRequest, data: bytes
+    ) -> None:
+        founding = self._coordinator.founding
+        if request.org != invitation.org or request.role != HOSPITAL:
+            raise IdentityError(
+                f"this invitation is for the hospital `{invitation.org}`, the request is of "
+                f"`{request.org}`",
+                code="TW6023",
+                help="use the invitation in the folder of the hospital that it names",
+            )
+        ca.require_own_names(request.csr, org=request.org, hosts=invitation.hosts)
+        now = self._clock.now()
+        certificate = ca_rollover.issue(
+            self._organisation, request.csr, org=request.org, hosts=invitation.hosts, now=now
+        )
+        document = admission.admission(founding, keys=request.keys, certificate=certificate)
+        others = [one for one in self._register.candidates() if one.org != request.org]
+        try:
+            member = admission.candidate(founding, document)
+            LedgerMember.of(member).as_tuple()
+            for one in others:
+                both = [founding.coordinator, member, admission.applicant(one.admission)]
+                require_distinct(both, at="join request")
+        except (IdentityError, ValueError) as error:
+            raise IdentityError(
+                f"the name or a key of `{request.org}` is not its alone, or not well formed",
+                code="TW6024",
+                note=str(error)[:200],
+                help="make new keys: run `twinward node join` in a new folder",
+            ) from error
+        about = (f"digest:{document.digest.hex()}",)
+        self._coordinator.did("hospital-asked-to-join", about=about)
+        self._register.enrol(token_hash, request, data=data, admission=document, now=now)
+
+    def _candidate(self, fingerprint: str) -> Candidate:
+        found = self._register.candidate(fingerprint)
+        if found is None:  # another invitation for the same name was used since
+            raise used_already()
+        return found
+
+    def _standing(self, one: Candidate) -> dict[str, Any]:
+        founding = self._coordinator.founding
+        by = [hospital.org for hospital in admission.endorsers(founding, one.admission)]
+        return {
+            "admission": admission.as_json(one.admission),
+            "endorsed": [org for org in by if org != one.org],
+            "needed": admission.needed(founding),
+            "active": one.admitted,
+            "admissions": [admission.as_json(each) for each in founding.admissions],
+        }
+
+
+class JoinService(JoinServicer):  # type: ignore[misc]
+    """Carries bodies to the door and answers back."""
+
+    def __init__(self, joining: Joining) -> None:
+        self._joining = joining
+
+    async def Hello(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """Who invites whom."""
+        return await _answer(self._joining.hello, request, context)
+
+    async def Enrol(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """A certificate for the invited hospital, which nobody serves yet."""
+        return await _answer(self._joining.enrol, request, context)
+
+    async def Standing(  # noqa: N802
+        self, request: Blob, context: grpc.aio.ServicerContext
+    ) -> Blob:
+        """How far it is."""
+        return await _answer(self._joining.standing, request, context)
+
+
+def join_server(service: JoinService, *, tls: TlsFiles, address: str) -> grpc.aio.Server:
+    """The door's server: TLS of our CA, small bodies, few calls at once."""
+    server = grpc.aio.server(
+        options=[("grpc.max_receive_message_length", LARGEST_REQUEST)],
+        maximum_concurrent_rpcs=_CALLS_AT_ONCE,
+    )
+    add_JoinServicer_to_server(service, server)
+    server.add_secure_port(address, tls.server_credentials(mutual=False, show_authority=True))
+    return server
+
+
+Answer = Callable[[dict[str, Any], str], dict[str, Any]]
+
+
+async def _answer(answer: Answer, request: Blob, context: grpc.aio.ServicerContext) -> Blob:
+    address = context.peer().rpartition(":")[0]
+    try:
+        asked = canonical.decode(request.data, at="request")
+        if not isinstance(asked, dict):
+            raise _malformed()
+        return Blob(data=canonical.encode(answer(asked, address)))
+    except TwinwardError as error:
+        await abort(context, error)
+
+
+def _malformed() -> UsageError:
+    return UsageError(
+        "this is not a request of a hospital that was invited",
+        code="TW6016",
+        help="use `twinward node join` with the token as it was printed",
+    )
