@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from hospital_node import audit_cli, cli_standing
+from hospital_node import audit_cli, cli_approve, cli_standing
+from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
-from twinward.console import emit, json_option, next_step, reports_errors, say, table
+from twinward.console import emit, json_option, next_step, reports_errors, table
 from twinward.files import read_given
-
-if TYPE_CHECKING:
-    from twinward.plan import Plan
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
@@ -26,7 +23,13 @@ def node() -> None:
     """Run one hospital's node."""
 
 
-for command in (*audit_cli.COMMANDS, *cli_standing.COMMANDS, pseudonyms):
+for command in (
+    *audit_cli.COMMANDS,
+    *cli_approve.COMMANDS,
+    policy,
+    *cli_standing.COMMANDS,
+    pseudonyms,
+):
     node.add_command(command)
 
 
@@ -68,8 +71,9 @@ def init(
     as_json: bool,
 ) -> None:
     """Make a hospital's keys, its join request and its configuration in FOLDER."""
-    from hospital_node import settings
+    from hospital_node import policy_file, settings
     from hospital_node.data import records
+    from hospital_node.policy_terms import SitePolicy, StudyPolicy
     from ledger.account import address_of, new_key
     from twinward.ids import org_name
     from twinward.organisation import Organisation
@@ -84,19 +88,22 @@ def init(
         host=host,
         desk_port=base_port,
         flower_port=base_port + 1,
+    )
+    agreed = SitePolicy(
         studies=tuple(
-            settings.StudyPolicy(
+            StudyPolicy(
                 study=study,
                 models=models,
                 purposes=purposes,
                 visible_updates=visible_updates,
             )
             for study in studies
-        ),
+        )
     )
     key = new_key()
     organisation.create(org=org, role="hospital", ledger_key=key, ledger_account=address_of(key))
     settings.write(folder / settings.FILE, configuration)
+    policy_file.write(folder, agreed)
     request = organisation.request_file(org)
     identity = organisation.identity().public.fingerprint
     emit(
@@ -151,92 +158,6 @@ def accept(*, folder: Path, founding: Path, as_json: bool) -> None:
 
 @node.command()
 @FOLDER
-@click.argument("study", type=FILE_PATH)
-@click.argument("plan", type=FILE_PATH)
-@click.option(
-    "--attack/--no-attack", default=True, show_default=True,
-    help="First attack the code that would run the plan, with made-up patients.",
-)  # fmt: skip
-@json_option
-@reports_errors
-def approve(*, folder: Path, study: Path, plan: Path, attack: bool, as_json: bool) -> None:
-    """Say what PLAN costs a patient, then approve STUDY and PLAN if they keep to the limits."""
-    from hospital_node import accounts, approvals, audit_log, membership
-    from hospital_node.settings import FILE, NodeSettings
-    from twinward.settings import load
-
-    files, founding = (read_given(study), read_given(plan)), membership.load_founding(folder)
-    asked = approvals.read(*files, founding=founding).plan
-    audit_log.commanded(folder, "approve", about=[f"digest:{asked.digest.hex()}"])
-    cost = accounts.price_of(folder, files[1])
-    say(cost["text"])
-    attacked = attack and _withstands(asked)
-    agreed = approvals.approve(
-        folder, *files, founding=founding, settings=load(NodeSettings, folder / FILE)
-    ).plan
-    emit(
-        {
-            "price": cost,
-            "study": agreed.study,
-            "plan": agreed.digest.hex(),
-            "epsilon": agreed.epsilon,
-            "delta": agreed.delta,
-            "holdout_share": agreed.holdout_share,
-            "evaluation_epsilon": agreed.evaluation and agreed.evaluation.epsilon,
-            "mode": agreed.aggregate,
-            "visible_updates": agreed.visible_updates,
-            "attacked": attacked,
-        },
-        schema="node.approve",
-        as_json=as_json,
-        text=lambda: (
-            f"approved `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
-            f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
-            f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}\nplan {agreed.digest.hex()}"
-        ),
-    )
-    next_step(f"twinward node letters {folder} --study {agreed.study} --out LETTERS")
-
-
-def _withstands(plan: Plan) -> bool:
-    """Whether the code that runs this plan was attacked; stops where an attack refutes the claim.
-
-    Raises:
-        BudgetError: TW4400.
-    """
-    from hospital_node.privacy.audit import report
-
-    if plan.aggregate != "secure_sum":
-        say(f"not attacked: there are no attacks on plans of mode `{plan.aggregate}` yet")
-        return False
-    say("attacking the code that runs this plan, with made-up patients ...")
-    found = report.audit(plan, size=report.QUICK)
-    found.require_passed()
-    say(f"{len(found.checks)} attacks, none refuted the claim")
-    return True
-
-
-def _local(plan: Plan) -> str:
-    if plan.fedavg is None:
-        return ""
-    hidden = "leaves WITHOUT a mask" if plan.visible_updates else "leaves masked"
-    return (
-        f"\neach of them is {plan.fedavg.local_steps} steps at this hospital, which adds all of "
-        f"the noise; its update {hidden}"
-    )
-
-
-def _held_out(plan: Plan) -> str:
-    if plan.evaluation is None:
-        return ""
-    return (
-        f"\n{plan.evaluation.holdout_share:.0%} of the patients are kept out of training to "
-        f"measure the model, at epsilon {plan.evaluation.epsilon:g} for each of them"
-    )
-
-
-@node.command()
-@FOLDER
 @click.argument("plan", type=FILE_PATH)
 @json_option
 @reports_errors
@@ -284,9 +205,7 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 @click.option("--out", required=True, type=FILE_PATH, help="File for the letters; must be new.")
 @json_option
 @reports_errors
-def letters(
-    *, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool
-) -> None:
+def letters(*, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
     from hospital_node import audit_log, enrolment
 

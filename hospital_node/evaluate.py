@@ -23,6 +23,7 @@ from hospital_node.approvals import Approved
 from hospital_node.cohort import Cohort
 from hospital_node.data.records import table
 from hospital_node.node import Node
+from hospital_node.policy_rules import Moment
 from hospital_node.privacy.mechanism import Mechanism
 from models import evaluation, registry
 from twinward import descent
@@ -115,6 +116,7 @@ async def _together(
     def contribute(step: int, epoch: int, members: int) -> NDArray[np.int64]:
         nonlocal head
         del step, epoch
+        node.rules.require(approved, at=Moment.STEP, run=run)
         head = node.mirror.head
         drawn()
         here = node.lifetime.allowed(own_run, test.permitted())

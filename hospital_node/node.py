@@ -31,6 +31,7 @@ from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
 from hospital_node.paths import NodePaths
+from hospital_node.policy_live import SiteRules
 from hospital_node.privacy import spending
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY
@@ -79,6 +80,8 @@ class Node:
     egress: Egress
     audit: NodeAudit
     """What this node wrote down; what it cannot write down it does not do."""
+    rules: SiteRules
+    """What this hospital agreed to; asked before every run and every vector."""
     relay: Relay
     follower: Follower
     desk: ConsentDesk
@@ -189,6 +192,7 @@ class Node:
             fence=fence,
             egress=egress,
             audit=audit,
+            rules=SiteRules(folder, org=settings.org, book=book, audit=audit, clock=clock),
             relay=relay,
             follower=follower,
             desk=ConsentDesk(vault, desk),

@@ -67,6 +67,11 @@ class NodePaths:
         return path
 
     @property
+    def policy_seen(self) -> Path:
+        """The policy that was entered in the audit log last."""
+        return self.state / "policy.seen.toml"
+
+    @property
     def twins(self) -> Path:
         """Sealed twins of patients and what was observed of them; the key is not in here."""
         return self.state / "twins.sqlite"

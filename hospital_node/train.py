@@ -20,7 +20,7 @@ from hospital_node.cohort import Cohort
 from hospital_node.data import records
 from hospital_node.evaluate import evaluate
 from hospital_node.node import Node, require_active, require_on_ledger
-from hospital_node.policy import require_approved
+from hospital_node.policy_rules import Moment
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism
@@ -70,13 +70,8 @@ async def _take_part(node: Node, order: Order) -> Closing:
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
     cohort = node.cohort(approved)
     wanted = cohort.mask() & _trained(node, plan)
-    if int(wanted.sum()) < node.settings.minimum_cohort:
-        raise TrainingError(
-            "fewer patients permit this study than this site's minimum",
-            code="TW6005",
-            at="node.toml: minimum_cohort",
-            help="the hospital sits this run out; invite more patients or lower the minimum",
-        )
+    count = int(wanted.sum())
+    node.rules.require(approved, at=Moment.RUN, run=order.run, cohort=count)
     # 3. Engine and noise of this plan fit together, or nothing is charged for a run that cannot be.
     work = await asyncio.to_thread(ActiveRun, node, order, cohort)
     # 4. The whole run is paid for: in the accounts of the patients who still can, in the book
@@ -88,7 +83,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
         plan_digest=plan.digest,
         what=f"training of {plan.study}",
         wanted=wanted,
-        at_least=node.settings.minimum_cohort,
+        at_least=node.rules.least(approved),
     )
     # 5. T steps, each: cohort, clipped sum, noise, charge, send, check the sum, update.
     node.active = work
@@ -154,7 +149,7 @@ def read_opening(node: Node, opening: Opening) -> Order:
             code="TW6007",
             help="approve the new plan if the hospital agrees to it; nothing was computed",
         )
-    require_approved(approved.plan, node.settings)
+    node.rules.require(approved, at=Moment.STEP, run=RunId(opening.run.hex()))
     return Order(RunId(opening.run.hex()), approved)
 
 
@@ -179,6 +174,7 @@ class ActiveRun:
     def contribute(self, step: int, epoch: int, members: int) -> NDArray[np.int64]:
         """A fresh noisy vector over whoever permits it at this moment."""
         del epoch
+        self._node.rules.require(self._order.approved, at=Moment.STEP, run=self._order.run)
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
         permitted = self._cohort.mask() & self._trained

@@ -33,6 +33,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
 
     standing = node.follower.standing
     confirmed, trouble = standing.confirmed, standing.trouble
+    policy = node.rules.standing()
     studies = []
     for name in approvals.names(node.folder):
         approved = approvals.load(node.folder, name, founding=node.founding)
@@ -44,7 +45,13 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
         "org": node.settings.org,
         "pid": os.getpid(),
         "network": node.founding.network,
-        "healthy": supernode.is_online and trouble is None and _can_confirm(node),
+        "healthy": (
+            supernode.is_online
+            and trouble is None
+            and policy["trouble"] is None
+            and _can_confirm(node)
+        ),
+        "policy": policy,
         "supernode": {"online": supernode.is_online, "restarts": supernode.restarts},
         "ledger": {
             "block": node.mirror.block,
@@ -138,6 +145,7 @@ def as_text(found: dict[str, Any]) -> str:
         ),
         ("consent head", (ledger["head"] or "unreadable")[:16]),
         ("audit log", in_words(found["audit"])),
+        ("policy", _policy(found["policy"])),
         ("patients", str(found["patients"])),
         *(
             (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")
@@ -164,3 +172,12 @@ def as_text(found: dict[str, Any]) -> str:
     if ledger["trouble"]:
         rows.append(("trouble", f"[{ledger['trouble']['code']}] {ledger['trouble']['message']}"))
     return table(("WHAT", "STATE"), rows)
+
+
+def _policy(found: dict[str, Any]) -> str:
+    if found["trouble"]:
+        return f"NONE, every run is refused: [{found['trouble']['code']}]"
+    if not found["take_part"]:
+        return "switched off: take_part = false"
+    hours = "" if found["open_now"] else ", outside of its hours now"
+    return f"{found['digest'][:16]}, {found['approvals']} approvers for a plan{hours}"

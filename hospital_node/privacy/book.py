@@ -259,6 +259,11 @@ class BudgetBook:
         rows = self._file.rows("SELECT run, attempts * pico_mu2 FROM runs")
         return {RunId(run): _micro(pico) for run, pico in rows}
 
+    def runs_of(self, plan_digest: bytes) -> set[RunId]:
+        """Every run, and every evaluation of one, that was ever reserved under a plan."""
+        rows = self._file.rows("SELECT run FROM runs WHERE plan = ?", (plan_digest,))
+        return {RunId(run) for (run,) in rows}
+
     def not_on_ledger(self) -> list[RunId]:
         """Reservations that were not seen on the ledger; some may be there all the same."""
         return [

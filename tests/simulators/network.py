@@ -116,13 +116,14 @@ class Network:
 
     def set(self, name, **values):
         """Change settings in a role's file; they hold from its next start."""
-        file = "coordinator.toml" if name == COORDINATOR else "node.toml"
-        path = self.folder / name / file
-        text = path.read_text()
+        files = ("coordinator.toml",) if name == COORDINATOR else ("node.toml", "policy.toml")
         for key, value in values.items():
-            text, count = re.subn(rf"(?m)^{key} = \S+", f"{key} = {value}", text)
-            assert count == 1, key
-        path.write_text(text)
+            counts = 0
+            for path in (self.folder / name / file for file in files):
+                text, count = re.subn(rf"(?m)^{key} = \S+", f"{key} = {value}", path.read_text())
+                path.write_text(text)
+                counts += count
+            assert counts == 1, key
 
     # Looking at it
 

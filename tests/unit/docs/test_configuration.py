@@ -4,19 +4,21 @@ import re
 
 import pytest
 
-from hospital_node.settings import NodeSettings, StudyPolicy
+from hospital_node.policy_terms import Approver, Contact, SitePolicy, StudyPolicy
+from hospital_node.settings import NodeSettings
 from server.settings import ServerSettings
 from tests.unit.docs.commands import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
+POLICY = ROOT / "docs" / "policy.md"
 PACKAGES = ("twinward", "models", "ledger", "consent", "hospital_node", "server")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \|", re.MULTILINE)
 VARIABLE = re.compile(r"TWINWARD_[A-Z][A-Z_]*[A-Z]")
 
 
-def section(title):
+def section(title, page=PAGE):
     """The rows under a heading: name to the second column."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"there is no section {title}"
     return {name: default.strip() for name, default in ROW.findall(found[1])}
@@ -27,6 +29,8 @@ def spelled(field):
     if field.is_required():
         return "required"
     value = field.default
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
@@ -38,12 +42,25 @@ def spelled(field):
     ("title", "model"),
     [
         ("`node.toml`", NodeSettings),
-        ("`[[studies]]` in `node.toml`", StudyPolicy),
         ("`coordinator.toml`", ServerSettings),
     ],
 )
 def test_every_setting_is_listed_with_its_default(title, model):
     assert section(title) == {name: spelled(field) for name, field in model.model_fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [
+        ("The site", SitePolicy),
+        ("`[[studies]]`", StudyPolicy),
+        ("`[[approvers]]`", Approver),
+        ("`[[contacts]]`", Contact),
+    ],
+)
+def test_every_term_of_the_policy_is_listed_with_its_default(title, model):
+    listed = section(title, POLICY)
+    assert listed == {name: spelled(field) for name, field in model.model_fields.items()}
 
 
 def test_every_variable_is_listed():

@@ -1,19 +1,21 @@
 """What a hospital agrees to: signed by the coordinator, within its own limits, or not at all."""
 
 import dataclasses
+import shutil
 
 import pytest
 
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
 from hospital_node import approvals, membership
-from hospital_node.policy import require_approved
-from hospital_node.settings import FILE, NodeSettings, StudyPolicy, write
+from hospital_node.policy import require
+from hospital_node.policy_rules import Asked, Moment
+from hospital_node.policy_terms import SitePolicy, StudyPolicy
+from hospital_node.settings import FILE, NodeSettings, write
 from server import studies
 from tests.simulators.founding import NOW, Paper
 from twinward.errors import TwinwardError
 from twinward.plan import FedAvg
-from twinward.settings import load
 from twinward.signing import Document, Identity
 
 NAME = "heart-risk"
@@ -43,22 +45,25 @@ class World:
         document = Document(STUDY_KIND, (study or self.study).to_json()).signed_by(identity)
         return document.encode(), (plan or self.plan).to_document().signed_by(identity).encode()
 
-    def approve(self, files=None, **limits):
+    def approve(self, files=None, *, by=None, site=None, **limits):
         return approvals.approve(
             self.folder,
             *(files or self.files()),
             founding=self.founding,
-            settings=self.settings(**limits),
+            policy=self.policy(**limits) if site is None else site,
+            org="harbour",
+            now=NOW,
+            by=by,
         )
 
-    def settings(self, **limits):
-        return NodeSettings(
-            org="harbour",
-            data=self.folder / "data",
-            desk_port=9500,
-            flower_port=9501,
-            studies=(POLICY.model_copy(update=limits),),
-        )
+    @staticmethod
+    def policy(**limits):
+        return SitePolicy(studies=(POLICY.model_copy(update=limits),))
+
+
+def permit(plan, site):
+    """Ask as when a plan is approved."""
+    require(site, Asked(plan, "harbour", NOW), at=Moment.PLAN)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +74,7 @@ def world(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def nothing_approved(world):
     yield
-    for path in world.folder.glob("studies/*/*"):
-        path.unlink()
+    shutil.rmtree(world.folder / "studies", ignore_errors=True)
 
 
 def refused(code, call, *args, **kwargs):
@@ -122,15 +126,11 @@ def test_all_spare_attempts_count_against_the_limit_of_steps(world):
 def test_updates_leave_without_masks_only_where_the_hospital_agreed_to_it(world):
     local = FedAvg(3, 0.1, 0.0, 2.0, 0.0, visible_updates=True, rule="norm_bound")
     plan = dataclasses.replace(world.plan, aggregate="fedavg", fedavg=local)
-    said = refused("TW6003", require_approved, plan, world.settings())
+    said = refused("TW6003", permit, plan, world.policy())
     assert "visible_updates" in said.message
     hidden = dataclasses.replace(local, visible_updates=False, rule="mean")
-    require_approved(dataclasses.replace(plan, fedavg=hidden), world.settings())
-    agreed = world.settings(visible_updates=True)
-    require_approved(plan, agreed)
-    path = world.folder / "written.toml"
-    write(path, agreed)
-    assert load(NodeSettings, path).model_dump() == agreed.model_dump()
+    permit(dataclasses.replace(plan, fedavg=hidden), world.policy())
+    permit(plan, world.policy(visible_updates=True))
 
 
 def test_a_study_that_the_hospital_does_not_take_part_in_is_refused(world):
@@ -139,7 +139,7 @@ def test_a_study_that_the_hospital_does_not_take_part_in_is_refused(world):
 
 def test_a_plan_for_other_hospitals_is_refused(world):
     elsewhere = dataclasses.replace(world.plan, sites=("meadow", "station", "summit"))
-    said = refused("TW6003", require_approved, elsewhere, world.settings())
+    said = refused("TW6003", permit, elsewhere, world.policy())
     assert "org" in said.message
 
 

@@ -5,12 +5,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from hospital_node import policy_file
 from hospital_node.cli import node
 from hospital_node.data import virtual
 from hospital_node.privacy.audit import report
 from hospital_node.privacy.audit.report import Audit, Check
-from hospital_node.settings import FILE, NodeSettings, StudyPolicy, write
-from tests.unit.hospital_node.test_approvals import NAME, World
+from hospital_node.settings import FILE, NodeSettings, write
+from tests.unit.hospital_node.test_approvals import World
 
 
 @pytest.fixture
@@ -20,12 +21,11 @@ def asked(tmp_path):
     for path, content in zip((study, plan), world.files(), strict=True):
         path.write_bytes(content)
     world.paper.members["harbour"].founding_file.write_bytes(world.founding.document.encode())
-    policy = StudyPolicy(study=NAME, models=("cardiac_risk/1",), purposes=("heart-research",))
     settings = NodeSettings(
-        org="harbour", data=world.folder / "data", desk_port=9500, flower_port=9501,
-        studies=(policy,),
-    )  # fmt: skip
+        org="harbour", data=world.folder / "data", desk_port=9500, flower_port=9501
+    )
     write(world.folder / FILE, settings)
+    policy_file.write(world.folder, world.policy())
     made_up = virtual.write(tmp_path / "data", seed=1)["harbour"]
     settings.data.write_bytes(made_up.read_bytes())
     return world.folder, study, plan

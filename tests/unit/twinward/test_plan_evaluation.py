@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hospital_node.policy import require_approved
-from hospital_node.settings import NodeSettings, StudyPolicy
+from hospital_node.policy import require
+from hospital_node.policy_rules import Asked, Moment
+from hospital_node.policy_terms import SitePolicy, StudyPolicy
 from models.cardiac_risk import recipe
 from server import studies
 from twinward import gdp
@@ -71,19 +72,17 @@ def test_evaluations_of_two_runs_have_two_names_that_are_no_runs():
     assert all(len(name) == 32 for name in names)
 
 
-def test_a_hospital_refuses_an_evaluation_beyond_its_own_limit(tmp_path):
-    def settings(**limits):
-        policy = StudyPolicy(
+def test_a_hospital_refuses_an_evaluation_beyond_its_own_limit():
+    def ask(plan, **limits):
+        study = StudyPolicy(
             study="heart-risk", models=("cardiac_risk/1",), purposes=("heart-research",), **limits
         )
-        return NodeSettings(
-            org="bern", data=tmp_path, desk_port=1, flower_port=2, studies=(policy,)
-        )
+        require(SitePolicy(studies=(study,)), Asked(plan, "bern", 0.0), at=Moment.PLAN)
 
-    require_approved(made(), settings())
-    require_approved(made(None), settings(max_evaluation_epsilon=0.0))
+    ask(made())
+    ask(made(None), max_evaluation_epsilon=0.0)
     with pytest.raises(TrainingError) as refused:
-        require_approved(made(), settings(max_evaluation_epsilon=2.9))
+        ask(made(), max_evaluation_epsilon=2.9)
     assert refused.value.code == "TW6003"
     assert "max_evaluation_epsilon" in str(refused.value)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from hospital_node import settings as node_settings
-from hospital_node.settings import NodeSettings, StudyPolicy
+from hospital_node.settings import NodeSettings
 from server import settings as server_settings
 from server.settings import ServerSettings
 from twinward.errors import UsageError
@@ -17,8 +17,7 @@ def a_node(**changes):
 
 def test_what_init_writes_is_what_up_reads(tmp_path):
     path = tmp_path / node_settings.FILE
-    policy = StudyPolicy(study="heart-risk", models=("cardiac_risk/1",), purposes=("heart",))
-    written = a_node(studies=(policy,))
+    written = a_node(witness_quorum=2)
     node_settings.write(path, written)
     assert load(NodeSettings, path).model_dump() == written.model_dump()
 
