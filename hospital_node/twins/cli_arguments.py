@@ -31,14 +31,16 @@ def opened(folder: Path) -> Iterator[TwinService]:
 
     from hospital_node import audit_log
     from hospital_node.paths import NodePaths
+    from hospital_node.sealing import site_key
     from hospital_node.twins.service import TwinService
-    from hospital_node.twins.store import TwinStore, site_key
+    from hospital_node.twins.store import TwinStore, other_key
     from twinward.clock import SystemClock
     from twinward.organisation import Organisation
 
     with audit_log.opened(folder) as entries:
         path = NodePaths(folder).twins
-        store = TwinStore(path, key=site_key(Organisation(folder).secrets / "twins.key", of=path))
+        key = site_key(Organisation(folder).secrets / "twins.key", of=path, lost=other_key)
+        store = TwinStore(path, key=key)
         try:
             yield TwinService(
                 store,

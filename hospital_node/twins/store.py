@@ -11,8 +11,6 @@ with another population model the twin can be made anew.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import math
 import os
@@ -22,18 +20,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from hospital_node.durable import DurableFile
+from hospital_node.sealing import Seal
 from models.twin import Arrays, Series
 from twinward.errors import TwinModelError
-from twinward.files import read_secret, write_secret
 from twinward.ids import RecordNumber
 
-KEY_BYTES = 32
-_NONCE = 12
 _MINUTES = "minutes"
 
 _TABLES = (
@@ -89,22 +83,6 @@ class Kept:
     state: Arrays
 
 
-def site_key(path: Path, *, of: Path) -> bytes:
-    """The key in this file, made when there is no store yet.
-
-    The key is on disk before the store is: dying in between leaves a key for the next call.
-
-    Raises:
-        TwinModelError: TW7120, there is a store and no key.
-        IdentityError: TW2005, others can read it.
-    """
-    if not path.exists():
-        if of.exists():
-            raise _other_key(of)
-        write_secret(path, os.urandom(KEY_BYTES))
-    return read_secret(path)
-
-
 class TwinStore:
     """The twins of one hospital. Thread-safe.
 
@@ -121,19 +99,16 @@ class TwinStore:
     def __init__(
         self, path: Path, *, key: bytes, entropy: Callable[[int], bytes] = os.urandom
     ) -> None:
-        self._names = hashlib.sha256(b"twinward/twins/names/v1" + key).digest()
-        self._seal = AESGCM(hashlib.sha256(b"twinward/twins/seal/v1" + key).digest())
-        self._entropy = entropy
+        self._seal = Seal(key, purpose="twins", entropy=entropy)
         self._file = DurableFile(path, what="file of twins", versions=(_TABLES,))
         self._file.change("PRAGMA secure_delete = ON")  # a freed cell is overwritten
-        check = hmac.digest(self._names, b"", hashlib.sha256)
         with self._file.transaction() as db:
             found = db.execute("SELECT key_check FROM site").fetchone()
             if found is None:
-                db.execute("INSERT INTO site VALUES (?)", (check,))
-        if found is not None and found[0] != check:
+                db.execute("INSERT INTO site VALUES (?)", (self._seal.check,))
+        if found is not None and found[0] != self._seal.check:
             self._file.close()
-            raise _other_key(path)
+            raise other_key(path)
 
     def care(self, record: RecordNumber) -> Mapping[str, str] | None:
         """What is written down on a twin for this patient's care; None if nothing."""
@@ -144,14 +119,16 @@ class TwinStore:
     def set_care(self, record: RecordNumber, note: Mapping[str, str]) -> None:
         """Write it down in place of what was there."""
         name = self._name(record)
-        body = self._sealed(json.dumps(dict(note)).encode(), name, "care")
+        body = self._seal.seal(json.dumps(dict(note)).encode(), name, "care")
         self._file.change("INSERT OR REPLACE INTO care VALUES (?, ?)", (name, body))
 
     def keep(self, record: RecordNumber, twin: str, kept: Kept, *, seen: Series | None) -> None:
         """A new twin, or one made anew; with ``seen`` all that is known is replaced by it."""
         name = self._name(record)
-        individual = self._sealed(_packed(kept.individual, note=kept.population), name, twin, "own")
-        state = self._sealed(_packed(kept.state), name, twin, "state")
+        individual = self._seal.seal(
+            _packed(kept.individual, note=kept.population), name, twin, "own"
+        )
+        state = self._seal.seal(_packed(kept.state), name, twin, "state")
         with self._file.transaction() as db:
             db.execute("INSERT OR REPLACE INTO twins VALUES (?, ?, ?)", (name, twin, individual))
             db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (name, twin, state))
@@ -164,7 +141,7 @@ class TwinStore:
         with self._file.transaction() as db:
             for record, state, seen in changes:
                 name = self._name(record)
-                body = self._sealed(_packed(state), name, twin, "state")
+                body = self._seal.seal(_packed(state), name, twin, "state")
                 db.execute(
                     "UPDATE states SET body = ? WHERE name = ? AND twin = ?", (body, name, twin)
                 )
@@ -249,31 +226,25 @@ class TwinStore:
         self._file.close()
 
     def _name(self, record: RecordNumber) -> bytes:
-        return hmac.digest(self._names, record.encode(), hashlib.sha256)[:16]
+        return self._seal.name(record.encode())
 
     def _observation(self, name: bytes, twin: str, seen: Series) -> tuple[str, tuple[object, ...]]:
         body = _packed({**seen.values, _MINUTES: seen.minutes})
         return (
             "INSERT INTO observations (name, twin, body) VALUES (?, ?, ?)",
-            (name, twin, self._sealed(body, name, twin, "seen")),
+            (name, twin, self._seal.seal(body, name, twin, "seen")),
         )
 
-    def _sealed(self, body: bytes, name: bytes, *where: str) -> bytes:
-        nonce = self._entropy(_NONCE)
-        return nonce + self._seal.encrypt(nonce, body, name + "\0".join(where).encode())
-
     def _open(self, body: bytes, name: bytes, *where: str) -> bytes:
-        try:
-            return self._seal.decrypt(
-                body[:_NONCE], body[_NONCE:], name + "\0".join(where).encode()
-            )
-        except InvalidTag as error:
+        opened = self._seal.open(body, name, *where)
+        if opened is None:
             raise TwinModelError(
                 "what is kept of a patient's twin was changed, or moved from another patient",
                 code="TW7121",
                 at=str(self._file.path),
                 help="bring back the file from a backup; nothing was answered",
-            ) from error
+            )
+        return opened
 
 
 class _Unopened(Mapping[str, NDArray[np.float64]]):
@@ -335,7 +306,8 @@ def _joined(parts: Sequence[Arrays]) -> Series:
     )
 
 
-def _other_key(path: Path) -> TwinModelError:
+def other_key(path: Path) -> TwinModelError:
+    """The refusal for a file that another key sealed."""
     return TwinModelError(
         "the twins of this hospital were sealed with another key",
         code="TW7120",
