@@ -7,6 +7,7 @@ import pytest
 from tests.simulators.network import COORDINATOR, STUDY, eventually, twinward
 from twinward.errors import TwinwardError
 from twinward.organisation import Organisation
+from twinward.signing import Identity
 
 pytestmark = pytest.mark.slow
 
@@ -58,18 +59,36 @@ def test_a_plan_beyond_the_hospitals_limits_is_not_approved(network, changed, li
     assert (network.folder / name / "studies" / STUDY / "plan.json").read_bytes() == kept
 
 
-def test_a_limit_that_the_hospital_lowers_later_stops_the_plan_it_once_approved(network):
+def test_a_limit_that_the_hospital_lowers_stops_the_plan_without_a_restart(network):
     name = network.hospitals[3]
-    network.stop(name)
     network.set(name, max_epsilon=0.5)
     try:
-        network.up(name)
         assert refused(network, name, network.opening()).code == "TW6003"
         run = network.complete_run()
         assert name not in run.release["members"]
     finally:
-        network.stop(name)
         network.set(name, max_epsilon=1.0)
+
+
+def test_a_policy_that_breaks_in_a_run_ends_it_here_and_the_status_says_so(network):
+    name = network.hospitals[2]
+    path = network.folder / name / "policy.toml"
+    sound = path.read_text()
+    run = network.run()
+    run.until("step", step=3)
+    path.write_text(sound.replace("take_part", "takes_part"))
+    try:
+        run.end()
+        status = network.status(name)
+        assert status["policy"]["trouble"]["code"] == "TW7301"
+        assert not status["healthy"]
+        (charged,) = (each for of, each in network.book(name).items() if of == run.id)
+        assert 3 <= charged.marked < charged.reserved
+        assert "TW7301" in network.log(name)
+    finally:
+        path.write_text(sound)
+    assert network.status(name)["policy"]["trouble"] is None
+    assert refused(network, name, network.opening(signer=Identity.generate())).code == "TW2004"
 
 
 def test_a_plan_that_another_member_signed_is_not_approved(network):
