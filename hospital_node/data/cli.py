@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hospital_node.data.defects import KINDS
+from hospital_node.data.public_sets import SETS
 from hospital_node.record import RECORD, typed
 from twinward.console import (
     emit,
@@ -131,6 +132,38 @@ def mapping(*, kind: str) -> None:
 
     path = importing.CSV_MAPPING if kind == "csv" else importing.FHIR_MAPPING
     click.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+@data.command()
+@click.argument("name", type=click.Choice(tuple(SETS)))
+@click.option("--from", "address", required=True, help="URL of the folder that holds the files.")
+@click.option(
+    "--out", default=Path(), type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to put them in.  [default: this one]",
+)  # fmt: skip
+@json_option
+@reports_errors
+def fetch(*, name: str, address: str, out: Path, as_json: bool) -> None:
+    """Fetch public data, to try things with: licence shown, every byte checked."""
+    from hospital_node.data.fetch import fetch as fetch_set
+
+    wanted = SETS[name]
+    say(f"{wanted.title}\nlicence: {wanted.licence}\nname as source: {wanted.source}")
+    fetched = fetch_set(wanted, address=address, out=out)
+    emit(
+        {
+            "licence": wanted.licence,
+            "source": wanted.source,
+            "files": [
+                {"path": str(one.path), "sha256": one.sha256, "was_there": one.was_there}
+                for one in fetched
+            ],
+        },
+        schema="data.fetch",
+        as_json=as_json,
+        text=lambda: "\n".join(f"{one.path}  sha256 {one.sha256[:16]}, right" for one in fetched),
+    )
+    next_step(f"twinward node init NODE --name NAME --data {fetched[0].path}")
 
 
 @data.command()
