@@ -142,7 +142,8 @@ class TwinService:
     def agree(self, record: RecordNumber) -> None:
         """Write down that the patient agreed to a twin for their own care, as staff say."""
         self._enter("twin-agreed", record)
-        self._store.set_care(record, {"by": self._by, "since": f"{self._clock.now():.0f}"})
+        note = {"record": record, "by": self._by, "since": f"{self._clock.now():.0f}"}
+        self._store.set_care(record, note)
 
     def end(self, record: RecordNumber) -> int:
         """Erase the patient's twins and observations; answers how many rows there were."""
@@ -247,11 +248,7 @@ class TwinService:
         self._require_care(record)
         twin = twins.get(name)
         require_may_be_asked(twin.spec, scenarios, horizon_minutes=horizon_minutes)
-        kept = self._require(record, name)
-        history = self._store.history(record, name)
-        if history is None:
-            raise _no_twin(name)
-        self._enter("twin-asked", record, name)
+        kept, history = self.past(record, name, entered="twin-asked")
         told = twin.simulate(
             kept.individual, kept.state, (AS_PLANNED, *scenarios), horizon_minutes=horizon_minutes
         )
@@ -270,6 +267,34 @@ class TwinService:
             skill=_skill(pasts),
         )
 
+    def past(self, record: RecordNumber, name: str, *, entered: str) -> tuple[Kept, Series]:
+        """A patient's twin and all that was observed for it; stays here, and is entered as this.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+            TwinModelError: TW7123, no twin.
+        """
+        self._require_care(record)
+        kept, history = self._require(record, name), self._store.history(record, name)
+        if history is None:
+            raise _no_twin(name)
+        self._enter(entered, record, name)
+        return kept, history
+
+    def notices_to(self, record: RecordNumber) -> str:
+        """Where notices of this patient's alerts go; empty if nobody asked for any."""
+        return (self._store.care(record) or {}).get("notices", "")
+
+    def set_notices(self, record: RecordNumber, to: str) -> None:
+        """Send notices there from now on; nowhere if it is empty.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+        """
+        self._require_care(record)
+        self._enter("twin-notices", record)
+        self._store.set_care(record, {**(self._store.care(record) or {}), "notices": to})
+
     def explain(self, record: RecordNumber, name: str) -> Explanation:
         """What is particular about this patient, against the public population.
 
@@ -282,6 +307,21 @@ class TwinService:
         kept = self._require(record, name)
         self._enter("twin-shown", record, name)
         return twin.explain(kept.individual, twin.population())
+
+    def histories(self, name: str) -> list[Series]:
+        """What was observed of every patient who agreed and has this twin, to judge the twin by.
+
+        Nobody is named in it, and it stays at the hospital.
+        """
+        found = []
+        for note in self._store.notes():
+            record = RecordNumber(note["record"])
+            history = self._store.history(record, name)
+            if history is not None and self._store.state(record, name) is not None:
+                self._require_care(record)
+                self._enter("twin-validated", record, name)
+                found.append(history)
+        return found
 
     def override(self, record: RecordNumber, name: str, *, reason: str) -> None:
         """Enter that a clinician decided against an answer, and why (EU AI Act, article 14)."""

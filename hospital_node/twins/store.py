@@ -122,6 +122,11 @@ class TwinStore:
         body = self._seal.seal(json.dumps(dict(note)).encode(), name, "care")
         self._file.change("INSERT OR REPLACE INTO care VALUES (?, ?)", (name, body))
 
+    def notes(self) -> Iterator[Mapping[str, str]]:
+        """All that is written down on twins for patients' care."""
+        for name, body in self._file.rows("SELECT name, body FROM care", ()):
+            yield json.loads(self._open(body, name, "care"))
+
     def keep(self, record: RecordNumber, twin: str, kept: Kept, *, seen: Series | None) -> None:
         """A new twin, or one made anew; with ``seen`` all that is known is replaced by it."""
         name = self._name(record)

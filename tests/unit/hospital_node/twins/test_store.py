@@ -185,3 +185,11 @@ def test_forgetting_says_when_another_reader_keeps_the_journal(path, store):
     reader.close()
     assert store.forget(ANNA) == 0
     assert (path.parent / f"{path.name}-wal").stat().st_size == 0
+
+
+def test_what_was_written_down_on_care_is_read_by_who_has_the_key(store):
+    for record in (ANNA, BERT):
+        store.set_care(record, {"record": record})
+    assert {note["record"] for note in store.notes()} == {ANNA, BERT}
+    store.forget(ANNA)
+    assert [note["record"] for note in store.notes()] == [BERT]
