@@ -105,7 +105,7 @@ async def _serve(folder: Path) -> None:
     logging.configure(role="node", org=node.settings.org)
     await asyncio.to_thread(warm, node)
     address, tls = LocalAddress.of(folder), Organisation(folder).tls
-    witness = WitnessThread.of(node) if node.settings.witness else None
+    witness = WitnessThread.of(node)
     supernode = SuperNode(
         NodePaths(folder).supernode,
         superlink=node.founding.endpoints["flower"],

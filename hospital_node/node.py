@@ -40,6 +40,7 @@ from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.chain import Addresses, Chain
+from ledger.endpoint import Endpoint
 from ledger.mirror import Mirror
 from ledger.rpc import Rpc
 from twinward import gdp
@@ -108,7 +109,7 @@ class Node:
         organisation, paths = Organisation(folder), NodePaths(folder)
         identity = organisation.identity()
         closing = ExitStack()
-        chain = connect_ledger(founding, organisation.ledger_key())
+        chain = connect_ledger(founding, organisation.ledger_key(), folder=folder)
         closing.callback(chain.close)
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [settings.org])
@@ -129,7 +130,8 @@ class Node:
         )
         vault = Vault.open(paths.vault)
         domain = consent_domain(founding)
-        courier, rpc = connect_ledger(founding, new_key()), Rpc(founding.endpoints["ledger"])
+        courier = connect_ledger(founding, new_key(), folder=folder)
+        rpc = Endpoint.of(founding, folder).rpc()
         closing.callback(courier.close)
         closing.callback(rpc.close)
         mirror = Mirror(
@@ -316,17 +318,20 @@ def require_active(chain: Chain, founding: Founding, orgs: Sequence[str]) -> Non
             )
 
 
-def connect_ledger(founding: Founding, key: bytes) -> Chain:
+def connect_ledger(founding: Founding, key: bytes, *, folder: Path) -> Chain:
     """The network's ledger, for the account of this key.
 
     Raises:
         LedgerError: TW5001 unreachable, TW5021 another network.
     """
+    endpoint = Endpoint.of(founding, folder)
     return Chain.connect(
-        founding.endpoints["ledger"],
+        endpoint.url,
         genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
         contracts=Addresses.from_json(founding.chain["contracts"]),
         key=key,
+        token=endpoint.token,
+        tls=endpoint.tls,
     )
 
 

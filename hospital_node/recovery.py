@@ -29,7 +29,7 @@ def recover(folder: Path) -> float:
         BudgetError: TW4106, the book cannot be used.
     """
     founding, path = membership.load_founding(folder), NodePaths(folder).book
-    chain = connect_ledger(founding, Organisation(folder).ledger_key())
+    chain = connect_ledger(founding, Organisation(folder).ledger_key(), folder=folder)
     with closing(chain):
         chain.check_contracts(founding_digest=founding.digest)
         with closing(BudgetBook(path)) as book:  # without memory: ends what was under way

@@ -20,6 +20,7 @@ from hospital_node.cosign import CheckpointWitness
 from hospital_node.egress import Egress
 from hospital_node.follower import CALL_SECONDS, coordinator_silent, fetch_tip
 from hospital_node.paths import NodePaths
+from hospital_node.settings import FILE
 from ledger.evidence import as_json
 from ledger.fork import Statements
 from ledger.process import LedgerProcess, own_url
@@ -33,6 +34,7 @@ from twinward.errors import (
     ConsentError,
     InternalError,
     TwinwardError,
+    UsageError,
 )
 from twinward.founding import Founding
 from twinward.logging import log
@@ -40,7 +42,7 @@ from twinward.organisation import Organisation
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.rpc.replies import refusal_of
-from twinward.rpc.tls import PROMPT
+from twinward.rpc.tls import PROMPT, TlsFiles
 from twinward.signing import Document, Identity
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class WitnessThread:
         self,
         paths: NodePaths,
         *,
+        tls: TlsFiles,
         founding: Founding,
         identity: Identity,
         channel: grpc.Channel,
@@ -88,6 +91,7 @@ class WitnessThread:
 
         Args:
             paths: Where the copy of the chain and the record of votes are kept.
+            tls: What the own node shows to the one that it follows, and whom it trusts.
             founding: Names chain, coordinator and the other witnesses.
             identity: Signs.
             channel: To the coordinator.
@@ -125,7 +129,7 @@ class WitnessThread:
             genesis=dict(founding.chain["genesis"]),
             host="127.0.0.1",
             port=0,
-            options=("--follow", founding.endpoints["ledger"]),
+            options=_upstream(founding, tls),
             on_restart=lambda status: log().warning(
                 "the following ledger node ended and is started again", exit_status=status
             ),
@@ -137,10 +141,27 @@ class WitnessThread:
         self.standing = Standing()
 
     @classmethod
-    def of(cls, node: Node) -> WitnessThread:
-        """The witness of a hospital's node, with a channel of its own to the coordinator."""
+    def of(cls, node: Node) -> WitnessThread | None:
+        """The witness of a hospital's node, with a channel of its own to the coordinator.
+
+        None if the site wants none, or if the ledger is kept by others: only the embedded node's
+        blocks can be executed again here.
+
+        Raises:
+            UsageError: TW3506, the site asks for co-signatures that nobody can make.
+        """
+        if node.founding.is_ledger_outside and node.settings.witness_quorum:
+            raise UsageError(
+                "this network's ledger is kept outside, so that no hospital can execute its blocks",
+                code="TW3506",
+                at=str(node.folder / FILE),
+                help="set `witness_quorum = 0`; what vouches for the ledger is its own consensus",
+            )
+        if node.founding.is_ledger_outside or not node.settings.witness:
+            return None
         return cls(
             NodePaths(node.folder),
+            tls=Organisation(node.folder).tls,
             founding=node.founding,
             identity=node.identity,
             channel=grpc.secure_channel(
@@ -285,6 +306,17 @@ class WitnessThread:
         if times:
             agreed_at = (statement.number, max(times))
             self.standing = replace(self.standing, agreed=agreed_at, witnesses=count)
+
+
+def _upstream(founding: Founding, tls: TlsFiles) -> tuple[str, ...]:
+    url = founding.endpoints["ledger"]
+    if not url.startswith("https:"):
+        return ("--follow", url)
+    return (
+        *("--follow", url, "--upstream-ca", str(tls.ca.resolve())),
+        *("--upstream-certificate", str(tls.certificate.resolve())),
+        *("--upstream-key", str(tls.key.resolve())),
+    )
 
 
 def statements(folder: Path) -> Statements:

@@ -7,6 +7,7 @@ simply calls again.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +20,12 @@ from ledger.consents import ConsentCalls
 from ledger.deployed import CONTRACTS, Addresses, artifact
 from ledger.membership import LedgerMember, MembershipCalls, Role
 from ledger.provenance import Kind, ProvenanceCalls, Reservation
-from ledger.rpc import RpcError, unreachable
+from ledger.rpc import DENIED, NOT_LET_IN, RpcError, not_let_in, unreachable
 from ledger.tip import Tip
 from twinward.errors import LedgerError, LedgerUnreachable
 
 if TYPE_CHECKING:
+    from requests import Session
     from web3 import Web3
 
 __all__ = [
@@ -70,6 +72,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         contracts: Addresses,
         key: bytes | None = None,
         timeout: float = 10.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> Chain:
         """Connect to a ledger node of exactly this network.
 
@@ -79,16 +83,16 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             contracts: Where the contracts stand, from the founding file.
             key: Private key of the own account; without it the connection only reads.
             timeout: Seconds for one call, and for a transaction to be in a block.
+            token: Sent with each call, if the node asks for one.
+            tls: For an HTTPS node: which CA to trust, and the certificate to show.
 
         Raises:
             LedgerUnreachable: TW5001.
-            LedgerError: TW5021, the node is of another network.
+            LedgerError: TW5021 the node is of another network, TW3505 it lets nobody in like this.
         """
-        from requests import Session  # noqa: PLC0415 - comes with web3
         from web3 import HTTPProvider, Web3  # noqa: PLC0415 - half a second; not for --help
 
-        session = Session()
-        session.trust_env = False  # the ledger is named in the founding file, not by a proxy
+        session = _session(token, tls)
         provider = HTTPProvider(
             url,
             request_kwargs={"timeout": timeout},
@@ -329,6 +333,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         except TransactionNotFound:  # an answer, though web3 counts it among its errors
             raise
         except RequestException as error:
+            if error.response is not None and error.response.status_code in DENIED:
+                raise not_let_in(self._url) from error
             raise unreachable(self._url, type(error).__name__) from error
         except BadFunctionCallOutput as error:
             raise self._foreign(contract, "is missing or has other code") from error
@@ -337,6 +343,8 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             raise refusal(contract, data) from error
         except Web3RPCError as error:
             problem = (error.rpc_response or {}).get("error", {})
+            if problem.get("code") == NOT_LET_IN:
+                raise not_let_in(self._url) from error
             raise RpcError(int(problem.get("code", 0)), str(problem.get("message"))) from error
         except (Web3Exception, ValueError, TypeError, LookupError, AttributeError) as error:
             raise LedgerError(
@@ -345,6 +353,27 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
                 at=self._url,
                 help="check the address; if it is right, connect to another node",
             ) from error
+
+
+def _session(token: str | None, tls: ssl.SSLContext | None) -> Session:
+    """HTTP for web3: no proxy, the token in a header, and our own TLS or the system's."""
+    from requests import Session  # noqa: PLC0415 - comes with web3
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    class OwnTls(HTTPAdapter):
+        def init_poolmanager(self, *given: Any, **more: Any) -> None:
+            super().init_poolmanager(*given, **more, ssl_context=tls)
+
+        def cert_verify(self, *_given: Any, **_more: Any) -> None:
+            """The context says whom to trust; requests would add the web's authorities."""
+
+    session = Session()
+    session.trust_env = False  # the ledger is named in the founding file, not by a proxy
+    if tls is not None:
+        session.mount("https://", OwnTls())
+    if token is not None:
+        session.headers["Authorization"] = f"Bearer {token}"
+    return session
 
 
 def _base_fee(web3: Web3) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ledger.rpc import Rpc
+from ledger.endpoint import Endpoint
 from twinward.canonical import encode
 from twinward.child import Child, scrubbed_environment
 from twinward.errors import LedgerError, LedgerUnreachable, UsageError
@@ -55,14 +55,22 @@ class LedgerProcess:
         host: str,
         port: int,
         options: Sequence[str] = (),
+        endpoint: Endpoint | None = None,
         on_restart: Callable[[int], None] = lambda _status: None,
     ) -> None:
-        """Prepare it; ``options`` are further ones of ``python -m ledger.embedded``.
+        """Prepare it.
 
-        With port 0 it takes any free one; read `url` again after a restart.
+        Args:
+            folder: Where it keeps the chain.
+            genesis: The first block.
+            host: Address to listen on.
+            port: Port; with 0 it takes any free one, read `url` again after a restart then.
+            options: Further ones of ``python -m ledger.embedded``.
+            endpoint: How it is reached if not at ``http://HOST:PORT`` by anybody.
+            on_restart: Told the exit status whenever it ended by itself.
         """
         write_atomic(folder / "genesis.json", encode(genesis))
-        self._fixed = f"http://{host}:{port}" if port else None
+        self._endpoint = endpoint or (Endpoint(f"http://{host}:{port}") if port else None)
         self._url_file = folder / URL_FILE
         self._child = Child(
             "ledger.embedded",
@@ -90,8 +98,8 @@ class LedgerProcess:
     @property
     def url(self) -> str:
         """Where it answers; empty while a node on any free port has not said so yet."""
-        if self._fixed is not None:
-            return self._fixed
+        if self._endpoint is not None:
+            return self._endpoint.url
         try:
             return self._url_file.read_text(encoding="utf-8")
         except OSError:
@@ -108,7 +116,7 @@ class LedgerProcess:
         Raises:
             LedgerError: TW5301, something else answers on its port; TW5302, it did not start.
         """
-        if self._fixed is not None and self._answers():
+        if self._endpoint is not None and self._answers():
             raise LedgerError(
                 "something listens on the ledger's port already",
                 code="TW5301",
@@ -150,7 +158,7 @@ class LedgerProcess:
     def _answers(self) -> bool:
         if not self.url:
             return False
-        rpc = Rpc(self.url, timeout=2.0)
+        rpc = (self._endpoint or Endpoint(self.url)).rpc(timeout=2.0)
         try:
             rpc.call("eth_chainId")
         except LedgerUnreachable:

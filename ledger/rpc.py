@@ -13,6 +13,12 @@ from twinward.errors import LedgerError, LedgerUnreachable
 TOO_MANY = -32005
 """JSON-RPC error code: the answer would be too large, ask for less."""
 
+NOT_LET_IN = -32001
+"""JSON-RPC error code of our own node: neither a member's certificate nor a token that permits."""
+
+DENIED = (401, 403)
+"""HTTP: the same, of whatever node."""
+
 
 class RpcError(LedgerError):
     """The ledger's node answered with an error; `rpc_code` is JSON-RPC's."""
@@ -59,6 +65,7 @@ class Rpc:
 
         Raises:
             LedgerUnreachable: TW5001, no answer; the call may be repeated.
+            LedgerError: TW3505, it does not let this organisation in.
             RpcError: TW5003, the node answered with an error.
         """
         return self._result(self._post(_request(1, method, params)))
@@ -68,6 +75,7 @@ class Rpc:
 
         Raises:
             LedgerUnreachable: TW5001, no answer; the calls may be repeated.
+            LedgerError: TW3505, it does not let this organisation in.
             RpcError: TW5003, the node answered one of them with an error.
         """
         if not calls:
@@ -80,7 +88,10 @@ class Rpc:
 
     def _post(self, body: Any) -> Any:
         try:
-            return self._client.post(self.url, json=body).json()
+            answer = self._client.post(self.url, json=body)
+            if answer.status_code in DENIED:
+                raise not_let_in(self.url)
+            return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise unreachable(self.url, error) from error
 
@@ -89,6 +100,8 @@ class Rpc:
             raise unreachable(self.url, "it does not speak JSON-RPC")
         problem = answer.get("error")
         if isinstance(problem, dict):
+            if problem.get("code") == NOT_LET_IN:
+                raise not_let_in(self.url)
             raise RpcError(int(problem.get("code", 0)), str(problem.get("message", "")))
         return answer.get("result")
 
@@ -108,4 +121,15 @@ def unreachable(url: str, why: object) -> LedgerUnreachable:
         code="TW5001",
         at=url,
         help="start the ledger's node, or check the address; the same command may be repeated",
+    )
+
+
+def not_let_in(url: str) -> LedgerError:
+    """The one error for a ledger that answers, but not to this organisation."""
+    return LedgerError(
+        "the ledger's node does not let this organisation in",
+        code="TW3505",
+        at=url,
+        help="a member shows the certificate in its folder; anyone else needs a token of the"
+        " operator in secrets/ledger.token (600)",
     )

@@ -117,16 +117,22 @@ class CheckpointThread:
     """Signs a checkpoint at fixed times, if the ledger holds events that none covers yet."""
 
     def __init__(
-        self, folder: Path, *, state: Path, url: str, identity: Identity, every_seconds: float
+        self,
+        folder: Path,
+        *,
+        state: Path,
+        identity: Identity,
+        every_seconds: float,
+        url: str | None = None,
     ) -> None:
         """Prepare it.
 
         Args:
             folder: The coordinator's.
             state: For a copy of the ledger's events of its own.
-            url: Where the ledger answers.
             identity: The coordinator's.
             every_seconds: From one look at the ledger to the next.
+            url: Another node of the ledger than the founding file's.
         """
         self._url = url
         self._workspace = Workspace(folder, state=state)

@@ -76,13 +76,29 @@ def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool
     type=click.Path(path_type=Path, dir_okay=False),
     help="A copy signed by a hospital; give one for each.",
 )
+@click.option("--ledger", help="JSON-RPC of a ledger that others keep; none: our embedded node.")
+@click.option(
+    "--ledger-ca", type=click.Path(path_type=Path, dir_okay=False),
+    help="The authority of its certificate, PEM; it goes into the founding file.",
+)  # fmt: skip
+@click.option("--chain-id", type=click.IntRange(min=1), help="Its chain id.")
 @json_option
 @reports_errors
 def found(
-    *, folder: Path, requests: tuple[Path, ...], signed: tuple[Path, ...], as_json: bool
+    *,
+    folder: Path,
+    requests: tuple[Path, ...],
+    signed: tuple[Path, ...],
+    ledger: str | None,
+    ledger_ca: Path | None,
+    chain_id: int | None,
+    as_json: bool,
 ) -> None:
     """Make the founding file from hospitals' REQUESTS, then complete it with their signatures."""
     from server import founding_ceremony
+
+    if (ledger is None) != (chain_id is None) or (ledger is None and ledger_ca is not None):
+        raise click.UsageError("--ledger and --chain-id go together, --ledger-ca with them")
 
     if signed:
         complete = founding_ceremony.complete(folder, [read_given(path) for path in signed])
@@ -94,8 +110,16 @@ def found(
         )
         next_step(f"twinward server up {folder}, and give the file to every hospital")
         return
+    outside = None
+    if ledger is not None and chain_id is not None:
+        outside = founding_ceremony.OutsideLedger.ask(
+            ledger, ca=ledger_ca, chain_id=chain_id, folder=folder
+        )
     draft = founding_ceremony.begin(
-        folder, [(read_given(path), str(path)) for path in requests], now=SystemClock().now()
+        folder,
+        [(read_given(path), str(path)) for path in requests],
+        now=SystemClock().now(),
+        outside=outside,
     )
     emit(
         {"founding": str(draft), "complete": False},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain
+from ledger.endpoint import Endpoint
 from server.checkpoints import Checkpoints
 from server.paths import ServerPaths
 from server.settings import ServerSettings
@@ -40,7 +41,8 @@ class Coordinator:
     identity: Identity
     chain: Chain
     superlink: SuperLink
-    ledger: LedgerProcess
+    ledger: LedgerProcess | None
+    """The embedded node; None if the network's ledger is kept elsewhere."""
     audit: AuditLog
     run: Run | None = None
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
@@ -79,6 +81,11 @@ class Coordinator:
         """The hash that names the ledger."""
         return bytes.fromhex(str(self.founding.chain["genesis_hash"]))
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """How the coordinator itself reaches the ledger."""
+        return Endpoint.of(self.founding, self.paths.folder)
+
     def hospitals_of(self, plan: Plan) -> dict[Fingerprint, Member]:
         """The hospitals that the plan names, by fingerprint."""
         members = (self.founding.member(site) for site in plan.sites)
@@ -96,8 +103,8 @@ class Coordinator:
             "network": self.founding.network,
             "pid": os.getpid(),
             "ledger": {
-                "url": self.ledger.url,
-                "pid": self.ledger.pid,
+                "url": self.founding.endpoints["ledger"],
+                "pid": None if self.ledger is None else self.ledger.pid,
                 "block": tip.number,
                 "witnesses": self.witnesses.present,
             },

@@ -11,8 +11,8 @@ from pathlib import Path
 from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Addresses, Chain, LedgerMember, Role
-from ledger.process import LedgerProcess
-from ledger.rpc import Rpc
+from ledger.endpoint import Endpoint
+from server import ledger_door
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
@@ -50,23 +50,17 @@ async def _serve(folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = LedgerProcess(
-            paths.ledger,
-            genesis=dict(founding.chain["genesis"]),
-            host=settings.host,
-            port=settings.ledger_port,
-            on_restart=lambda status: log().warning(
-                "ledger ended and is started again", exit_status=status
-            ),
-        )
+        ledger = ledger_door.own_ledger(founding, organisation, port=settings.ledger_port)
         superlink = SuperLink(
             paths.superlink, tls=organisation.tls, port=settings.flower_port, daemon=address
         )
-        stack.callback(ledger.stop)
+        if ledger is not None:
+            stack.callback(ledger.stop)
         stack.callback(superlink.stop)
         await asyncio.to_thread(superlink.start)
-        await asyncio.to_thread(ledger.start)
-        say(f"ledger is up: {ledger.url}, pid {ledger.pid}")
+        if ledger is not None:
+            await asyncio.to_thread(ledger.start)
+            say(f"ledger is up: {ledger.url}, pid {ledger.pid}")
         chain = await asyncio.to_thread(found_ledger, founding, organisation)
         audit = AuditLog(
             paths.audit,
@@ -90,13 +84,12 @@ async def _serve(folder: Path) -> None:
         checkpoints = CheckpointThread(
             folder,
             state=paths.checkpoints,
-            url=ledger.url,
             identity=organisation.identity(),
             every_seconds=settings.checkpoint_seconds,
         )
         stack.callback(checkpoints.stop)
         checkpoints.start()
-        rpc = Rpc(ledger.url)
+        rpc = coordinator.endpoint.rpc()
         stack.callback(rpc.close)
         heads = Anchoring(
             audit,
@@ -124,11 +117,14 @@ async def _serve(folder: Path) -> None:
 
 def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
     """Connect to the ledger and put the contracts where the founding file says; safe to repeat."""
+    endpoint = Endpoint.of(founding, organisation.folder)
     chain = Chain.connect(
-        founding.endpoints["ledger"],
+        endpoint.url,
         genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
         contracts=Addresses.from_json(founding.chain["contracts"]),
         key=organisation.ledger_key(),
+        token=endpoint.token,
+        tls=endpoint.tls,
     )
     members = [
         LedgerMember(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ledger.chain import Addresses
 from ledger.embedded.genesis import Genesis
+from ledger.endpoint import TOKEN_FILE, Endpoint
 from server import admission, ca
 from server.settings import FILE, ServerSettings
 from twinward.admission import with_joined
 from twinward.canonical import tagged_hash
-from twinward.errors import UsageError
+from twinward.errors import LedgerError, UsageError
 from twinward.files import write_atomic
 from twinward.founding import KIND, Founding
 from twinward.ids import OrgName
@@ -25,8 +28,61 @@ from twinward.signing import Document
 CHAIN_ID = 7_946
 
 
-def begin(folder: Path, requests: Sequence[tuple[bytes, str]], *, now: float) -> Path:
+@dataclass(frozen=True, slots=True)
+class OutsideLedger:
+    """A ledger that others keep, in the place of the embedded node.
+
+    Attributes:
+        url: Its JSON-RPC, https unless it is on this machine.
+        ca: The certificate authority that its address must chain to, PEM; empty for the system's.
+        chain_id: What every transaction is signed for.
+        genesis: Hash of its first block, 32 bytes.
+    """
+
+    url: str
+    ca: str
+    chain_id: int
+    genesis: bytes
+
+    @classmethod
+    def ask(cls, url: str, *, ca: Path | None, chain_id: int, folder: Path) -> OutsideLedger:
+        """Look at it once, with the token in the folder's secrets if there is one.
+
+        Raises:
+            LedgerError: TW3503 no TLS to another machine, TW3504, TW3505 not let in, TW3507 another
+                chain id.
+            LedgerUnreachable: TW5001.
+        """
+        token = Organisation(folder).secrets / TOKEN_FILE
+        endpoint = Endpoint.by_files(url, ca=ca, token=token if token.exists() else None)
+        with closing(endpoint.rpc()) as rpc:
+            shown = int(rpc.call("eth_chainId"), 16)
+            first = rpc.call("eth_getBlockByNumber", "0x0", False)
+        if shown != chain_id:
+            raise LedgerError(
+                f"the ledger at this address has chain id {shown}, not {chain_id}",
+                code="TW3507",
+                at=url,
+                help="check the address and --chain-id with whoever keeps the ledger",
+            )
+        pinned = "" if ca is None else ca.read_text(encoding="utf-8")
+        return cls(url, pinned, chain_id, bytes.fromhex(first["hash"][2:]))
+
+
+def begin(
+    folder: Path,
+    requests: Sequence[tuple[bytes, str]],
+    *,
+    now: float,
+    outside: OutsideLedger | None = None,
+) -> Path:
     """Issue certificates, fix the ledger's first block, sign the draft. Safe to repeat.
+
+    Args:
+        folder: The coordinator's.
+        requests: The hospitals', and where each came from.
+        now: Unix seconds.
+        outside: The ledger, if it is not to be the coordinator's embedded node.
 
     Returns:
         The draft, signed by the coordinator alone.
@@ -64,11 +120,19 @@ def begin(folder: Path, requests: Sequence[tuple[bytes, str]], *, now: float) ->
         network=settings.network,
         requests=everyone,
         certificates=certificates,
-        chain=_chain(own.ledger_account, network=settings.network, now=int(now)),
+        chain=(
+            _chain(own.ledger_account, network=settings.network, now=int(now))
+            if outside is None
+            else _outside(own.ledger_account, outside)
+        ),
         endpoints={
             "network": f"{settings.host}:{settings.network_port}",
             "flower": f"{settings.host}:{settings.flower_port}",
-            "ledger": f"http://{settings.host}:{settings.ledger_port}",
+            "ledger": (
+                f"https://{settings.host}:{settings.ledger_port}"
+                if outside is None
+                else outside.url
+            ),
         },
         ca_certificate=organisation.tls.ca.read_text(encoding="utf-8"),
     ).signed_by(organisation.identity())
@@ -127,5 +191,15 @@ def _chain(coordinator_account: str, *, network: str, now: int) -> dict[str, Any
         "chain_id": CHAIN_ID,
         "genesis": json.loads(genesis.to_json()),
         "genesis_hash": genesis.hash().hex(),
+        "contracts": Addresses.of(coordinator_account).to_json(),
+    }
+
+
+def _outside(coordinator_account: str, ledger: OutsideLedger) -> dict[str, Any]:
+    """The same of a ledger that is there already; the deploying account must be new to it."""
+    return {
+        "chain_id": ledger.chain_id,
+        "genesis_hash": ledger.genesis.hex(),
+        "ledger_ca": ledger.ca,
         "contracts": Addresses.of(coordinator_account).to_json(),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger import evidence
 from ledger.chain import Chain, Kind
-from ledger.rpc import Rpc
+from ledger.endpoint import Endpoint
 from server.witnesses import Witnesses
 from twinward.signing import Document, Identity
 
@@ -23,14 +23,14 @@ class LedgerLink:
         self,
         chain: Chain,
         *,
-        url: str,
+        endpoint: Endpoint,
         genesis: bytes,
         identity: Identity,
         witnesses: Witnesses,
     ) -> None:
         self._chain = chain
         self._witnesses = witnesses
-        self._rpc = Rpc(url)
+        self._rpc = endpoint.rpc()
         self._genesis = genesis
         self._identity = identity
 

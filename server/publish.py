@@ -38,7 +38,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
     model = registry.get(study.plan.model)
     link = LedgerLink(
         coordinator.chain,
-        url=coordinator.founding.endpoints["ledger"],
+        endpoint=coordinator.endpoint,
         genesis=coordinator.genesis,
         identity=identity,
         witnesses=coordinator.witnesses,

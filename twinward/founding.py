@@ -77,6 +77,11 @@ class Founding:
         """32 bytes: what the ledger's membership contract was founded on."""
         return self.document.digest
 
+    @property
+    def is_ledger_outside(self) -> bool:
+        """Whether the ledger is kept elsewhere, and not by the coordinator's embedded node."""
+        return "genesis" not in self.chain
+
     @cached_property
     def coordinator(self) -> Member:
         """The one coordinator."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.embedded.genesis import Genesis
+from ledger.endpoint import Endpoint
 from ledger.process import URL_FILE
-from ledger.rpc import Rpc
 from twinward.child import end_with_stdin
 from twinward.clock import SystemClock
 from twinward.errors import LedgerError, TwinwardError
-from twinward.files import read_secret, write_atomic
+from twinward.files import write_atomic
 
 if TYPE_CHECKING:
     from ledger.embedded.follow import Following
@@ -40,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-certificate", type=Path, help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", type=Path, help="its key")
     parser.add_argument("--tls-client-ca", type=Path, help="only clients with its certificates")
+    parser.add_argument(
+        "--members-ca", type=Path, help="its certificates stand for a token; all others need one"
+    )
+    parser.add_argument("--revoked", type=Path, help="file of key digests that --members-ca denies")
     parser.add_argument("--upstream-ca", type=Path, help="CA of the node that is followed")
     parser.add_argument("--upstream-certificate", type=Path, help="what is shown to it")
     parser.add_argument("--upstream-key", type=Path, help="the key of that")
@@ -56,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(chosen: argparse.Namespace) -> int:
     # py-evm takes a while to import; a wrong option should not have to wait for it.
-    from ledger.embedded.access import Access, tls_context  # noqa: PLC0415
+    from ledger.embedded.access import Access, tls_contexts  # noqa: PLC0415
     from ledger.embedded.engine import Engine  # noqa: PLC0415
     from ledger.embedded.methods import Methods  # noqa: PLC0415
     from ledger.embedded.node import Node  # noqa: PLC0415
@@ -64,13 +68,19 @@ def _serve(chosen: argparse.Namespace) -> int:
     from ledger.embedded.store import Store  # noqa: PLC0415
 
     folder: Path = chosen.dir
-    access = Access.of(readers=chosen.readers, writers=chosen.writers)
+    access = Access.of(
+        readers=chosen.readers,
+        writers=chosen.writers,
+        members=chosen.members_ca is not None,
+        revoked=chosen.revoked,
+    )
     tls = None
     if chosen.tls_certificate is not None:
-        tls = tls_context(
+        tls = tls_contexts(
             certificate=chosen.tls_certificate,
             key=chosen.tls_key or chosen.tls_certificate,
-            client_ca=chosen.tls_client_ca,
+            client_ca=chosen.tls_client_ca or chosen.members_ca,
+            optional=chosen.tls_client_ca is None,
         )
     genesis = _genesis(folder, chosen.genesis)
     engine = Engine(Store(folder / "chain.sqlite"), genesis)
@@ -115,21 +125,18 @@ def _genesis(folder: Path, file: Path | None) -> Genesis | None:
 
 def _following(node: Node, chosen: argparse.Namespace) -> Following | None:
     """What follows the other node, if one is named; not started yet."""
-    from ledger.embedded.access import client_tls  # noqa: PLC0415 - with what follows
-    from ledger.embedded.follow import Following  # noqa: PLC0415 - heavy, as above
+    from ledger.embedded.follow import Following  # noqa: PLC0415 - heavy
 
     if chosen.follow is None:
         return None
-    token = None
-    if chosen.upstream_token is not None:
-        token = read_secret(chosen.upstream_token).decode().strip()
-    tls = None
-    if chosen.upstream_ca is not None:
-        tls = client_tls(
-            ca=chosen.upstream_ca, certificate=chosen.upstream_certificate, key=chosen.upstream_key
-        )
-    rpc = Rpc(chosen.follow, token=token, tls=tls)
-    return Following(node, rpc=rpc, folder=chosen.dir)
+    endpoint = Endpoint.by_files(
+        chosen.follow,
+        ca=chosen.upstream_ca,
+        certificate=chosen.upstream_certificate,
+        key=chosen.upstream_key,
+        token=chosen.upstream_token,
+    )
+    return Following(node, rpc=endpoint.rpc(), folder=chosen.dir)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,29 @@ def restore(*, copy: Path, folder: Path, as_json: bool) -> None:
 
 
 @ledger.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--out", type=FILE, required=True, help="File for the token; must be new.")
+@json_option
+@reports_errors
+def token(*, folder: Path, out: Path, as_json: bool) -> None:
+    """Make a token that may read from the node in FOLDER, which may run, and write it to a file.
+
+    For whoever is no member: an auditor puts it into secrets/ledger.token. Whoever has the file
+    can read the ledger; take its line out of FOLDER/readers to end that.
+    """
+    from ledger.embedded.access import add_reader
+    from twinward.files import write_secret
+
+    write_secret(out, f"{add_reader(folder)}\n".encode())
+    emit(
+        {"token": str(out)},
+        schema="ledger.token",
+        as_json=as_json,
+        text=lambda: f"{out}: hand it over so that nobody else sees it",
+    )
+
+
+@ledger.command()
 @click.argument("mine", type=FILE)
 @click.argument("theirs", type=FILE)
 @click.option("--founding", type=FILE, required=True, help="Your copy of the founding file.")
@@ -134,14 +157,15 @@ def censorship(
     from contextlib import closing
 
     from ledger import censorship as kept_away
+    from ledger.endpoint import Endpoint
     from ledger.fork import Statements
-    from ledger.rpc import Rpc
     from twinward.files import read_given, write_atomic
     from twinward.founding import Founding
 
     known = read_given(founding)
-    contracts = Founding.decode(known, at=str(founding)).chain["contracts"]
-    with closing(Rpc(url)) as rpc:
+    network = Founding.decode(known, at=str(founding))
+    contracts = network.chain["contracts"]
+    with closing(Endpoint.of(network, founding.parent, url=url).rpc()) as rpc:
         found = kept_away.evidence(
             read_given(receipt),
             tips=Statements.decode(read_given(statements), at=str(statements)).tips,

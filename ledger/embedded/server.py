@@ -20,6 +20,7 @@ from ledger.embedded.logs import TooMany
 from ledger.embedded.methods import ExecutionFailed, Methods
 from ledger.embedded.node import Refused
 from ledger.embedded.wire import BadParams, data
+from ledger.rpc import NOT_LET_IN, TOO_MANY
 
 _MOST_BYTES = 8 * 2**20
 _MOST_CALLS = 1_000
@@ -32,9 +33,9 @@ _CODES: dict[type[Exception], int] = {
     KeyError: -32601,
     BadParams: -32602,
     Refused: -32000,
-    TooMany: -32005,
+    TooMany: TOO_MANY,
 }
-"""JSON-RPC error codes; -32005 is the usual one for an answer that would be too large."""
+"""JSON-RPC error codes."""
 
 
 class RpcServer(ThreadingHTTPServer):
@@ -49,7 +50,7 @@ class RpcServer(ThreadingHTTPServer):
         methods: Methods,
         *,
         access: Access | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.methods = methods
         self.access = access or Access()
@@ -67,7 +68,7 @@ class RpcServer(ThreadingHTTPServer):
         """Take a connection; its handshake waits for its own thread, so that none holds others."""
         connection, address = super().get_request()
         if self._tls is not None:
-            connection = self._tls.wrap_socket(
+            connection = self._tls().wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
         return connection, address
@@ -113,15 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"the request is larger than {_MOST_BYTES} bytes"
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _error(None, -32600, message))
             return
-        allows = self.server.access.allows
-        given = self.headers.get("Authorization")
-        if not allows(given, writing=False):
+        if not self._may(writing=False):
             self.close_connection = True
-            refusal = _error(None, -32001, "this node answers only to a known token")
+            refusal = _error(None, NOT_LET_IN, "this node does not know who asks")
             self._answer(HTTPStatus.UNAUTHORIZED, refusal)
             return
-        body, may_write = self.rfile.read(int(length)), allows(given, writing=True)
+        body, may_write = self.rfile.read(int(length)), self._may(writing=True)
         self._answer(HTTPStatus.OK, respond(self.server.methods, body, may_write=may_write))
+
+    def _may(self, *, writing: bool) -> bool:
+        connection = self.connection
+        shown = connection.getpeercert(True) if isinstance(connection, ssl.SSLSocket) else None
+        given = self.headers.get("Authorization")
+        return self.server.access.allows(given, writing=writing, certificate=shown)
 
     def _answer(self, status: HTTPStatus, body: Any) -> None:
         encoded = json.dumps(body, separators=(",", ":")).encode()
@@ -172,7 +177,7 @@ def _one(methods: Methods, call: Any, *, may_write: bool) -> dict[str, Any]:
         return _error(None, -32600, "not a JSON-RPC call")
     identifier, params = call.get("id"), call.get("params", [])
     if _is_sending(call) and not may_write:
-        return _error(identifier, -32001, "this token does not permit to send transactions")
+        return _error(identifier, NOT_LET_IN, "this token does not permit to send transactions")
     if not isinstance(params, list):
         return _error(identifier, -32602, "parameters must be a list")
     return _guarded(identifier, lambda: methods.call(call["method"], params))

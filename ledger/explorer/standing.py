@@ -19,12 +19,12 @@ from typing import Any
 from ledger import proofs, verify
 from ledger.consents import HEAD_SLOT, fold
 from ledger.deployed import Addresses
+from ledger.endpoint import Endpoint
 from ledger.explorer.papers import Papers, Shelf
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
 from ledger.questions.workspace import Workspace
-from ledger.rpc import Rpc
 from ledger.tip import KIND as TIP_KIND
 from ledger.tip import TipStatement
 from twinward import canonical
@@ -126,7 +126,7 @@ class Source:
         self._folder, self._founding, self._clock = folder, founding, clock
         self._genesis = bytes.fromhex(str(founding.chain["genesis_hash"]))
         self._contracts = Addresses.from_json(founding.chain["contracts"])
-        self._rpc = Rpc(url) if url else None
+        self._rpc = Endpoint.of(founding, folder, url=url).rpc() if url else None
         self.path = state / "history.sqlite"
         self._workspace = Workspace(folder, state=state)
         self._busy = threading.Lock()  # the log over the copy has one user at a time

@@ -15,6 +15,7 @@ from pathlib import Path
 from ledger import verify
 from ledger.audit.log import AuditLog
 from ledger.deployed import Addresses
+from ledger.endpoint import Endpoint
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
@@ -25,7 +26,6 @@ from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
 from ledger.questions.library import ask, find
 from ledger.questions.sources import Sources
-from ledger.rpc import Rpc
 from twinward.admission import with_joined
 from twinward.clock import SystemClock
 from twinward.errors import EvidenceError, TwinwardError, UsageError
@@ -82,7 +82,7 @@ class Workspace:
             LedgerError: TW5001, TW3701 to TW3704.
             EvidenceError: TW3714, a signed checkpoint contradicts what the ledger shows.
         """
-        rpc = Rpc(url or self.founding.endpoints["ledger"])
+        rpc = Endpoint.of(self.founding, self.folder, url=url).rpc()
         with closing(rpc), self._writer() as history:
             HistoryFeed(history, rpc=rpc, contracts=self._contracts).sync()
             with self.at_checkpoint(history) as signed:

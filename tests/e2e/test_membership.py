@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import shutil
 from contextlib import ExitStack
 
 import pytest
 
+from ledger.account import new_key
 from ledger.chain import Chain, LedgerMember
-from ledger.process import LedgerProcess
 from server import daemon as coordinator_daemon
+from server.ledger_door import own_ledger
 from server.settings import FILE, ServerSettings
 from tests.simulators.network import COORDINATOR, twinward
 from twinward.organisation import Organisation
@@ -39,27 +41,20 @@ def test_a_node_that_the_ledger_knows_otherwise_does_not_start(
     settings = load(ServerSettings, founded.folder / COORDINATOR / FILE)
     monkeypatch.setattr(Chain, "deploy", lying)
     with ExitStack() as stack:
-        ledger = LedgerProcess(
-            tmp_path,
-            genesis=dict(founding.chain["genesis"]),
-            host=settings.host,
-            port=settings.ledger_port,
-        )
+        organisation = Organisation(founded.folder / COORDINATOR)
+        # The same door, another chain each time: the one in the folder has the honest contracts.
+        shutil.rmtree(organisation.folder / "state" / "ledger", ignore_errors=True)
+        ledger = own_ledger(founding, organisation, port=settings.ledger_port)
         stack.callback(ledger.stop)
         ledger.start()
-        organisation = Organisation(founded.folder / COORDINATOR)
         coordinator_daemon.found_ledger(founding, organisation).close()
         status, answer = founded.up_and_refused(victim)
         assert (status, "TW2014" in answer) == (4, True), answer
         assert victim in answer
         if differs == "account":  # the others find the ledger as they signed it
-            from hospital_node.node import require_on_ledger
+            from hospital_node.node import connect_ledger, require_on_ledger
 
-            chain = Chain.connect(
-                founding.endpoints["ledger"],
-                genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
-                contracts=coordinator_daemon.Addresses.from_json(founding.chain["contracts"]),
-            )
+            chain = connect_ledger(founding, new_key(), folder=founded.folder / other)
             stack.callback(chain.close)
             require_on_ledger(chain, founding, [other])
 

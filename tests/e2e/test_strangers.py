@@ -1,14 +1,17 @@
 """Who may speak to the coordinator: members by their certificate, and nobody else."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import grpc
 import pytest
 
+from ledger.endpoint import Endpoint
 from server import ca
 from tests.simulators.network import COORDINATOR, twinward
 from twinward.demo.intruder import knock, self_signed
+from twinward.errors import LedgerError, LedgerUnreachable
 from twinward.organisation import REQUEST_KIND, Organisation
 from twinward.rpc.messages_pb2 import Nothing
 from twinward.rpc.messages_pb2_grpc import NetworkStub
@@ -52,6 +55,33 @@ def test_the_same_knock_lets_a_member_in_and_keeps_a_stranger_out(network, stran
     certificate = stranger.folder / "self-signed.pem"
     self_signed(stranger.tls.key, certificate)
     assert knock(address, key_file=stranger.tls.key, certificate_file=certificate)
+
+
+def test_the_ledger_lets_members_in_and_who_holds_a_token_and_nobody_else(network, stranger):
+    """The same folders that the daemons use; the token is handed out while the ledger runs."""
+    founding = network.founding()
+
+    def chain_id(folder):
+        with closing(Endpoint.of(founding, folder).rpc()) as rpc:
+            return int(rpc.call("eth_chainId"), 16)
+
+    for name in (*network.hospitals, COORDINATOR):
+        assert chain_id(network.folder / name) == founding.chain["chain_id"]
+    with pytest.raises(LedgerError) as refused:
+        chain_id(stranger.folder)
+    assert refused.value.code == "TW3505"
+    self_signed(stranger.tls.key, stranger.tls.certificate)
+    with pytest.raises(LedgerUnreachable):
+        chain_id(stranger.folder)
+    stranger.tls.certificate.unlink()
+    token = stranger.secrets / "ledger.token"
+    node = network.folder / COORDINATOR / "state" / "ledger"
+    status, said = twinward(network.folder, "ledger", "token", str(node), "--out", str(token))
+    assert status == 0, said
+    assert chain_id(stranger.folder) == founding.chain["chain_id"]
+    secret = token.read_text().strip()
+    assert secret not in str(said)
+    assert secret not in "".join(network.log(name) for name in (*network.hospitals, COORDINATOR))
 
 
 def test_nobody_listening_is_not_taken_for_a_refusal_by_a_member(network):

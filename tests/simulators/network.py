@@ -22,6 +22,7 @@ import grpc
 from consent import wallet as answering
 from consent.patient_keys import Answer, Choice, Wallet
 from hospital_node import watch
+from ledger.endpoint import Endpoint
 from server import run as coordinator_run
 from twinward import descent
 from twinward.clock import SystemClock
@@ -268,6 +269,10 @@ class Network:
 
     def pid(self, name):
         return self.stage.running[name].pid
+
+    def ledger(self, **options):
+        """A client of the coordinator's ledger node, let in as the coordinator."""
+        return Endpoint.of(self.founding(), self.folder / COORDINATOR).rpc(**options)
 
     def ledger_process(self):
         """Process id of the ledger that runs now; None while there is none."""

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from ledger.rpc import Rpc
 from tests.simulators.network import eventually
 from twinward.errors import LedgerError
 
@@ -16,8 +15,8 @@ pytestmark = pytest.mark.slow
 class Watcher:
     """Asks the ledger for every block as soon as it is there, and remembers its hash."""
 
-    def __init__(self, url):
-        self.rpc = Rpc(url, timeout=2)
+    def __init__(self, rpc):
+        self.rpc = rpc
         self.hashes = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -53,7 +52,7 @@ def kill_ledger(network):
 
 def test_killed_while_consents_arrive_it_has_every_acknowledged_block(network):
     name = network.hospitals[0]
-    with Watcher(network.founding().endpoints["ledger"]) as watcher:
+    with Watcher(network.ledger(timeout=2)) as watcher:
         given_up = [network.withdraw(reference) for reference in network.granted(name)[:6]]
         eventually(lambda: len(watcher.hashes) > 3)
         seen = dict(watcher.hashes)

@@ -10,6 +10,7 @@ from ledger.witness import BlockStatement
 from tests.simulators.finished_run import found
 from twinward.clock import FixedClock
 from twinward.errors import ConsentError, IdentityError, LedgerError, LedgerUnreachable
+from twinward.organisation import Organisation
 from twinward.signing import Document, Identity
 
 NOW = 1_790_000_000.0
@@ -36,6 +37,7 @@ def witness(tmp_path, world):
     egress = Egress(tmp_path / "egress.jsonl", clock=FixedClock(NOW))
     thread = WitnessThread(
         NodePaths(tmp_path),
+        tls=Organisation(tmp_path).tls,
         founding=found(world, chain=chain),
         identity=world["east"],
         channel=grpc.insecure_channel("127.0.0.1:1"),

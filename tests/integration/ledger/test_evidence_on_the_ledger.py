@@ -10,6 +10,7 @@ from ledger import verify
 from ledger.account import address_of
 from ledger.chain import Kind
 from ledger.deployed import Addresses
+from ledger.endpoint import Endpoint
 from ledger.evidence import claims, encode_pack, ledger_record
 from ledger.rpc import Rpc
 from server.ledger_link import LedgerLink
@@ -44,7 +45,7 @@ def world(network, node, tmp_path_factory):
     network.hospitals[0].relay_grants([Patient(network).signed_grant()])
     link = LedgerLink(
         network.coordinator,
-        url=node.url,
+        endpoint=Endpoint(node.url),
         genesis=network.genesis,
         identity=run.coordinator,
         witnesses=Witnesses(genesis=network.genesis, hospitals={}),

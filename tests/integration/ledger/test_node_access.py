@@ -1,23 +1,23 @@
 """Who may use a node: tokens for reading and writing, TLS with our own CA, client certificates."""
 
-import datetime as dt
-import ipaddress
-import os
 import ssl
 import subprocess
 import sys
+from contextlib import closing
 
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from ledger.embedded.access import REVOKED
 from ledger.embedded.genesis import Genesis
+from ledger.endpoint import Endpoint
 from ledger.rpc import Rpc
+from tests.simulators.ledger.authority import Authority
 from tests.simulators.ledger.network import CHAIN_ID, START
-from twinward.errors import LedgerUnreachable
+from twinward.errors import IdentityError, LedgerError, LedgerUnreachable
+from twinward.files import write_atomic
+from twinward.founding import tls_key_digest
 
 READER, WRITER = "r" * 40, "w" * 40
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
@@ -102,52 +102,6 @@ def test_a_token_file_that_protects_nothing_is_refused(started, tmp_path, text, 
     assert code in started("--readers", path)
 
 
-class Authority:
-    """A CA in a folder."""
-
-    def __init__(self, folder):
-        folder.mkdir()
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.file = folder / "ca.pem"
-        self._write(self.file, self._made("ca", self.key, ca=True), self.key)
-
-    def member(self, name):
-        key = ec.generate_private_key(ec.SECP256R1())
-        path = self.folder / f"{name}.pem"
-        self._write(path, self._made(name, key, ca=False), key)
-        return path, path.with_suffix(".key")
-
-    def _made(self, name, key, *, ca):
-        now = dt.datetime.now(dt.UTC)
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=5))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    @staticmethod
-    def _write(path, certificate, key):
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        path.with_suffix(".key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        os.chmod(path.with_suffix(".key"), 0o600)
-
-
 def context(ca, member=None):
     made = ssl.create_default_context(cafile=str(ca.file))
     if member is not None:
@@ -184,3 +138,108 @@ def test_a_key_that_others_can_read_is_refused(started, tmp_path):
     certificate, key = Authority(tmp_path / "ours").member("coordinator")
     key.chmod(0o644)
     assert "TW2005" in started("--tls-certificate", certificate, "--tls-key", key)
+
+
+def reached(url, ca, *, member=None, token=None):
+    """What the node answers to whoever shows this: the chain id, or the code of the refusal."""
+    certificate, key = member or (None, None)
+    endpoint = Endpoint.by_files(url, ca=ca.file, certificate=certificate, key=key, token=token)
+    rpc = endpoint.rpc()
+    try:
+        return rpc.call("eth_chainId")
+    except LedgerError as error:
+        return error.code
+    finally:
+        rpc.close()
+
+
+def key_of(certificate):
+    return tls_key_digest(x509.load_pem_x509_certificate(certificate.read_bytes()).public_key())
+
+
+def test_members_need_no_token_and_everybody_else_does_while_the_node_runs(started, tmp_path):
+    ours, foreign = Authority(tmp_path / "ours"), Authority(tmp_path / "foreign")
+    certificate, key = ours.member("coordinator")
+    readers, revoked = private(tmp_path / "readers", "x" * 40), tmp_path / REVOKED
+    url = started(
+        *("--tls-certificate", certificate, "--tls-key", key, "--members-ca", ours.file),
+        *("--readers", readers, "--revoked", revoked),
+    )
+    hospital = ours.member("hospital")
+    sent = ask(url, SENDING, verify=context(ours, hospital))[1]["error"]["code"]
+    assert sent == -32000  # heard, and no transaction
+    assert reached(url, ours) == "TW3505"
+    assert reached(url, ours, member=foreign.member("stranger")) == "TW5001"
+    assert reached(url, foreign, member=hospital) == "TW5001"  # the node is not who it should be
+
+    token = private(tmp_path / "token", READER)
+    assert reached(url, ours, token=token) == "TW3505"
+    write_atomic(readers, READER.encode(), mode=0o600)  # handed out while it runs
+    assert reached(url, ours, token=token) == hex(CHAIN_ID)
+    assert ask(url, SENDING, READER, verify=context(ours))[1]["error"]["code"] == -32001
+    write_atomic(readers, b"short", mode=0o600)  # a file that protects nothing lets nobody in
+    assert reached(url, ours, token=token) == "TW3505"
+
+    assert reached(url, ours, member=hospital) == hex(CHAIN_ID)
+    write_atomic(revoked, key_of(hospital[0]).encode(), mode=0o600)
+    assert reached(url, ours, member=hospital) == "TW3505"
+    other = ours.member("other")
+    assert reached(url, ours, member=other) == hex(CHAIN_ID)
+    write_atomic(revoked, b"not hex", mode=0o600)  # whom it names is unknown: it may be anybody
+    assert reached(url, ours, member=other) == "TW3505"
+
+
+def test_a_revoked_member_is_refused_on_a_connection_that_stands(started, tmp_path):
+    ours = Authority(tmp_path / "ours")
+    certificate, key = ours.member("coordinator")
+    revoked = tmp_path / REVOKED
+    url = started(
+        *("--tls-certificate", certificate, "--tls-key", key),
+        *("--members-ca", ours.file, "--revoked", revoked),
+    )
+    member = ours.member("hospital")
+    rpc = Endpoint.by_files(url, ca=ours.file, certificate=member[0], key=member[1]).rpc()
+    assert rpc.call("eth_chainId") == hex(CHAIN_ID)
+    write_atomic(revoked, key_of(member[0]).encode(), mode=0o600)
+    with pytest.raises(LedgerError) as refused:
+        rpc.call("eth_chainId")
+    assert refused.value.code == "TW3505"
+    rpc.close()
+
+
+def test_renewed_certificates_are_shown_and_trusted_without_a_restart(started, tmp_path):
+    ours = Authority(tmp_path / "ours")
+    certificate, key = ours.member("coordinator")
+    url = started("--tls-certificate", certificate, "--tls-key", key, "--members-ca", ours.file)
+    mine = ours.member("hospital")
+    endpoint = Endpoint.by_files(url, ca=ours.file, certificate=mine[0], key=mine[1])
+
+    def keys_seen():
+        with closing(endpoint.rpc()) as rpc:
+            assert rpc.call("eth_chainId") == hex(CHAIN_ID)
+        host, port = url.removeprefix("https://").split(":")
+        shown = ssl.get_server_certificate((host, int(port)))
+        return tls_key_digest(x509.load_pem_x509_certificate(shown.encode()).public_key())
+
+    before = keys_seen()
+    for path in (mine, (certificate, key)):
+        new = ours.member("new")
+        new[1].replace(path[1])
+        new[0].replace(path[0])
+    assert keys_seen() == key_of(certificate) != before
+
+
+def test_nothing_is_sent_to_another_machine_without_tls_nor_a_token_that_others_can_read(tmp_path):
+    token = private(tmp_path / "token", READER)
+    for url in ("http://ledger.example:8545", "http://10.0.0.7:8545", "http://:1"):
+        with pytest.raises(LedgerError) as refused:
+            Endpoint.by_files(url, token=token)
+        assert refused.value.code == "TW3503"
+    assert READER not in repr(Endpoint.by_files("http://127.0.0.1:8545", token=token))
+    token.chmod(0o640)
+    with pytest.raises(IdentityError) as exposed:
+        Endpoint.by_files("https://ledger.example", token=token)
+    assert exposed.value.code == "TW2005"
+    with pytest.raises(LedgerError) as unusable:
+        Endpoint.by_files("https://ledger.example", ca=private(tmp_path / "ca", "no certificate"))
+    assert unusable.value.code == "TW3504"

@@ -62,7 +62,7 @@ def small_domains(network):
 def test_the_chain_of_a_finished_demo_leads_to_nobody(network, tmp_path):
     network.complete_run()
     founding = network.founding()
-    rpc = Rpc(founding.endpoints["ledger"])
+    rpc = network.ledger()
     with closing(rpc):
         walk = Walk(rpc)
         assert walk.blocks > 5

@@ -1,0 +1,183 @@
+"""Where a ledger node is, whom to trust there, and what is shown to be let in.
+
+A member shows its certificate of the network's CA, which it has from the founding; anyone else a
+token that the operator gave it. Neither stands in an address, a log or an argument, and neither
+goes over a connection that others could read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ledger.rpc import Rpc
+from twinward.errors import LedgerError, TwinwardError
+from twinward.files import read_secret
+from twinward.founding import Founding
+from twinward.organisation import Organisation
+
+TOKEN_FILE = "ledger.token"  # noqa: S105 - a name
+"""In an organisation's ``secrets/``: what an outside ledger wants to see, or an auditor's token."""
+
+TOKEN_VARIABLE = "TWINWARD_LEDGER_TOKEN_FILE"  # noqa: S105 - a name
+"""The path of such a file, for whoever keeps it elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One ledger node as one organisation reaches it.
+
+    Attributes:
+        url: Its address.
+        token: What is sent with each request, or None.
+        tls: For HTTPS: which CA is trusted and which certificate is shown.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, founding: Founding, folder: Path, *, url: str | None = None) -> Endpoint:
+        """The network's ledger as the organisation of this folder reaches it.
+
+        Args:
+            founding: Names the address, and whose certificate stands there.
+            folder: Of an organisation with keys, or a copy of its papers without.
+            url: Another node of the same ledger.
+
+        Raises:
+            LedgerError: TW3503 no TLS to another machine, TW3504 unusable TLS files.
+            UsageError: TW1014, a named token file is not there.
+            IdentityError: TW2005, a key or token file can be read by others.
+        """
+        address, files = url or founding.endpoints["ledger"], Organisation(folder).tls
+        named = os.environ.get(TOKEN_VARIABLE)
+        token = Path(named) if named else Organisation(folder).secrets / TOKEN_FILE
+        pinned = founding.chain.get("ledger_ca")
+        member = files.key.exists() and files.certificate.exists()
+        return cls._made(
+            address,
+            authorities=str(pinned) if pinned is not None else _authorities(founding, files.ca),
+            shown=(files.certificate, files.key) if member and pinned is None else None,
+            token=token if named or token.exists() else None,
+        )
+
+    @classmethod
+    def by_files(
+        cls,
+        url: str,
+        *,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        token: Path | None = None,
+    ) -> Endpoint:
+        """A node by the files that a command names.
+
+        Raises:
+            LedgerError, UsageError, IdentityError: As `of`.
+        """
+        try:
+            authorities = None if ca is None else ca.read_text(encoding="utf-8")
+        except OSError as error:
+            raise _unusable(url, error) from error
+        shown = None if certificate is None else (certificate, key or certificate)
+        return cls._made(url, authorities=authorities, shown=shown, token=token)
+
+    @classmethod
+    def _made(
+        cls,
+        url: str,
+        *,
+        authorities: str | None,
+        shown: tuple[Path, Path] | None,
+        token: Path | None,
+    ) -> Endpoint:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not _is_loopback(parts.hostname):
+            raise LedgerError(
+                "the ledger's node is on another machine and its address is not https",
+                code="TW3503",
+                at=url,
+                help="nothing was sent; serve the ledger with TLS and name its https address",
+            )
+        secret = None if token is None else read_secret(token).decode().strip()
+        if parts.scheme != "https":
+            return cls(url, token=secret)
+        return cls(url, token=secret, tls=_context(url, authorities, shown))
+
+    def rpc(self, *, timeout: float = 10.0) -> Rpc:
+        """A raw client for it; nothing is sent yet. ``timeout`` is in seconds for one request."""
+        return Rpc(self.url, timeout=timeout, token=self.token, tls=self.tls)
+
+
+class _Fresh(ssl.SSLContext):
+    """Shows with each new connection the certificate that is in the files then."""
+
+    _shown: tuple[Path, Path] | None = None
+    _stamp: tuple[int, int] | None = None
+
+    def wrap_socket(self, *given: Any, **more: Any) -> ssl.SSLSocket:
+        """Wrap a socket, after a look at the files."""
+        self.refresh()
+        return super().wrap_socket(*given, **more)
+
+    def show(self, certificate: Path, key: Path) -> None:
+        """Show this certificate from now on, and whatever replaces it."""
+        self._shown, self._stamp = (certificate, key), None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Load the certificate again if it was renewed."""
+        if self._shown is None:
+            return
+        found = self._shown[0].stat()
+        stamp = (found.st_mtime_ns, found.st_ino)
+        if stamp != self._stamp:
+            read_secret(self._shown[1])  # refuses a key that others can read
+            self.load_cert_chain(*self._shown)
+            self._stamp = stamp
+
+
+def _context(url: str, authorities: str | None, shown: tuple[Path, Path] | None) -> ssl.SSLContext:
+    try:
+        context = _Fresh(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if authorities:
+            context.load_verify_locations(cadata=authorities)
+        else:
+            context.load_default_certs()
+        if shown is not None:
+            context.show(*shown)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise _unusable(url, error) from error
+    return context
+
+
+def _authorities(founding: Founding, file: Path) -> str:
+    """The CA of the founding file, and what it was rolled over to if this organisation knows."""
+    return file.read_text(encoding="utf-8") if file.exists() else founding.ca_certificate
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _unusable(url: str, why: object) -> TwinwardError:
+    return LedgerError(
+        f"the TLS files for the ledger's node cannot be used ({why})",
+        code="TW3504",
+        at=url,
+        help="take ca.pem, certificate and key of this organisation's own folder",
+    )
