@@ -15,18 +15,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.twins import believed
 from hospital_node.twins.store import Kept, TwinStore
 from models import twins
-from models.calibration import Calibration, of_past
+from models.calibration import of_past
 from models.twin import (
     AS_PLANNED,
     Explanation,
     Population,
-    Replay,
     Scenario,
     Series,
     Trajectories,
-    Twin,
     TwinSpec,
     require_may_be_asked,
 )
@@ -36,10 +35,6 @@ from twinward.ids import RecordNumber
 
 Floats = NDArray[np.float64]
 PUBLIC = "public"
-_HORIZONS = (30.0, 60.0, 120.0, 240.0)
-_CALIBRATED_DAYS = 14
-_FEWEST_COMPARED = 30
-_SHOWN_MINUTES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,19 +247,19 @@ class TwinService:
         told = twin.simulate(
             kept.individual, kept.state, (AS_PLANNED, *scenarios), horizon_minutes=horizon_minutes
         )
-        pasts = _pasts(twin, kept, history, horizon_minutes=horizon_minutes)
+        pasts = believed.pasts(twin, kept, history, horizon_minutes=horizon_minutes)
         calibrations = {horizon: of_past(past) for horizon, past in pasts.items()}
         return Told(
             spec=twin.spec,
             population=kept.population,
             asked_at=float(history.minutes[-1]),
             courses=told,
-            reach=_reach(calibrations, told.minutes),
+            reach=believed.reach(calibrations, told.minutes),
             coverage=tuple(
                 (horizon, known.coverage, known.seen) for horizon, known in calibrations.items()
             ),
-            recent=_recent(history, told.output),
-            skill=_skill(pasts),
+            recent=believed.recent(history, told.output),
+            skill=believed.skill(pasts),
         )
 
     def past(self, record: RecordNumber, name: str, *, entered: str) -> tuple[Kept, Series]:
@@ -350,52 +345,6 @@ class TwinService:
         if kept is None:
             raise _no_twin(name)
         return kept
-
-
-def _pasts(
-    twin: Twin, kept: Kept, history: Series, *, horizon_minutes: float
-) -> dict[float, Replay]:
-    """What would have been said on the last days, at each horizon within what is asked."""
-    since = history.minutes >= history.minutes[-1] - _CALIBRATED_DAYS * 1440
-    recent = Series(
-        history.minutes[since], {name: column[since] for name, column in history.values.items()}
-    )
-    # The error an hour ahead is always looked at: whether the twin is any help shows there.
-    horizons = {60.0} | {each for each in _HORIZONS if each <= horizon_minutes}
-    return {
-        horizon: twin.replay(kept.individual, recent, horizon_minutes=horizon)
-        for horizon in sorted(horizons)
-    }
-
-
-def _reach(calibrations: dict[float, Calibration], minutes: Floats) -> Floats:
-    """Half width in units of the scale at each moment, between the horizons that were looked at."""
-    horizons = np.array(list(calibrations))
-    reach = np.array([max(each.reach, 0.0) for each in calibrations.values()])
-    if np.isinf(reach).any():  # between something and nothing there is nothing
-        return reach[np.minimum(np.searchsorted(horizons, minutes), horizons.size - 1)]
-    between: Floats = np.interp(minutes, horizons, reach)
-    return between
-
-
-def _recent(history: Series, output: str) -> tuple[tuple[float, float], ...]:
-    before = history.minutes - history.minutes[-1]
-    since = before >= -_SHOWN_MINUTES
-    values = history.values.get(output, np.full(before.shape, np.nan))
-    return tuple(zip(before[since].tolist(), values[since].tolist(), strict=True))
-
-
-def _skill(pasts: dict[float, Replay]) -> float:
-    """Error an hour ahead against that of the last reading."""
-    past = pasts[60.0]
-    known = np.isfinite(past.said) & np.isfinite(past.seen) & np.isfinite(past.last)
-    if known.sum() < _FEWEST_COMPARED:
-        return float("nan")
-    twin_error = np.mean((past.said - past.seen)[known] ** 2)
-    stays_error = np.mean((past.last - past.seen)[known] ** 2)
-    if stays_error == 0:  # nothing ever changed: there is nothing to be better at
-        return float("nan")
-    return float(np.sqrt(twin_error / stays_error))
 
 
 def _no_twin(name: str) -> TwinModelError:
