@@ -64,17 +64,20 @@ class Intake:
         self._vault = vault
         self._desk = desk
 
-    def take(self, grant: Grant, signature: bytes, *, code: bytes) -> KeptGrant:
+    def take(
+        self, grant: Grant, signature: bytes, *, code: bytes, grade: Grade = Grade.DEVICE
+    ) -> KeptGrant:
         """Check a grant, keep it and queue it for the ledger; durable when this returns.
 
-        The same grant again, as after a lost answer, changes nothing.
+        The same grant again, as after a lost answer, changes nothing. What staff wrote down is
+        marked in the grant itself, and what a device signed is not: neither passes for the other.
 
         Raises:
             ConsentError: TW3002, TW3004, TW3005, TW3009 to TW3016.
         """
         digest = require_signed(grant, signature, domain=self._desk.domain)
         study = self.study(grant.study)
-        self._require_as_offered(grant, study)
+        self._require_as_offered(grant, study, grade=grade)
         with self._vault.store.transaction() as database:
             enrolment = self.enrolment(code, grant.study)
             if not self._already_kept(grant, digest, enrolment):
@@ -88,7 +91,7 @@ class Intake:
                     signature=signature,
                     code=code,
                     record=enrolment.record,
-                    grade=Grade.DEVICE,
+                    grade=grade,
                     received_at=int(self._desk.clock.now()),
                     mandate=enrolment.mandate,
                 )
@@ -132,12 +135,14 @@ class Intake:
             )
         return found
 
-    def _require_as_offered(self, grant: Grant, study: Study) -> None:
+    def _require_as_offered(self, grant: Grant, study: Study, *, grade: Grade) -> None:
+        marked = bool(grant.purposes & purposes.bits([purposes.BY_STAFF]))
         offered = (
             ("scope", grant.scope == study.scope(self._desk.hospital)),
             ("terms", grant.terms_shown == terms(study, hospital=self._desk.hospital).digest),
             ("purpose table", grant.purpose_table == purposes.table_digest()),
             ("purposes", purposes.well_formed(grant.purposes)),
+            ("who wrote it down", marked == (grade is Grade.STAFF)),
         )
         other = [name for name, same in offered if not same]
         if other:

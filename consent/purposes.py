@@ -18,6 +18,8 @@ from twinward.errors import UsageError
 
 TABLE_VERSION = 2
 OWN_CARE = "own-care"
+BY_STAFF = "written-down-by-staff"
+"""In the mask of every grant that no patient signed, and in no other: the ledger shows it."""
 _RESTRICTIONS_FROM = 64
 
 
@@ -168,6 +170,13 @@ RESTRICTIONS = (
         "DUO:0000025",
         "only until the day that your yes names",
         lambda _: False,  # every grant ends: its expiry is this restriction
+    ),
+    Restriction(
+        127,
+        BY_STAFF,
+        "none",
+        "staff of the hospital wrote this yes down from paper",
+        lambda _: False,  # a mark and no limit; the plan's grades decide
     ),
 )
 TABLE: tuple[Purpose | Restriction, ...] = (*PURPOSES, *RESTRICTIONS)

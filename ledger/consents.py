@@ -20,6 +20,8 @@ SIGNED = 1
 """Flag: the last change carries the subject's signature."""
 
 ATTESTED = 2
+BY_STAFF = 1 << 127
+"""Purpose bit of a grant that staff wrote down from paper (``consent.purposes``)."""
 """Flag: the last change is a withdrawal attested by staff."""
 
 REASONS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ledger.consents import ATTESTED, Slot
+from ledger.consents import ATTESTED, BY_STAFF, Slot
 from ledger.events import Event
 from ledger.explorer.papers import Papers
 from ledger.explorer.standing import Standing
@@ -92,7 +92,8 @@ class View:
 
 def grade_of(slot: Slot) -> str:
     """Who answers for a change: the subject's own signature, or staff."""
-    return "attested by staff" if slot.flags & ATTESTED else "signed by the subject"
+    by_staff = slot.flags & ATTESTED or slot.purposes & BY_STAFF
+    return "attested by staff" if by_staff else "signed by the subject"
 
 
 def kind_of(event: Event) -> str:

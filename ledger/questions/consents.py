@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ledger.consents import ATTESTED, REASONS
+from ledger.consents import ATTESTED, BY_STAFF, REASONS
 from ledger.questions.permissions import permissions, slot_of
 from ledger.questions.question import (
     MEMBERS,
@@ -95,7 +95,7 @@ def _attested(sources: Sources, values: Values) -> Found:
     for event in _changes(sources, values):
         slot = slot_of(event)
         attested.setdefault(slot.relay, [])
-        if slot.flags & ATTESTED:
+        if slot.flags & ATTESTED or slot.purposes & BY_STAFF:
             attested[slot.relay].append(event.number)
         elif slot.purposes:
             grants[slot.relay] += 1
@@ -118,8 +118,8 @@ def _attested(sources: Sources, values: Values) -> Found:
         f"{some(total, 'change')} attested by a hospital's staff instead of signed by the patient.",
         (
             (
-                "Only withdrawals can be attested on this ledger; every grant carries the patient's"
-                " signature."
+                "A grant counts as attested where it says itself that staff wrote it down from"
+                " paper; every other grant carries the patient's signature."
             ),
             (
                 "The share of each staff member has no source on the ledger, where no person is"
