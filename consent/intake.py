@@ -22,7 +22,7 @@ LONGEST_SUBMISSION = 30 * DAY
 """A grant that may be relayed later than this is refused: two would be open at once."""
 
 
-def _unwritten(_: KeptWithdrawal) -> None:
+def _unwritten(_: KeptWithdrawal, __: str | None) -> None:
     """Withdrawals of a desk without an audit log: tests and benchmarks."""
 
 
@@ -41,8 +41,9 @@ class Desk:
         next_step: The first step of a run of the study whose cohort was not yet drawn; None when
             no run is under way. Asked after a withdrawal is on disk, so that it never flatters.
         ledger_deadline: Seconds after which a withdrawal has to be on the ledger.
-        withdrew: Is told of a withdrawal that holds, before its receipt is made; what it raises is
-            passed on, and there is no receipt until it is asked for again.
+        withdrew: Is told of a withdrawal that holds, and who of the staff took it down if anyone
+            did, before its receipt is made; what it raises is passed on, and there is no receipt
+            until it is asked for again.
     """
 
     hospital: OrgName
@@ -54,7 +55,7 @@ class Desk:
     chain_time: Callable[[], float]
     next_step: Callable[[bytes], int | None]
     ledger_deadline: float = DAY
-    withdrew: Callable[[KeptWithdrawal], None] = _unwritten
+    withdrew: Callable[[KeptWithdrawal, str | None], None] = _unwritten
 
 
 class Intake:

@@ -90,8 +90,12 @@ class ConsentDesk:
         record = self._intake.enrolment(hex_bytes(value["code"]), study, to_withdraw=True).record
         return self.withdraw_record(study, record)
 
-    def withdraw_record(self, study: bytes, record: RecordNumber) -> bytes:
+    def withdraw_record(
+        self, study: bytes, record: RecordNumber, *, staff: str | None = None
+    ) -> bytes:
         """The clerk's call, for a patient at the desk or on the telephone: no key, no code.
+
+        ``staff`` is who takes it down, for the hospital's own audit log.
 
         Raises:
             ConsentError: TW3011, no such study here.
@@ -104,7 +108,8 @@ class ConsentDesk:
                 record,
                 received_at=int(now),
                 on_chain_by=int(now + self._desk.ledger_deadline),
-            )
+            ),
+            staff=staff,
         )
 
     def show(self, body: bytes) -> bytes:
@@ -194,10 +199,10 @@ class ConsentDesk:
                 help="withdraw again with the patient's device, or at the desk",
             )
 
-    def _receipt(self, kept: KeptWithdrawal) -> bytes:
+    def _receipt(self, kept: KeptWithdrawal, *, staff: str | None = None) -> bytes:
         if kept.receipt is not None:
             return kept.receipt
-        self._desk.withdrew(kept)
+        self._desk.withdrew(kept, staff)
         receipt = withdrawal_receipt(
             kept,
             hospital=self._desk.hospital,

@@ -118,17 +118,26 @@ def account(folder: Path, record: str, **change: float | None) -> dict[str, Any]
     return watch.ask(folder, lambda node: node.Account(Blob(data=question), timeout=30))
 
 
-def serve(node: Node, question: bytes) -> dict[str, Any]:
-    """Answer ``account``; called in the daemon."""
-    asked = json.loads(question)
+def row_of(node: Node, record: str) -> int:
+    """Where a patient stands in the table.
+
+    Raises:
+        ConsentError: TW3041, nowhere.
+    """
     try:
-        row = node.patients.records.index(asked["record"])
+        return node.patients.records.index(record)
     except ValueError as error:
         raise ConsentError(
             "this record number is not in the patient table",
             code="TW3041",
             help="check the number; import the patient's record first",
         ) from error
+
+
+def serve(node: Node, question: bytes) -> dict[str, Any]:
+    """Answer ``account``; called in the daemon."""
+    asked = json.loads(question)
+    row = row_of(node, asked["record"])
     if "epsilon" in asked:
         epsilon = asked["epsilon"]
         mu2 = gdp.mu_of(epsilon, LIFETIME_DELTA) ** 2 if epsilon else epsilon

@@ -67,4 +67,27 @@ def erase_audit(*, folder: Path, record: str, as_json: bool) -> None:
     )
 
 
-COMMANDS = (cosign, check_audit, erase_audit)
+@click.command()
+@FOLDER
+@RECORD
+@click.option("--study", required=True, help="Study to withdraw from.")
+@json_option
+@reports_errors
+def withdraw(*, folder: Path, record: str, study: str, as_json: bool) -> None:
+    """Take down a withdrawal for a patient at the desk or on the telephone; it holds at once.
+
+    Who gave this command is entered in the audit log, under a number that only this hospital can
+    tell a person by.
+    """
+    from hospital_node import attest  # noqa: PLC0415 - --help must be instant
+
+    receipt = attest.withdraw(folder, study=study, record=typed(record))
+    emit(
+        receipt,
+        schema="node.withdraw",
+        as_json=as_json,
+        text=lambda: "withdrawn: the patient is in no cohort that is drawn from now on",
+    )
+
+
+COMMANDS = (cosign, check_audit, erase_audit, withdraw)

@@ -19,6 +19,7 @@ from hospital_node.cohort import Decided
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from ledger.audit import fhir
+from ledger.audit.bodies import STAFF, person
 from ledger.audit.log import AuditLog, Happened
 from twinward.clock import Clock, SystemClock
 from twinward.errors import EvidenceError
@@ -104,10 +105,13 @@ class NodeAudit:
             ]
         )
 
-    def withdrew(self, withdrawal: KeptWithdrawal) -> None:
-        """Enter a withdrawal that holds, before its receipt; how it came, and nobody's words."""
-        signed = withdrawal.signature is not None
-        about = (f"study:{withdrawal.study.hex()}", f"by:{'key' if signed else 'code-or-desk'}")
+    def withdrew(self, withdrawal: KeptWithdrawal, staff: str | None = None) -> None:
+        """Enter a withdrawal that holds, before its receipt; how it came, and nobody's words.
+
+        Who of the staff attested it is a topic made from a random key, that of one person here.
+        """
+        way = "key" if withdrawal.signature is not None else "code" if staff is None else "staff"
+        about = (f"study:{withdrawal.study.hex()}", f"by:{way}", *self._staff(staff))
         body = fhir.care(
             org=self.log.org,
             what="withdrawal",
@@ -117,6 +121,29 @@ class NodeAudit:
             at=self._clock.now(),
         )
         self.log.enter([Happened("withdrawal", body, about, withdrawal.record)])
+
+    def attested(self, record: RecordNumber, *, what: str, study: bytes, staff: str) -> None:
+        """Enter something that staff attest about a patient's consent, before it is kept.
+
+        Args:
+            what: One word: ``grant-attested``.
+            record: Whose.
+            study: The study's number on the ledger.
+            staff: Who attests it: an account of this machine.
+        """
+        about = (f"study:{study.hex()}", "by:staff", *self._staff(staff))
+        body = fhir.care(
+            org=self.log.org,
+            what=what,
+            by="urn:twinward:node:consent-desk",
+            patient=record,
+            about=about,
+            at=self._clock.now(),
+        )
+        self.log.enter([Happened(what, body, about, record)])
+
+    def _staff(self, name: str | None) -> tuple[str, ...]:
+        return () if name is None else (self.log.bodies.topic_for(person(STAFF, name)),)
 
     def did(
         self, what: str, *, about: Sequence[str] = (), failure: str | None = None, by: str = "node"

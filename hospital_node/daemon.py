@@ -15,10 +15,12 @@ from pathlib import Path
 
 import grpc.aio
 
-from hospital_node import accounts, desk
+from hospital_node import accounts, attest, desk
 from hospital_node.audit_anchor import anchoring
+from hospital_node.leave import has_left
 from hospital_node.node import Node
 from hospital_node.paths import NodePaths
+from hospital_node.renew import Renewing
 from hospital_node.supervise import SuperNode
 from hospital_node.train import train, warm
 from hospital_node.watch import describe
@@ -66,6 +68,10 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
     async def Account(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """One patient's account, and the limit that the patient chose."""
         return await _answered(lambda: accounts.serve(self._node, request.data), context)
+
+    async def Attest(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """A withdrawal that staff take down; it holds when this answers."""
+        return await _answered(lambda: attest.serve(self._node, request.data), context)
 
     async def OpenRun(self, request: Opening, context: grpc.aio.ServicerContext) -> Closing:  # noqa: N802
         """Take part in a run; goes on if Flower's app, which asked, dies in between."""
@@ -134,14 +140,20 @@ async def _serve(folder: Path) -> None:
             stack.callback(witness.stop)
             node.follower.also_require(witness.require)
         node.follower.start()
+        renewing = Renewing(folder, clock=node.clock)
+        stack.callback(renewing.stop)
+        renewing.start()
         for server in (socket, desk_server):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)
         stack.callback(supernode.stop)
-        await asyncio.to_thread(supernode.start)
-        await asyncio.to_thread(supernode.wait_online)
-        if witness is not None:
-            witness.start()  # last: nothing of the node's own start waits for a second EVM
+        if has_left(folder):
+            say("this hospital left the network: patients may withdraw, nothing is trained")
+        else:
+            await asyncio.to_thread(supernode.start)
+            await asyncio.to_thread(supernode.wait_online)
+            if witness is not None:
+                witness.start()  # last: nothing of the node's own start waits for a second EVM
         say(f"node `{node.settings.org}` is up: consent desk {where}, pid {os.getpid()}")
         await ended.wait()
         say(f"node `{node.settings.org}` is stopping")

@@ -122,8 +122,8 @@ def _attested(sources: Sources, values: Values) -> Found:
                 " paper; every other grant carries the patient's signature."
             ),
             (
-                "The share of each staff member has no source on the ledger, where no person is"
-                " named: it stands in the hospital's own audit log."
+                "No person is named on the ledger: the share of each member of staff stands in the"
+                " hospital's own audit log (`attested-by-staff`)."
             ),
         ),
     )

@@ -11,6 +11,7 @@ from ledger.questions import (
     logged,
     members,
     models,
+    staff,
     uses,
     visits,
     withdrawals,
@@ -43,6 +44,7 @@ _LIBRARY = (
     logged.DENIED,
     visits.SIGN_INS,
     visits.VISITS,
+    staff.SHARES,
 )
 """The first seventeen are the list of an auditor's standard queries, in its order."""
 

@@ -67,6 +67,13 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
     assert "reserved" in done
     assert all(profiles.problems(body) == [] for body in whole)
 
+    for org in ("coordinator", name):  # as of heads on the ledger, which anyone can check
+        proof = network.folder / f"{org}.acts.zip"
+        network.stage.command("audit", "ask", "admin-acts", org, "--proof", proof.name)
+        report = verify.verify_bytes(proof.read_bytes())
+        assert report.ok, report.faults
+        assert "anchor" in {check.name for check in report.checks}, org
+
     network.withdraw(reference)
     network.cohort(name)
     with audit_of(network, name) as log:
@@ -77,6 +84,15 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         history = [b["outcomeDesc"] for b in proved(network, log, topic, "kind:consent-decision")
                    if patients([b]) == [gone] and "outcomeDesc" in b]  # fmt: skip
         assert decisions[-1]["outcomeDesc"] == history[-1] == "withdrawn-here"
+
+    with audit_of(network, name) as log:
+        clerk_takes_down = patients(b for b in proved(network, log) if "meta" in b)[-1]
+    receipt = network.stage.command(
+        "node", "withdraw", name, clerk_takes_down, "--study", network.study
+    )
+    assert receipt["nonce"] is None
+    (row,) = network.stage.command("audit", "ask", "attested-by-staff", name)["rows"]
+    assert row[1:3] == [1, 0]
 
     assert network.stage.command("node", "check-audit", name)["entries"] > 0
     said = network.stage.command("node", "erase-audit", name, gone)

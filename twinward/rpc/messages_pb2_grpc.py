@@ -839,6 +839,11 @@ class NodeLocalStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                 _registered_method=True)
+        self.Attest = channel.unary_unary(
+                '/twinward.v1.NodeLocal/Attest',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NodeLocalServicer:
@@ -869,6 +874,12 @@ class NodeLocalServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Attest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeLocalServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -889,6 +900,11 @@ def add_NodeLocalServicer_to_server(servicer, server):
             ),
             'Account': grpc.unary_unary_rpc_method_handler(
                     servicer.Account,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Attest': grpc.unary_unary_rpc_method_handler(
+                    servicer.Attest,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
@@ -1000,6 +1016,33 @@ class NodeLocal:
             request,
             target,
             '/twinward.v1.NodeLocal/Account',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.NodeLocal/Attest',
             twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,

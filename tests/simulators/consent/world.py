@@ -166,7 +166,7 @@ class Hospital:
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
         self.path = folder / "consent.db"
         self.next_step: int | None = None
-        self.withdrew = lambda _kept: None
+        self.withdrew = lambda _kept, _staff: None
         self.vault = Vault.open(self.path)
         self._build()
 
@@ -182,7 +182,7 @@ class Hospital:
                 slot=self.ledger.slot,
                 chain_time=self.ledger.confirm,
                 next_step=lambda _study: self.next_step,
-                withdrew=lambda kept: self.withdrew(kept),  # noqa: PLW0108 - set later
+                withdrew=lambda *told: self.withdrew(*told),  # noqa: PLW0108 - set later
             ),
         )
         ledger = Ledger(

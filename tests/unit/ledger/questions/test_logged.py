@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import hospital_node
 from hospital_node.audit_log import NodeAudit
 from ledger import verify
+from ledger.audit.bodies import STAFF, person
 from ledger.audit.log import AuditLog
 from ledger.explorer.cli import explorer
 from ledger.questions import logged_proof, proof
@@ -110,6 +111,24 @@ def test_a_withdrawal_is_entered_before_its_receipt_and_nobody_who_was_out_waits
     patient.withdraws()
     (row,) = site.ask("withdrawal-delays")[0].rows
     assert row.cells == ("cleveland", 1, 0, 0, 0, 0)
+
+
+def test_the_share_of_each_member_of_staff_is_told_without_their_name(busy):
+    records = busy.world.records
+    for record, clerk in zip(records[2:4], ("ana", "ben"), strict=True):
+        busy.world.desk.withdraw_record(STUDY.id32, record, staff=clerk)
+    for record in records[:2]:
+        busy.audit.attested(record, what="grant-attested", study=STUDY.id32, staff="ana")
+    busy.audit.attested(records[0], what="grant-attested", study=STUDY.id32, staff="ben")
+    answer, data = busy.ask("attested-by-staff", patients=False)
+    assert [row.cells[1:5] for row in answer.rows] == [(1, 2, 60.0, 42.86), (1, 1, 40.0, 28.57)]
+    assert proof.recheck(data).as_json() == answer.as_json()
+    log = busy.audit.log
+    number = log.bodies.topic(person(STAFF, "ana")).removeprefix("staff:")
+    assert answer.rows[0].cells[0] == f"staff {number[:8]}"
+    assert b"ana" not in verify.read_archive(data)[0]["leaves.txt"]
+    withdrawn = json.loads(log.body(answer.rows[0].evidence[0])[1])
+    assert "ana" not in json.dumps(withdrawn)  # the patient's body does not name staff
 
 
 def test_overrides_and_administration_name_who_what_and_why(busy):
