@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinward.clock import iso
+from twinward.clock import SystemClock, iso
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 from twinward.errors import UsageError
 
@@ -259,4 +259,25 @@ def renew(*, folder: Path, as_json: bool) -> None:
     )
 
 
-COMMANDS = (endorse, renew)
+@click.command()
+@FOLDER
+@click.confirmation_option("--yes", prompt="Leave the network? Nothing trains here afterwards.")
+@json_option
+@reports_errors
+def leave(*, folder: Path, as_json: bool) -> None:
+    """Leave the network, and write a page on what stays, where, and why."""
+    from hospital_node import audit_log
+    from hospital_node import leave as leaving
+
+    audit_log.commanded(folder, "leave")
+    written = leaving.leave(folder, clock=SystemClock())
+    emit(
+        {"page": str(written), "receipt": str(folder / leaving.RECEIPT)},
+        schema="node.leave",
+        as_json=as_json,
+        text=lambda: f"this hospital left; read what stays: {written}",
+    )
+    next_step(f"start the node again for patients' withdrawals: twinward node up {folder}")
+
+
+COMMANDS = (endorse, renew, leave)

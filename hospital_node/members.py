@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,6 +20,9 @@ from twinward.rpc.messages_pb2 import Blob, Nothing
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.rpc.replies import refusal_of
 from twinward.signing import Document
+
+if TYPE_CHECKING:
+    from hospital_node.node import Node
 
 CALL_SECONDS = 20.0
 SHORTEST_FINGERPRINT = 16
@@ -93,6 +96,18 @@ def refresh(folder: Path, founding: Founding, stub: NetworkStub, chain: Chain) -
     if new.admissions != founding.admissions:
         admission.keep(folder, new)
     return new
+
+
+def catch_up(node: Node, sites: Sequence[str]) -> None:
+    """Know every hospital of a plan, also one that joined while this node was up.
+
+    Raises:
+        IdentityError, CoordinatorUnreachable: What ``refresh`` raises; then the run is refused.
+    """
+    if {*sites} <= {member.org for member in node.founding.members}:
+        return
+    with network(node.folder, node.founding) as stub:
+        node.founding = refresh(node.folder, node.founding, stub, node.chain)
 
 
 def asking(founding: Founding, stub: NetworkStub) -> list[Asking]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.study import Study
-from hospital_node import approvals, holdout, local_training, secure_sum, session
+from hospital_node import approvals, holdout, local_training, members, secure_sum, session
 from hospital_node.cohort import Cohort
 from hospital_node.data import records
 from hospital_node.evaluate import evaluate
@@ -65,6 +65,7 @@ async def train(node: Node, opening: Opening) -> Closing:
 
 async def _take_part(node: Node, order: Order) -> Closing:
     approved, plan = order.approved, order.approved.plan
+    await asyncio.to_thread(members.catch_up, node, plan.sites)
     await asyncio.to_thread(require_on_ledger, node.chain, node.founding, plan.sites)
     await asyncio.to_thread(require_active, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.

@@ -1457,6 +1457,8 @@ class _Audit:
         )
         if roles[:1] != ["coordinator"] or set(roles[1:]) != {"hospital"} or not distinct:
             _broken("V021", "founding.json", "not one coordinator and distinct hospitals")
+        founders = len(members)
+        members = self._joined(document, members)
         chain = document.payload["chain"]
         network = _Network(
             members={member.fingerprint: member for member in members},
@@ -1465,8 +1467,35 @@ class _Audit:
             contracts={name: _0x(address) for name, address in chain["contracts"].items()},
         )
         pinned = "the one you hold" if own or digest else "not compared with a copy of yours"
-        self._passed("founding", f"{len(members)} members, signed by every one; {pinned}")
+        self._passed("founding", f"{founders} members, signed by every one; {pinned}")
+        if len(members) > founders:
+            later = ", ".join(member.org for member in members[founders:])
+            self._passed("joined", f"endorsed by all hospitals before but one: {later}")
         return network
+
+    def _joined(self, founding: Document, members: list[_Member]) -> list[_Member]:
+        """Who joined since, in order: all hospitals before it but one, at least two, signed."""
+        name = "admissions.json"
+        if name not in self.pack.records:
+            return members
+        for value in self.pack.fields(name, "admissions")["admissions"]:
+            admission = Document.of(value, "twinward/admission/v1")
+            member = _founding_member(admission.payload["member"])
+            hospitals = [one for one in members if one.role == "hospital"]
+            signed = sum(admission.is_signed_by(one.key) for one in hospitals)
+            if signed < max(2, len(hospitals) - 1):
+                _broken("V023", name, f"{member.org} was endorsed by {signed} hospitals only")
+            shared = any(
+                getattr(one, part) == getattr(member, part)
+                for one in members
+                for part in ("org", "key", "account")
+            )
+            if admission.payload["founding"] != founding.digest.hex() or shared:
+                _broken("V023", name, f"{member.org} joined another network or in another's name")
+            if member.role != "hospital":
+                _broken("V023", name, f"{member.org} did not join as a hospital")
+            members = [*members, member]
+        return members
 
     # Integrity: every byte is one that the coordinator signed for.
 

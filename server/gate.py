@@ -15,7 +15,7 @@ import grpc.aio
 from ledger.chain import LedgerMember
 from server import ledger_door
 from server.coordinator import Coordinator
-from server.invitations import REVOKED, Candidate, Register
+from server.invitations import LEFT, REVOKED, Candidate, Register
 from twinward import admission
 from twinward.errors import IdentityError, TwinwardError
 from twinward.ids import Fingerprint, OrgName
@@ -35,14 +35,22 @@ class Gate:
         self._known_to_flower: dict[OrgName, str] = {}
         self._denied: set[str] | None = None
 
-    def identify(self, context: grpc.aio.ServicerContext) -> Fingerprint:
+    def identify(
+        self, context: grpc.aio.ServicerContext, *, although_left: bool = False
+    ) -> Fingerprint:
         """The member behind the caller's certificate, if it is served.
+
+        Args:
+            context: Of the call.
+            although_left: Whether a hospital that left of its own will is served here: it still
+                follows the ledger, for its patients' withdrawals.
 
         Raises:
             IdentityError: TW2030, TW2031 not a member; TW6029, it was put out.
         """
         member = peer_member(context.auth_context(), self._coordinator.founding)
-        if member.fingerprint in self.register.out():
+        why = self.register.out().get(member.fingerprint)
+        if why is not None and not (although_left and why == LEFT):
             raise IdentityError(
                 f"`{member.org}` is not served any more: its certificate was revoked, or it left",
                 code="TW6029",

@@ -119,6 +119,11 @@ def encode(documents: Sequence[Document]) -> bytes:
     return canonical.encode({"admissions": [as_json(document) for document in documents]})
 
 
+def records(founding: Founding) -> dict[str, bytes]:
+    """What goes into an evidence pack beside the founding file; nothing if nobody joined since."""
+    return {FILE: encode(founding.admissions)} if founding.admissions else {}
+
+
 def decode(data: bytes, *, at: str) -> list[Document]:
     """The other way round; signatures are not checked here.
 

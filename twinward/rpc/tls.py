@@ -45,12 +45,12 @@ class TlsFiles:
                 [(read_secret(self.key), chain)], root_certificates=authority if mutual else None
             )
 
-        known = self._stamp()
+        known = self.stamp()
         first = configuration()
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             nonlocal known
-            stamp = self._stamp()
+            stamp = self.stamp()
             if stamp == known:
                 return None
             known = stamp
@@ -58,7 +58,8 @@ class TlsFiles:
 
         return grpc.dynamic_ssl_server_credentials(first, fetch, mutual)
 
-    def _stamp(self) -> tuple[tuple[int, int], ...]:
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Another value as soon as certificate or authorities were replaced."""
         found = (path.stat() for path in (self.ca, self.certificate))
         return tuple((each.st_mtime_ns, each.st_ino) for each in found)
 
