@@ -24,6 +24,7 @@ from twinward.console import (
     say,
     table,
 )
+from twinward.errors import EXIT_CHECK
 
 if TYPE_CHECKING:
     from hospital_node.data.importing import Outcome
@@ -132,6 +133,45 @@ def mapping(*, kind: str) -> None:
 
     path = importing.CSV_MAPPING if kind == "csv" else importing.FHIR_MAPPING
     click.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+@data.command()
+@NODE
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--study", "name", required=True, help="The study that they agreed to.")
+@click.option("--dry-run", is_flag=True, help="Check every line, keep nothing.")
+@json_option
+@reports_errors
+def consents(*, folder: Path, file: Path, name: str, dry_run: bool, as_json: bool) -> None:
+    """Bring in consents that patients gave on paper, each attested by staff and checked by others.
+
+    They count only in plans that accept the grade `staff-attested`.
+    """
+    from hospital_node import paper_consents
+
+    lines = list(paper_consents.bring_in(folder, file, study=name, dry_run=dry_run))
+    counts = Counter(line.became.value for line in lines)
+    refused = [line for line in lines if line.code]
+    for line in refused:
+        say(f"  {file.name}:{line.number}: {line.reason} ({line.code})")
+    emit(
+        {
+            "dry_run": dry_run,
+            "counts": {each.value: counts[each.value] for each in paper_consents.Became},
+            "lines": [
+                {"line": line.number, "became": line.became, "code": line.code or None}
+                for line in lines
+            ],
+        },
+        schema="data.consents",
+        as_json=as_json,
+        text=lambda: (
+            f"{counts['taken']} {'would be ' if dry_run else ''}taken, "
+            f"{counts['known']} known before, {counts['refused']} refused"
+        ),
+    )
+    if refused:
+        sys.exit(EXIT_CHECK)
 
 
 @data.command()
