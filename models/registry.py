@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
+from models.deployment import Deployment
 from models.glucose.population import GlucosePrior
 from models.glucose_forecast.population import GlucoseForecastStep
 from models.mlp_risk.risk import MlpRisk
@@ -120,6 +121,18 @@ class PriorModel(Model, Protocol):
         """
         ...
 
+    def deployed(self, released: Population | None, histories: Sequence[Series]) -> Deployment:
+        """What this hospital's twins start from: the release as it helps here, or what is public.
+
+        Args:
+            released: What ``population`` made of a release; None if none was taken over.
+            histories: Of this hospital's patients; nothing of them leaves.
+
+        Raises:
+            TwinModelError: TW7186, too few patients to judge; TW7139, it is no help here.
+        """
+        ...
+
 
 _RISKS: Mapping[str, RiskModel] = {
     model.name: model for model in (CardiacRisk(), MlpRisk(), INFARCTION, ABNORMALITY)
@@ -168,6 +181,11 @@ def risk(name: str) -> RiskModel:
             code="TW7001",
             help=f"use one of: {', '.join(names())}; or install the release that has it",
         ) from error
+
+
+def prior_of(twin: str) -> PriorModel | None:
+    """The prior that this twin starts from; None if it is taught by nobody."""
+    return next((each for each in _PRIORS.values() if each.twin == twin), None)
 
 
 def no_risk(name: str) -> TwinModelError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hospital_node.record import RECORD, typed
-from hospital_node.twins import cli_census, cli_doses, cli_search
+from hospital_node.twins import cli_census, cli_deploy, cli_doses, cli_search
 from hospital_node.twins.cli_arguments import (
     FILE,
     FOLDER,
@@ -31,7 +31,13 @@ def twin() -> None:
     """Make, ask and end the twin of one patient, at the patient's own hospital."""
 
 
-for command in (cli_census.census, cli_doses.forecaster, cli_search.search, cli_search.trial):
+for command in (
+    *cli_deploy.COMMANDS,
+    cli_census.census,
+    cli_doses.forecaster,
+    cli_search.search,
+    cli_search.trial,
+):
     twin.add_command(command)
 
 

@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from hospital_node.twins.service import TwinService
+    from hospital_node.twins.store import TwinStore
     from models.twin import Scenario, Series
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
@@ -30,27 +31,34 @@ def opened(folder: Path) -> Iterator[TwinService]:
     import numpy as np
 
     from hospital_node import audit_log
+    from hospital_node.twins.service import TwinService
+    from twinward.clock import SystemClock
+
+    with audit_log.opened(folder) as entries, stored(folder) as store:
+        yield TwinService(
+            store,
+            entries=entries,
+            by=getpass.getuser(),
+            clock=SystemClock(),
+            generator=np.random.default_rng(),
+        )
+
+
+@contextmanager
+def stored(folder: Path) -> Iterator[TwinStore]:
+    """The file of twins of the hospital in this folder."""
     from hospital_node.paths import NodePaths
     from hospital_node.sealing import site_key
-    from hospital_node.twins.service import TwinService
     from hospital_node.twins.store import TwinStore, other_key
-    from twinward.clock import SystemClock
     from twinward.organisation import Organisation
 
-    with audit_log.opened(folder) as entries:
-        path = NodePaths(folder).twins
-        key = site_key(Organisation(folder).secrets / "twins.key", of=path, lost=other_key)
-        store = TwinStore(path, key=key)
-        try:
-            yield TwinService(
-                store,
-                entries=entries,
-                by=getpass.getuser(),
-                clock=SystemClock(),
-                generator=np.random.default_rng(),
-            )
-        finally:
-            store.close()
+    path = NodePaths(folder).twins
+    key = site_key(Organisation(folder).secrets / "twins.key", of=path, lost=other_key)
+    store = TwinStore(path, key=key)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def scenario(change: str) -> Scenario:

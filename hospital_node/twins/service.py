@@ -15,14 +15,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hospital_node.twins import believed
+from hospital_node.twins import believed, deployment
 from hospital_node.twins.store import Kept, TwinStore
 from models import twins
 from models.calibration import of_past
 from models.twin import (
     AS_PLANNED,
     Explanation,
-    Population,
     Scenario,
     Series,
     Trajectories,
@@ -34,7 +33,6 @@ from twinward.errors import ConsentError, TwinModelError
 from twinward.ids import RecordNumber
 
 Floats = NDArray[np.float64]
-PUBLIC = "public"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +148,6 @@ class TwinService:
         record: RecordNumber,
         name: str,
         history: Series,
-        *,
-        population: tuple[str, Population] | None = None,
     ) -> Explanation:
         """Make the patient's twin from their history, in place of an earlier one.
 
@@ -159,19 +155,18 @@ class TwinService:
             record: Whose.
             name: Of the twin.
             history: All that is known.
-            population: Digest and arrays of a released population model; the public one if None.
 
         Raises:
             ConsentError: TW7122, no agreement.
-            TwinModelError: The twin's own refusals; TW7115.
+            TwinModelError: The twin's own refusals; TW7115; TW7139, it is not used here.
         """
         self._require_care(record)
         twin = twins.get(name)
-        digest, start = population or (PUBLIC, twin.population())
+        label, start = deployment.start(self._store.populations, twin)
         self._enter("twin-individualised", record, name)
         individual = twin.individualise(start, history, generator=self._generator)
         state = twin.begin(individual, history)
-        self._store.keep(record, name, Kept(digest, individual, state), seen=history)
+        self._store.keep(record, name, Kept(label, individual, state), seen=history)
         return twin.explain(individual, start)
 
     def observe(self, name: str, seen: Sequence[tuple[RecordNumber, Series]]) -> None:
@@ -203,7 +198,7 @@ class TwinService:
 
         Raises:
             ConsentError: TW7122, no agreement.
-            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this.
+            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this; TW7139.
         """
         told = self.courses(record, name, scenarios, horizon_minutes=horizon_minutes)
         samples = told.courses.samples
@@ -238,10 +233,11 @@ class TwinService:
 
         Raises:
             ConsentError: TW7122, no agreement.
-            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this.
+            TwinModelError: TW7123, no twin; TW7110, TW7111, it cannot answer this; TW7139.
         """
         self._require_care(record)
         twin = twins.get(name)
+        deployment.start(self._store.populations, twin)
         require_may_be_asked(twin.spec, scenarios, horizon_minutes=horizon_minutes)
         kept, history = self.past(record, name, entered="twin-asked")
         told = twin.simulate(
@@ -291,7 +287,7 @@ class TwinService:
         self._store.set_care(record, {**(self._store.care(record) or {}), "notices": to})
 
     def explain(self, record: RecordNumber, name: str) -> Explanation:
-        """What is particular about this patient, against the public population.
+        """What is particular about this patient, against the population the twin was made from.
 
         Raises:
             ConsentError: TW7122.
@@ -301,7 +297,8 @@ class TwinService:
         twin = twins.get(name)
         kept = self._require(record, name)
         self._enter("twin-shown", record, name)
-        return twin.explain(kept.individual, twin.population())
+        known = deployment.named(self._store.populations, twin, kept.population)
+        return twin.explain(kept.individual, known)
 
     def histories(self, name: str) -> list[Series]:
         """What was observed of every patient who agreed and has this twin, to judge the twin by.

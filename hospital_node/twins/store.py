@@ -12,7 +12,6 @@ with another population model the twin can be made anew.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,9 @@ from numpy.typing import NDArray
 
 from hospital_node.durable import DurableFile
 from hospital_node.sealing import Seal
+from hospital_node.twins import populations
+from hospital_node.twins.packed import packed, unpacked
+from hospital_node.twins.populations import Populations
 from models.twin import Arrays, Series
 from twinward.errors import TwinModelError
 from twinward.ids import RecordNumber
@@ -65,6 +67,7 @@ CREATE TABLE observations (
 ) STRICT
     """,
     "CREATE INDEX of_whom ON observations (name, twin, number)",
+    populations.TABLE,
 )
 
 
@@ -73,7 +76,7 @@ class Kept:
     """One patient's twin as it is in the store.
 
     Attributes:
-        population: Digest of the population model that it was made from; "public" for the textbook.
+        population: Which population it was made from (``populations``).
         individual: Its own parameters.
         state: Where it is.
     """
@@ -109,6 +112,7 @@ class TwinStore:
         if found is not None and found[0] != self._seal.check:
             self._file.close()
             raise other_key(path)
+        self.populations = Populations(self._file, seal=self._seal.seal, open_=self._open)
 
     def care(self, record: RecordNumber) -> Mapping[str, str] | None:
         """What is written down on a twin for this patient's care; None if nothing."""
@@ -131,9 +135,9 @@ class TwinStore:
         """A new twin, or one made anew; with ``seen`` all that is known is replaced by it."""
         name = self._name(record)
         individual = self._seal.seal(
-            _packed(kept.individual, note=kept.population), name, twin, "own"
+            packed(kept.individual, note=kept.population), name, twin, "own"
         )
-        state = self._seal.seal(_packed(kept.state), name, twin, "state")
+        state = self._seal.seal(packed(kept.state), name, twin, "state")
         with self._file.transaction() as db:
             db.execute("INSERT OR REPLACE INTO twins VALUES (?, ?, ?)", (name, twin, individual))
             db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (name, twin, state))
@@ -146,7 +150,7 @@ class TwinStore:
         with self._file.transaction() as db:
             for record, state, seen in changes:
                 name = self._name(record)
-                body = self._seal.seal(_packed(state), name, twin, "state")
+                body = self._seal.seal(packed(state), name, twin, "state")
                 db.execute(
                     "UPDATE states SET body = ? WHERE name = ? AND twin = ?", (body, name, twin)
                 )
@@ -172,8 +176,8 @@ class TwinStore:
             if row is None:
                 yield None
                 continue
-            individual, note = _unpacked(self._open(row[0], name, twin, "own"))
-            state, _ = _unpacked(self._open(row[1], name, twin, "state"))
+            individual, note = unpacked(self._open(row[0], name, twin, "own"))
+            state, _ = unpacked(self._open(row[1], name, twin, "state"))
             yield Kept(population=note, individual=individual, state=state)
 
     def state(self, record: RecordNumber, twin: str) -> tuple[Arrays, Arrays] | None:
@@ -189,18 +193,20 @@ class TwinStore:
         row = self._file.row("SELECT body FROM states WHERE name = ? AND twin = ?", (name, twin))
         if row is None:
             return None
-        state, _ = _unpacked(self._open(row[0], name, twin, "state"))
+        state, _ = unpacked(self._open(row[0], name, twin, "state"))
         return _Unopened(lambda: next(self.load_many([record], twin))), state
 
     def history(self, record: RecordNumber, twin: str) -> Series | None:
         """All observations of a patient, in time order; of one moment the latest word counts."""
-        name = self._name(record)
-        rows = self._file.rows(
-            "SELECT body FROM observations WHERE name = ? AND twin = ? ORDER BY number",
-            (name, twin),
-        )
-        parts = [_unpacked(self._open(body, name, twin, "seen"))[0] for (body,) in rows]
+        parts = self._seen(self._name(record), twin)
         return _joined(parts) if parts else None
+
+    def histories(self, twin: str) -> Iterator[Series]:
+        """All that was observed for each patient who has this twin; nobody's name is with it."""
+        for (name,) in self._file.rows(
+            "SELECT DISTINCT name FROM observations WHERE twin = ? ORDER BY name", (twin,)
+        ):
+            yield _joined(self._seen(name, twin))
 
     def forget(self, record: RecordNumber) -> int:
         """Erase all that is kept of a patient; answers how many rows there were.
@@ -230,11 +236,18 @@ class TwinStore:
         """Close the file; everything in it is durable already."""
         self._file.close()
 
+    def _seen(self, name: bytes, twin: str) -> list[Arrays]:
+        rows = self._file.rows(
+            "SELECT body FROM observations WHERE name = ? AND twin = ? ORDER BY number",
+            (name, twin),
+        )
+        return [unpacked(self._open(body, name, twin, "seen"))[0] for (body,) in rows]
+
     def _name(self, record: RecordNumber) -> bytes:
         return self._seal.name(record.encode())
 
     def _observation(self, name: bytes, twin: str, seen: Series) -> tuple[str, tuple[object, ...]]:
-        body = _packed({**seen.values, _MINUTES: seen.minutes})
+        body = packed({**seen.values, _MINUTES: seen.minutes})
         return (
             "INSERT INTO observations (name, twin, body) VALUES (?, ?, ?)",
             (name, twin, self._seal.seal(body, name, twin, "seen")),
@@ -271,27 +284,6 @@ class _Unopened(Mapping[str, NDArray[np.float64]]):
 
     def __len__(self) -> int:
         return len(self._arrays)
-
-
-def _packed(arrays: Arrays, *, note: str = "") -> bytes:
-    """Arrays as one block: a line of JSON with names and shapes, then the numbers."""
-    shapes = {name: list(array.shape) for name, array in arrays.items()}
-    head = json.dumps({"v": 1, "note": note, "shapes": shapes}).encode()
-    body = [np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays.values()]
-    return b"".join([head, b"\n", *body])
-
-
-def _unpacked(
-    body: bytes,
-) -> tuple[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]], str]:
-    head, _, numbers = body.partition(b"\n")
-    known = json.loads(head)
-    flat, at, arrays = np.frombuffer(numbers, dtype="<f8"), 0, {}
-    for name, shape in known["shapes"].items():
-        size = math.prod(shape)
-        arrays[name] = flat[at : at + size].reshape(shape).copy()
-        at += size
-    return arrays, str(known["note"])
 
 
 def _joined(parts: Sequence[Arrays]) -> Series:

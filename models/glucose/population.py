@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.deployment import Deployment
 from models.glucose import fit, personal, prior
 from models.glucose.personal import CENTRE, PARAMETERS, SCALE, Diary
 from models.glucose.twin import arrays, diary_of
@@ -82,6 +83,13 @@ class GlucosePrior:
     def population(self, weights: Floats, *, noise_variance: float) -> Population:
         """The private prior as a twin's population."""
         return arrays(prior.learnt(weights, noise_variance=noise_variance))
+
+    def deployed(self, released: Population | None, histories: Sequence[Series]) -> Deployment:
+        """As released: a prior holds a patient back less, the more is known of the patient."""
+        del histories
+        if released is None:
+            return Deployment(arrays(prior.TIGHT), False, ("the public prior is used",), {})
+        return Deployment(released, True, ("used as released",), {})
 
 
 def _fitting(history: Series) -> Diary | None:

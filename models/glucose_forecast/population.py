@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.glucose_forecast import layers, public
+from models.deployment import Deployment
+from models.glucose_forecast import centre, layers, public
 from models.glucose_forecast.rows import AHEAD, STEP, WIDTH, rows_of
-from models.glucose_forecast.twin import arrays
+from models.glucose_forecast.twin import arrays, start_of
 from models.twin import Population, Series
 from twinward.ids import OrgName
 
@@ -70,3 +71,12 @@ class GlucoseForecastStep:
     def population(self, weights: Floats, *, noise_variance: float) -> Population:
         """The start after the step."""
         return arrays(layers.stepped(public.start(), weights, noise_variance=noise_variance))
+
+    def deployed(self, released: Population | None, histories: Sequence[Series]) -> Deployment:
+        """Gated by this centre's own past, with the centre's own layer.
+
+        Raises:
+            TwinModelError: TW7186, too few patients; TW7139, the forecaster is no help here.
+        """
+        private = None if released is None else start_of(released)
+        return centre.deployed(public.start(), private, histories)

@@ -33,7 +33,7 @@ from twinward.errors import TwinModelError
 
 Floats = NDArray[np.float64]
 
-_HALF_DAY = 48
+HALF_DAY = 48
 _JUDGED = 200
 """Moments from which on it is looked whether the forecaster is any help to the person."""
 
@@ -81,14 +81,14 @@ class GlucoseForecast:
                 past `it stays as it is` was the better forecast.
         """
         del generator
-        start, rows = _start(population), rows_of(history)
+        start, rows = start_of(population), rows_of(history)
         known = rows.known()
-        if len(known) < _HALF_DAY:
+        if len(known) < HALF_DAY:
             raise TwinModelError(
                 "there are too few readings for a forecaster of this person's own",
                 code="TW7170",
                 note=f"{len(known)} quarters of an hour can be used",
-                help=f"give at least {_HALF_DAY} with three hours of readings before each",
+                help=f"give at least {HALF_DAY} with three hours of readings before each",
             )
         if len(known) >= _JUDGED:
             before, after = layers.parted(known, _SHARE)
@@ -173,7 +173,7 @@ class GlucoseForecast:
 
     def explain(self, individual: Individual, population: Population) -> Explanation:
         """How this person's forecast differs; single weights of such a model have no meaning."""
-        start, own = _start(population), _own(individual)
+        start, own = start_of(population), _own(individual)
         slope = (float(own.weights[2, -1]) / 10, float(start.weights[2, -1]) / 10)
         day = layers.daily_course(own.daily)[:, -1]
         goes_on = (
@@ -203,7 +203,8 @@ def arrays(start: Start) -> Population:
     return {"weights": start.weights, "moments": start.moments, "unit": start.unit}
 
 
-def _start(population: Population) -> Start:
+def start_of(population: Population) -> Start:
+    """What ``arrays`` made of a start."""
     return Start(population["weights"], population["moments"], population["unit"])
 
 

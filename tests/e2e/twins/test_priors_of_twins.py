@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from ledger import verify
-from tests.simulators.network import running_network
+from tests.simulators.network import running_network, twinward
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +25,13 @@ def network(tmp_path_factory):
         yield found
 
 
-def test_a_prior_is_one_noised_sum_that_anyone_can_add_again(network):
-    plan, run = network.the_plan(), network.complete_run()
+@pytest.fixture(scope="module")
+def run(network):
+    return network.complete_run()
+
+
+def test_a_prior_is_one_noised_sum_that_anyone_can_add_again(network, run):
+    plan = network.the_plan()
     assert (plan.attempts, run.release["verified"], run.release["attempts"]) == (1, True, 1)
     assert run.release["evaluation"] is None
     pack = network.folder / run.release["pack"]
@@ -44,3 +49,25 @@ def test_a_prior_is_one_noised_sum_that_anyone_can_add_again(network):
     assert max(abs(each) for each in released) < plan.max_grad_norm + 6 * width
     for name in network.hospitals:
         assert [c.marked for c in network.book(name).values()] == [1]
+
+
+def test_a_hospital_takes_it_over_and_its_next_twin_starts_from_it(network, run):
+    pack, release = network.folder / run.release["pack"], run.release["digest"]
+    forged = bytearray(pack.read_bytes())
+    forged[len(forged) // 2] ^= 1
+    (network.folder / "forged.zip").write_bytes(forged)
+    status, said = twinward(network.folder, "twin", "adopt", "harbour", "forged.zip")
+    assert (status, said["error"]["code"]) == (3, "TW7187")
+    assert twinward(network.folder, "twin", "example", "d.csv", "--days", "1")[0] == 0
+    assert twinward(network.folder, "twin", "agree", "harbour", "harbour-0001")[0] == 0
+    label = []
+    for adopted in (False, True):
+        if adopted:
+            status, said = twinward(network.folder, "twin", "adopt", "harbour", str(pack))
+            assert (status, said["release"], said["deployed"]["private"]) == (0, release, True)
+        words = ("twin", "individualise", "harbour", "harbour-0001", "--history", "d.csv")
+        assert twinward(network.folder, *words)[0] == 0
+        status, said = twinward(network.folder, "twin", "what-if", "harbour", "harbour-0001")
+        label.append(said["population"])
+    assert label[0] == "public"
+    assert label[1].startswith(release)
