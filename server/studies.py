@@ -11,6 +11,8 @@ from typing import Any
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
 from models import prior_recipe
+from models.cardiac_ecg import recipe as electrocardiogram
+from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import recipe as logistic
 from models.glucose.population import GlucosePrior
 from models.glucose_forecast.population import GlucoseForecastStep
@@ -50,6 +52,17 @@ _HEART: dict[str, Any] = {
     "categories": ("age and sex", "blood pressure and blood tests", "heart examinations"),
     "expected_patients": 900,
     "evaluation": logistic.EVALUATION,
+}
+
+_ECG: dict[str, Any] = {
+    "purpose": "heart-research",
+    "categories": ("electrocardiograms", "what cardiologists reported on them"),
+    "expected_patients": 300,
+    "evaluation": logistic.EVALUATION,
+    "hyper_parameters": (
+        "form of the network, steps, rates and norm were chosen beforehand on other splits of the "
+        "public PTB-XL recordings; none was tuned on the patients of this run"
+    ),
 }
 
 _TWINS: dict[str, Any] = {
@@ -92,6 +105,21 @@ TEMPLATES = {
         recipe=partial(network.local_plan, local=network.ROBUST),
         hyper_parameters=_NETWORK_NUMBERS,
         **_HEART,
+    ),
+    "ecg-infarction": Template(
+        recipe=partial(electrocardiogram.plan, model=INFARCTION.name),
+        title="Does an electrocardiogram show an infarction?",
+        **_ECG,
+    ),
+    "ecg-infarction-fedavg": Template(
+        recipe=partial(electrocardiogram.local_plan, model=INFARCTION.name),
+        title="Does an electrocardiogram show an infarction?",
+        **_ECG,
+    ),
+    "ecg-abnormality": Template(
+        recipe=partial(electrocardiogram.plan, model=ABNORMALITY.name),
+        title="Is an electrocardiogram abnormal?",
+        **_ECG,
     ),
     "glucose-prior": Template(
         recipe=partial(prior_recipe.plan, prior=GlucosePrior()),

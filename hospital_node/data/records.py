@@ -1,10 +1,10 @@
-"""What a hospital has of its patients: a table of records, imported or not, or diaries."""
+"""What a hospital has of its patients: a table of records, recordings, or diaries."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hospital_node.data import diaries, imported, uci
+from hospital_node.data import diaries, ecg, imported, uci
 from hospital_node.data.diaries import Diaries
 from hospital_node.data.table import Patients
 from twinward.errors import DataError
@@ -14,17 +14,21 @@ Records = Patients | Diaries
 
 
 def read(path: Path, *, hospital: OrgName) -> Records:
-    """All patients of a file in the UCI format, of a folder of diaries, or imported ones.
+    """All patients of a file in the UCI format, of a folder, or imported ones.
+
+    A folder holds recordings if it has their table (``ecg.DATABASE``), and diaries otherwise.
 
     Args:
         path: The file or folder; ``state/patients.sqlite`` in a node's folder for the imported.
         hospital: Whose.
 
     Raises:
-        DataError: As ``uci.read``, ``diaries.read`` or ``imported.read``.
+        DataError: As ``uci.read``, ``ecg.read``, ``diaries.read`` or ``imported.read``.
     """
     if imported.is_store(path):
         return imported.read(path, hospital=hospital)
+    if (path / ecg.DATABASE).is_file():
+        return ecg.read(path, hospital=hospital)
     if path.is_dir():
         return diaries.read(path, hospital=hospital)
     return uci.read(path, hospital=hospital)

@@ -62,14 +62,14 @@ def read(text: str, *, spec: TwinSpec) -> Series:
 
 
 def write(series: Series) -> str:
-    """The same as text, to minutes and thousandths."""
+    """The same as text, values to thousandths."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["time", *series.values])
     for number, minute in enumerate(series.minutes):
         cells = [column[number] for column in series.values.values()]
         rows.writerow(
-            [f"{minute:g}", *("" if math.isnan(cell) else f"{cell:.3f}" for cell in cells)]
+            [f"{minute:.10g}", *("" if math.isnan(cell) else f"{cell:.3f}" for cell in cells)]
         )
     return out.getvalue()
 

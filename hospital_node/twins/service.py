@@ -8,7 +8,7 @@ often they held, and is never the model's own word alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -272,19 +272,24 @@ class TwinService:
         self._enter(entered, record, name)
         return kept, history
 
-    def notices_to(self, record: RecordNumber) -> str:
-        """Where notices of this patient's alerts go; empty if nobody asked for any."""
-        return (self._store.care(record) or {}).get("notices", "")
-
-    def set_notices(self, record: RecordNumber, to: str) -> None:
-        """Send notices there from now on; nowhere if it is empty.
+    def care(self, record: RecordNumber) -> Mapping[str, str]:
+        """What is written down on a twin for this patient's care.
 
         Raises:
             ConsentError: TW7122, no agreement.
         """
         self._require_care(record)
-        self._enter("twin-notices", record)
-        self._store.set_care(record, {**(self._store.care(record) or {}), "notices": to})
+        return self._store.care(record) or {}
+
+    def note_care(self, record: RecordNumber, words: Mapping[str, str], *, entered: str) -> None:
+        """Write these beside what is written down, entered first as this.
+
+        Raises:
+            ConsentError: TW7122, no agreement.
+        """
+        before = self.care(record)
+        self._enter(entered, record)
+        self._store.set_care(record, {**before, **words})
 
     def explain(self, record: RecordNumber, name: str) -> Explanation:
         """What is particular about this patient, against the population the twin was made from.
