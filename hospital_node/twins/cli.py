@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hospital_node.record import RECORD, typed
-from hospital_node.twins import cli_census, cli_deploy, cli_doses, cli_search
+from hospital_node.twins import cli_alerts, cli_census, cli_deploy, cli_doses, cli_search
 from hospital_node.twins.cli_arguments import (
     FILE,
     FOLDER,
@@ -32,6 +32,7 @@ def twin() -> None:
 
 
 for command in (
+    *cli_alerts.COMMANDS,
     *cli_deploy.COMMANDS,
     cli_census.census,
     cli_doses.forecaster,

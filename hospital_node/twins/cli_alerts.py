@@ -267,3 +267,6 @@ def _outcome(outcome: Outcome) -> str:
 
 def _number(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
+
+
+COMMANDS = (alerts, beats, notices, rules)
