@@ -60,7 +60,7 @@ class _RuleForm(_Strict):
 
 
 class _File(_Strict):
-    v: Literal[1]
+    v: int = Field(ge=1, le=1)
     twin: str
     rules: tuple[_RuleForm, ...] = Field(min_length=1, max_length=_MOST_RULES, strict=False)
 
