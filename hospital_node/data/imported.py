@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from hospital_node.data.contract import ALL
-from hospital_node.data.store import PatientStore, other_key
+from hospital_node.data.store import Kept, PatientStore, other_key
 from hospital_node.data.table import Patients
 from hospital_node.paths import PATIENTS, NodePaths
 from hospital_node.sealing import site_key
@@ -58,15 +59,25 @@ def read(path: Path, *, hospital: OrgName) -> Patients:
                 at=str(path),
                 help="give the same `twinward data import` again; it goes on where it ended",
             )
-        kept = [each for each in store.patients() if each.qualifies and LABEL.name in each.values]
+        kept = qualifying(store.patients())
     if not kept:
         raise _nobody(path)
-    table = np.array([[each.values.get(c.name, np.nan) for c in ALL] for each in kept])
-    table.setflags(write=False)
+    return table(kept, hospital=hospital)
+
+
+def qualifying(kept: Sequence[Kept]) -> list[Kept]:
+    """Those who can be trained on."""
+    return [each for each in kept if each.qualifies and LABEL.name in each.values]
+
+
+def table(kept: Sequence[Kept], *, hospital: OrgName) -> Patients:
+    """Imported patients as the table that a node works on, in their order."""
+    values = np.array([[each.values.get(c.name, np.nan) for c in ALL] for each in kept])
+    values.setflags(write=False)
     return Patients(
         hospital=hospital,
         records=tuple(each.record for each in kept),
-        columns={column.name: table[:, place] for place, column in enumerate(ALL)},
+        columns={column.name: values[:, place] for place, column in enumerate(ALL)},
         repeated=0,
     )
 

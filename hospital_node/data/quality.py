@@ -10,6 +10,7 @@ import numpy as np
 
 from hospital_node.data.contract import FIELDS
 from hospital_node.data.defects import KINDS, Defect
+from hospital_node.data.imported import qualifying
 from hospital_node.data.store import Import, Kept
 from models.cardiac_risk.inputs import LABEL
 
@@ -32,7 +33,7 @@ def summary(
         minimum: The site's smallest cohort; None if the node has no configuration yet.
         version: Root over those who qualify; None if nobody does, or there is no identity yet.
     """
-    able = [each for each in kept if each.qualifies and LABEL.name in each.values]
+    able = qualifying(kept)
     ill = sum(each.values[LABEL.name] > 0 for each in able)
     defects = [defect for _, of in imports for defect in of]
     return {

@@ -6,16 +6,17 @@ Both are readable by the node's user alone and never sent anywhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hospital_node import policy_file
 from hospital_node.data import imported, quality, version
-from hospital_node.data.store import PatientStore
+from hospital_node.data.store import Kept, PatientStore
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
-from twinward.errors import DataError
+from twinward.errors import UsageError
 from twinward.files import write_atomic
 from twinward.ids import org_name
 from twinward.organisation import Organisation
@@ -47,11 +48,12 @@ def write(folder: Path, store: PatientStore) -> Written:
         (each, [defect for part in store.parts(each.number) for defect in part.defects])
         for each in store.imports()
     ]
+    kept = store.patients()
     found = quality.summary(
-        store.patients(),
+        kept,
         imports=imports,
-        minimum=None,
-        version=_version(folder),
+        minimum=_minimum(folder),
+        version=_version(folder, kept),
     )
     org = folder.resolve().name if settings is None else settings.org
     paths = NodePaths(folder).reports / "data.html", NodePaths(folder).reports / "data.json"
@@ -61,13 +63,18 @@ def write(folder: Path, store: PatientStore) -> Written:
     return Written(found, *paths)
 
 
-def _version(folder: Path) -> str | None:
+def _minimum(folder: Path) -> int | None:
+    """The site's smallest cohort; None while the policy is not there or is wrong."""
+    try:
+        return policy_file.read(folder).policy.minimum_cohort
+    except UsageError:
+        return None
+
+
+def _version(folder: Path, kept: Sequence[Kept]) -> str | None:
     """The root over those who qualify; None without them or without an identity."""
-    if not (Organisation(folder).secrets / "identity.key").exists():
+    able = imported.qualifying(kept)
+    if not able or not (Organisation(folder).secrets / "identity.key").exists():
         return None
     key = Organisation(folder).identity().derive(version.PURPOSE)
-    try:
-        patients = imported.read(NodePaths(folder).patients, hospital=org_name("here"))
-    except DataError:
-        return None
-    return version.root(patients, key=key).hex()
+    return version.root(imported.table(able, hospital=org_name("here")), key=key).hex()
