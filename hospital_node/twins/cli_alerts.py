@@ -222,7 +222,7 @@ def looked_as_json(looked: Looked) -> dict[str, Any]:
 
 def looked_as_text(looked: Looked, *, last: int) -> str:
     """The newest alerts as a table, the burden in a sentence, rules, and the limits."""
-    units = {each.name: each.unit for each in looked.spec.inputs}
+    units = {each.name: "" if each.unit == "1" else f" {each.unit}" for each in looked.spec.inputs}
     rows = [_row(each, units[each.name]) for each in looked.alerts[-last:]]
     heading = ["when", "quantity", "seen", "usual then", "as unusual", "burden"]
     lines = [table(heading, rows)] if rows else ["No alerts."]
@@ -243,7 +243,7 @@ def _row(judged: Judged, unit: str) -> list[str]:
     p = "-" if math.isnan(seen.p) else f"1 in {1 / seen.p:.0f}"
     burden = "-" if math.isnan(seen.burden) else f"{seen.burden:.0%}"
     return [
-        _when(judged.minutes), judged.name, f"{judged.value:g} {unit}", f"{judged.usual:.3g}",
+        _when(judged.minutes), judged.name, f"{judged.value:g}{unit}", f"{judged.usual:.3g}",
         p, burden,
     ]  # fmt: skip
 
