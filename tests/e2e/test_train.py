@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 import ledger.verify
+from hospital_node.data import records, version
+from hospital_node.node import connect_ledger
+from hospital_node.paths import NodePaths
+from hospital_node.settings import FILE, NodeSettings
+from ledger.account import new_key
+from ledger.provenance import Kind
+from twinward.organisation import Organisation
+from twinward.settings import load
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +55,21 @@ def test_another_run_of_the_same_plan_is_another_release_and_is_charged_again(ne
         charged = book[run.id]
         assert (charged.reserved, charged.marked, charged.closed) == (33, 30, 1)
     assert network.status(name)["budget"]["epsilon_spent"] > before
+
+
+def test_every_hospital_states_the_version_of_its_data_before_it_trains(network):
+    imported = network.hospitals[-1]
+    assert records.read(NodePaths(network.folder / imported).patients, hospital=imported)
+    founding = network.founding()
+    for name in network.hospitals:
+        folder = network.folder / name
+        settings = load(NodeSettings, folder / FILE)
+        table = records.read(settings.data, hospital=settings.org)
+        key = Organisation(folder).identity().derive(version.PURPOSE)
+        chain = connect_ledger(founding, new_key(), folder=folder)
+        try:
+            assert chain.recorded(version.root(table, key=key)) is Kind.DATASET
+            assert chain.recorded(version.root(table, key=bytes(32))) is None
+        finally:
+            chain.close()
+    assert imported in network.complete_run().release["members"]

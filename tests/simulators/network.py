@@ -22,6 +22,8 @@ import grpc
 from consent import wallet as answering
 from consent.patient_keys import Answer, Choice, Wallet
 from hospital_node import watch
+from hospital_node.data import contract
+from hospital_node.paths import NodePaths
 from ledger.endpoint import Endpoint
 from server import run as coordinator_run
 from twinward import descent
@@ -85,6 +87,8 @@ class Network:
             self.set(name, lifetime_epsilon=20.0, mirror_max_age_seconds=MIRROR_SECONDS)
             if self.diaries:
                 self.set(name, minimum_cohort=min(20, self.diaries // 2))
+        if not self.diaries:
+            self.import_table(self.hospitals[-1])
 
     def make_tables(self):
         made = self.stage.command("experiment", "virtual-hospitals", "data")["hospitals"]
@@ -97,6 +101,25 @@ class Network:
         words = ("experiment", "virtual-diaries", "data", "--people", str(self.diaries))
         made = self.stage.command(*words, "--days", "2")["hospitals"]
         return {name: self.folder / path for name, path in made.items()}
+
+    def import_table(self, name):
+        """From now on this hospital trains on the same patients, brought in and sealed."""
+        fields = [column.name for column in contract.ALL]
+        lines = self.local.data[name].read_text().splitlines()
+        table = [f"{name}-{number:04d},{line}" for number, line in enumerate(lines, 1)]
+        mapping = ['format = "csv"', 'record = "id"']
+        for field in fields:
+            missing = str(field in contract.ZERO_IS_MISSING).lower()
+            mapping.append(
+                f'fields.{field} = {{ column = "{field}", zero_is_missing = {missing} }}'
+            )
+        (self.folder / f"{name}.csv").write_text("\n".join([",".join(["id", *fields]), *table]))
+        (self.folder / f"{name}.toml").write_text("\n".join(mapping))
+        found = self.stage.command(
+            "data", "import", name, f"{name}.csv", "--mapping", f"{name}.toml"
+        )
+        assert found["qualifying"] == len(lines)
+        self.set(name, data=f'"{NodePaths(self.folder / name).patients}"')
 
     def start(self):
         """Start everything; all patients but every ninth say yes."""

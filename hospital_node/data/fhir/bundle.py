@@ -8,8 +8,6 @@ missing looks like another patient.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +19,12 @@ import msgspec
 from hospital_node.data.codes import is_possible
 from hospital_node.data.defects import Defect
 from hospital_node.data.drafts import Draft, Read, Refused, quantity
+from hospital_node.data.fhir import files
 from hospital_node.data.fhir import resources as fhir
 from hospital_node.data.fhir.chart import Chart, Said
 from hospital_node.data.mapping import Code, FhirMapping, parse_code
 from twinward import canonical
 
-_LARGEST_FILE = 512 * 2**20
-_PART = 8 * 2**20
-"""Bytes on disk after which what was read is made durable."""
 _UCUM = "http://unitsofmeasure.org"
 _FINAL = frozenset({"final", "amended", "corrected"})
 _WITHDRAWN = "entered-in-error"
@@ -39,13 +35,13 @@ class FhirBundles:
     """Bundle files with the mapping that says which codes are which fields.
 
     Args:
-        files: ``.json`` or ``.json.gz``, in the order in which they are read.
+        paths: ``.json`` or ``.json.gz``, in the order in which they are read.
         mapping: What is read out of them.
         now: Nothing can have been measured later.
     """
 
-    def __init__(self, files: Sequence[Path], mapping: FhirMapping, *, now: datetime) -> None:
-        self.files = files
+    def __init__(self, paths: Sequence[Path], mapping: FhirMapping, *, now: datetime) -> None:
+        self.files = paths
         self._mapping = mapping
         self._now = now
         self._index = _Index.of(mapping)
@@ -57,7 +53,7 @@ class FhirBundles:
 
     def parts(self, *, skip: int) -> Iterator[Read]:
         """All parts but the first ``skip``; a part is some files."""
-        for number, part in enumerate(_parts(self.files)):
+        for number, part in enumerate(files.parts(self.files)):
             if number >= skip:
                 reads = [self.read(path) for path in part]
                 yield Read(
@@ -69,7 +65,7 @@ class FhirBundles:
     def read(self, path: Path) -> Read:
         """One file."""
         try:
-            data = _bytes(path)
+            data = files.content(path)
             drafts, defects = self.decode(data, name=path.name)
         except Refused as refused:
             return Read((), (Defect(refused.kind, path.name),), 0)
@@ -81,7 +77,7 @@ class FhirBundles:
         Raises:
             Refused: truncated, not-json, not-a-bundle, no-patient.
         """
-        return _Reading(self._mapping, self._index, _bundle(data), name, self._now).run()
+        return _Reading(self._mapping, self._index, files.bundle(data), name, self._now).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,45 +283,3 @@ def _measured(name: str, given: fhir.Quantity | None) -> float:
     if given.system != _UCUM or not given.code:
         raise Refused("unit-missing")
     return quantity(name, float(given.value), given.code)
-
-
-def _bundle(data: bytes) -> fhir.Bundle:
-    try:
-        bundle = fhir.BUNDLE.decode(data.removeprefix(b"\xef\xbb\xbf"))
-    except msgspec.ValidationError:
-        raise Refused("not-a-bundle") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("truncated" if "truncated" in str(error) else "not-json") from None
-    if bundle.resourceType != "Bundle" or bundle.entry is None:
-        raise Refused("not-a-bundle")
-    return bundle
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except EOFError:
-        raise Refused("truncated") from None
-    except (OSError, zlib.error):
-        raise Refused("unreadable") from None
-    if len(data) > _LARGEST_FILE:
-        raise Refused("too-large")
-    if not data:
-        raise Refused("truncated")
-    return data
-
-
-def _parts(files: Sequence[Path]) -> Iterator[list[Path]]:
-    part: list[Path] = []
-    size = 0
-    for path in files:
-        part.append(path)
-        size += path.stat().st_size if path.is_file() else 0
-        if size >= _PART:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
