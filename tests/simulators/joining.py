@@ -12,6 +12,7 @@ from twinward.demo.stage import Stage, free_ports
 
 FOUNDERS = ("harbour", "meadow", "summit")
 NEW = "station"
+STUDY = ("--study", "heart-risk")
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Founded:
         self.do("server", "init", "coordinator", "--network", "demo", "--base-port", self.port)
         for place, name in enumerate(FOUNDERS):
             ports = ("--base-port", self.port + 4 + 2 * place)
-            self.do("node", "init", name, "--name", name, "--data", self.data(name), *ports)
+            self.do("node", "init", name, "--name", name, "--data", self.data(name), *STUDY, *ports)
         requests = [f"{name}/{name}.request.json" for name in FOUNDERS]
         self.do("server", "found", "coordinator", *requests)
         for name in FOUNDERS:
@@ -74,7 +75,7 @@ class Founded:
     def join_words(self, token, *, name=NEW, folder=None, place=3):
         ports = ("--base-port", self.port + 4 + 2 * place)
         given = () if token is None else (token,)
-        return ("node", "join", folder or name, *given, "--data", self.data(NEW), *ports)
+        return ("node", "join", folder or name, *given, "--data", self.data(NEW), *STUDY, *ports)
 
     def endorse(self, name=NEW, *, by=FOUNDERS[:2]):
         """These founders endorse who asks in this name."""
