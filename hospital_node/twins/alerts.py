@@ -21,7 +21,7 @@ from models.baseline import rules as coach
 from models.baseline.alerts import TARGET
 from models.baseline.rules import Outcome, Rule
 from models.baseline.twin import BaselineTwin, Judged
-from models.twin import TwinSpec
+from models.twin import Floats, Series, TwinSpec
 from twinward.errors import TwinModelError
 from twinward.files import write_atomic
 from twinward.ids import RecordNumber
@@ -46,6 +46,8 @@ class Looked:
         highest_burden: The highest there was; NaN likewise.
         trends: Quantity, level now and its change per day.
         outcomes: Of the coach's rules.
+        history: All that was observed.
+        expected: Level and standard deviation of each reading as before it came, [times, inputs].
     """
 
     spec: TwinSpec
@@ -55,6 +57,8 @@ class Looked:
     highest_burden: float
     trends: tuple[tuple[str, float, float], ...]
     outcomes: tuple[Outcome, ...]
+    history: Series
+    expected: tuple[Floats, Floats]
 
     @property
     def rate(self) -> float:
@@ -103,6 +107,8 @@ def look(
             )
         ),
         outcomes=tuple(coach.judge(rule, history, until=until) for rule in rules),
+        history=history,
+        expected=twin.expected(kept.individual, history),
     )
 
 

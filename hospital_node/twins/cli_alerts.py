@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 TWIN = click.option(
     "--twin", "name", default="vitals/1", show_default=True, help="Which baseline of the patient."
 )
+_SHOWN, _FEWEST_SHOWN = 300, 10
+"""Readings that a plot shows at most and at least."""
+
+_HOURS_UNTIL = 4 * 1440.0
+"""Minutes up to which a plot counts hours, and days after."""
+
 _FAR = 1440.0 * 365 * 20
 """Minutes from which on a time is taken to be counted from 1970."""
 
@@ -41,6 +47,8 @@ _FAR = 1440.0 * 365 * 20
     type=click.Path(path_type=Path, file_okay=False),
     help="Write a notice without content here, if the patient asked for notices.",
 )
+@click.option("--plot", type=FILE, help="Write the last readings of one quantity as SVG.")
+@click.option("--quantity", help="Which; the first of the twin if none is named.")
 @json_option
 @reports_errors
 def alerts(
@@ -51,6 +59,8 @@ def alerts(
     rules: Path | None,
     last: int,
     notices: Path | None,
+    plot: Path | None,
+    quantity: str | None,
     as_json: bool,
 ) -> None:
     """Show what was unusual for this patient: alerts at a held rate, and the burden beside them."""
@@ -59,6 +69,7 @@ def alerts(
     from hospital_node.twins import alerts as watching
     from hospital_node.twins import coach_rules
     from twinward.errors import UsageError
+    from twinward.files import write_atomic
 
     patient = typed(record)
     about, coach = (name, ()) if rules is None else coach_rules.read(text_of(rules))
@@ -71,6 +82,8 @@ def alerts(
         )
     with opened(folder) as service:
         looked = watching.look(service, patient, name, rules=coach)
+        if plot is not None:
+            write_atomic(plot, _plot(looked, quantity).encode(), mode=0o600)
         told = notices is not None and watching.write_notice(
             service, patient, looked, notices, name=secrets.token_hex(8)
         )
@@ -236,6 +249,55 @@ def looked_as_text(looked: Looked, *, last: int) -> str:
         )
     lines += [f"{each.rule.name}: {_outcome(each)}" for each in looked.outcomes]
     return "\n".join([*lines, *looked.spec.limits])
+
+
+def _plot(looked: Looked, name: str | None) -> str:
+    """The last readings of one quantity, the range of 19 in 20, and a ring around each alert."""
+    import numpy as np
+
+    from twinward.errors import UsageError
+    from twinward.report.fan import DAYS, HOURS, Band, fan
+
+    names = [each.name for each in looked.spec.inputs]
+    if name is not None and name not in names:
+        raise UsageError(
+            f"`{looked.spec.name}` has no quantity `{name}`",
+            code="TW7111",
+            help=f"name one of: {', '.join(names)}",
+        )
+    number = 0 if name is None else names.index(name)
+    shown = looked.spec.inputs[number]
+    history = looked.history
+    values = history.values.get(shown.name, np.full(history.minutes.shape, np.nan))
+    rows = np.flatnonzero(np.isfinite(values))[-_SHOWN:]
+    if rows.size < _FEWEST_SHOWN:
+        raise UsageError(
+            f"there are too few readings of `{shown.name}` to draw",
+            code="TW7111",
+            help="name a quantity that was read",
+        )
+    minutes = history.minutes[rows] - history.minutes[rows[-1]]
+    level, spread = (each[rows, number] for each in looked.expected)
+    band = Band(
+        "usual for this patient, 19 of 20 readings",
+        level.tolist(), (level - 1.96 * spread).tolist(), (level + 1.96 * spread).tolist(),
+    )  # fmt: skip
+    since = float(history.minutes[rows[0]])
+    marked = [
+        (each.minutes - float(history.minutes[rows[-1]]), each.value)
+        for each in looked.alerts
+        if each.name == shown.name and each.minutes >= since
+    ]
+    return fan(
+        minutes.tolist(),
+        [band],
+        title=f"{shown.title}: against this patient's own baseline",
+        says=f"{len(marked)} of {rows.size} readings gave an alert",
+        up=f"{shown.title}, {shown.unit}; a ring is an alert",
+        seen=list(zip(minutes.tolist(), values[rows].tolist(), strict=True)),
+        every=HOURS if -minutes[0] <= _HOURS_UNTIL else DAYS,
+        marked=marked,
+    )
 
 
 def _row(judged: Judged, unit: str) -> list[str]:

@@ -128,6 +128,18 @@ class BaselineTwin:
                 )  # fmt: skip
         return tuple(found)
 
+    def expected(self, individual: Individual, history: Series) -> tuple[Floats, Floats]:
+        """Level and standard deviation of each reading, as before it came, [times, quantities]."""
+        usual = _usual(individual)
+        levels, _ = engine.follow(usual, history, self._names)
+        before = [engine.begin(usual, minutes=float(history.minutes[0])), *levels[:-1]]
+        there = [
+            engine.ahead(usual, level, minutes=float(minutes))
+            for level, minutes in zip(before, history.minutes, strict=True)
+        ]
+        spread = np.array([each.spread[:, 0, 0] for each in there])
+        return np.array([each.level for each in there]), np.sqrt(spread + usual.within**2)
+
     def simulate(
         self,
         individual: Individual,

@@ -42,6 +42,7 @@ def fan(
     seen: Sequence[tuple[float, float]] = (),
     safe: tuple[float, float] | None = None,
     every: tuple[float, str] = HOURS,
+    marked: Sequence[tuple[float, float]] = (),
 ) -> Svg:
     """Courses over the minutes from now.
 
@@ -54,6 +55,7 @@ def fan(
         seen: (minutes from now, value) observed before.
         safe: The range that is aimed at.
         every: What the axis counts.
+        marked: Those of ``seen`` that stand out, in a ring.
     """
     first = min([minutes[0], *(at for at, _ in seen)])
     values = [value for _, value in seen if math.isfinite(value)]
@@ -100,6 +102,11 @@ def fan(
         f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="2" fill="currentColor"/>'
         for at, value in seen
         if math.isfinite(value)
+    ]
+    parts += [
+        f'<circle class="marked" cx="{x(at):.1f}" cy="{y(value):.1f}" r="6" fill="none" '
+        f'stroke="{_INKS[1]}" stroke-width="2"/>'
+        for at, value in marked
     ]
     parts += _legend(bands)
     height = _TOP + _HIGH + 52 + 22 * len(bands)

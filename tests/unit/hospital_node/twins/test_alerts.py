@@ -85,6 +85,16 @@ def test_one_night_without_sleep_is_an_alert_and_the_look_is_entered(watched, tm
     assert "1 alerts in 3 moments" in text
     assert "2025-01-" in text
     assert RECORD not in text
+    plot = tmp_path / "plot.svg"
+    run("alerts", watched, RECORD, "--twin", "wellness/1", "--plot", plot)
+    assert plot.read_text().count('class="marked"') == 1
+    assert plot.stat().st_mode & 0o077 == 0
+    for nothing in ("steps", "mood"):
+        drawn = run(
+            "alerts", watched, RECORD, "--twin", "wellness/1", "--plot", plot,
+            "--quantity", nothing, exit_code=2,
+        )  # fmt: skip
+        assert "TW7111" in drawn.output
 
 
 def test_a_coachs_rule_is_evaluated_at_the_node(watched, tmp_path):
