@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node import audit_cli, cli_approve, cli_standing
+from hospital_node import audit_cli, cli_approve, cli_members, cli_standing
 from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
@@ -27,6 +27,7 @@ for command in (
     *audit_cli.COMMANDS,
     *cli_approve.COMMANDS,
     policy,
+    *cli_members.COMMANDS,
     *cli_standing.COMMANDS,
     pseudonyms,
 ):
@@ -113,6 +114,9 @@ def init(
         text=lambda: f"node of `{org}` made in {folder}\nidentity {identity}\nrequest  {request}",
     )
     next_step("send the request to the coordinator; sign the founding file that comes back")
+
+
+node.add_command(cli_members.join_like(init))
 
 
 @node.command()

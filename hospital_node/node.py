@@ -11,7 +11,6 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,7 +48,7 @@ from twinward.errors import IdentityError
 from twinward.founding import Founding
 from twinward.ids import RunId
 from twinward.organisation import Organisation
-from twinward.rpc.tls import PROMPT
+from twinward.rpc.reloading import ReloadingChannel
 from twinward.settings import load
 from twinward.signing import Identity
 
@@ -152,9 +151,7 @@ class Node:
             settings.on_chain_by_seconds, vault, identity.derive("consent-spread"), clock
         )
         relay = Relay(vault, ledger, shuffle=SystemRandom(), spread=spread)
-        channel = grpc.secure_channel(
-            founding.endpoints["network"], organisation.tls.channel_credentials(), options=PROMPT
-        )
+        channel = ReloadingChannel(founding.endpoints["network"], tls=organisation.tls)
         closing.callback(channel.close)
         follower = Follower(
             mirror,
@@ -322,7 +319,7 @@ def connect_ledger(founding: Founding, key: bytes, *, folder: Path) -> Chain:
     """The network's ledger, for the account of this key.
 
     Raises:
-        LedgerError: TW5001 unreachable, TW5021 another network.
+        LedgerError: TW5001 unreachable, TW5021 another network, TW3505 not let in.
     """
     endpoint = Endpoint.of(founding, folder)
     return Chain.connect(

@@ -41,8 +41,9 @@ from twinward.logging import log
 from twinward.organisation import Organisation
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import NetworkStub
+from twinward.rpc.reloading import ReloadingChannel
 from twinward.rpc.replies import refusal_of
-from twinward.rpc.tls import PROMPT, TlsFiles
+from twinward.rpc.tls import TlsFiles
 from twinward.signing import Document, Identity
 
 if TYPE_CHECKING:
@@ -164,10 +165,8 @@ class WitnessThread:
             tls=Organisation(node.folder).tls,
             founding=node.founding,
             identity=node.identity,
-            channel=grpc.secure_channel(
-                node.founding.endpoints["network"],
-                Organisation(node.folder).tls.channel_credentials(),
-                options=PROMPT,
+            channel=ReloadingChannel(
+                node.founding.endpoints["network"], tls=Organisation(node.folder).tls
             ),
             egress=node.egress,
             clock=node.clock,

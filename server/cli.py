@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from server import cli_members
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
@@ -25,11 +26,15 @@ def server() -> None:
     """Run the coordinator of a network."""
 
 
+for command in cli_members.COMMANDS:
+    server.add_command(command)
+
+
 @server.command()
 @FOLDER
 @click.option("--network", required=True, help="Short name of the new network.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--base-port", default=9440, show_default=True, help="First of three ports.")
+@click.option("--base-port", default=9440, show_default=True, help="First of four ports.")
 @json_option
 @reports_errors
 def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool) -> None:
@@ -47,6 +52,7 @@ def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool
         network_port=base_port,
         flower_port=base_port + 1,
         ledger_port=base_port + 2,
+        join_port=base_port + 3,
     )
     key = new_key()
     organisation.create(org=org, role="coordinator", ledger_key=key, ledger_account=address_of(key))

@@ -17,6 +17,7 @@ from twinward.errors import UsageError
 if TYPE_CHECKING:
     from server.invitations import Register
     from twinward.founding import Founding, Member
+    from twinward.ids import OrgName
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _HOSTS = ("localhost", "127.0.0.1")
@@ -227,6 +228,14 @@ def retire_ca(*, folder: Path, as_json: bool) -> None:
 
 
 COMMANDS = (invite, revoke, members, roll_ca, retire_ca)
+
+
+def not_served(folder: Path) -> frozenset[OrgName]:
+    """The hospitals that a new plan leaves out."""
+    founding = _of(folder)
+    with _register(folder) as register:
+        out = register.out()
+    return frozenset(one.org for one in founding.hospitals if one.fingerprint in out)
 
 
 def _of(folder: Path) -> Founding:

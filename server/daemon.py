@@ -8,14 +8,19 @@ import os
 import signal
 from pathlib import Path
 
+from grpc.aio import Server
+
 from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
-from ledger.chain import Addresses, Chain, LedgerMember, Role
+from ledger.chain import Addresses, Chain, LedgerMember
 from ledger.endpoint import Endpoint
 from server import ledger_door
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
+from server.gate import Gate
+from server.invitations import Register
+from server.joining import Joining, JoinService, join_server
 from server.paths import ServerPaths
 from server.publish import publish, unpublished
 from server.services import LocalService, NetworkService, add_local, network_server
@@ -30,6 +35,7 @@ from twinward.founding import Founding
 from twinward.logging import log
 from twinward.organisation import Organisation
 from twinward.rpc.local import LocalAddress, local_server
+from twinward.rpc.tls import TlsFiles
 from twinward.settings import load
 
 
@@ -101,18 +107,32 @@ async def _serve(folder: Path) -> None:
         where = f"{settings.host}:{settings.network_port}"
         socket = local_server(address)
         add_local(LocalService(coordinator, clock=SystemClock()), socket)
-        network = network_server(NetworkService(coordinator), tls=organisation.tls, address=where)
-        for server in (socket, network):
+        register = Register(paths.register)
+        stack.callback(register.close)
+        gate = Gate(coordinator, register)
+        for server in (socket, *_for_hospitals(coordinator, gate, tls=organisation.tls)):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)
         await asyncio.to_thread(superlink.wait_ready)
-        keys = {hospital.org: hospital.flower_public_key for hospital in founding.hospitals}
-        await asyncio.to_thread(superlink.enrol, keys)
+        await gate.look()  # Flower knows the hospitals' keys before anybody is told that we are up
+        watching = asyncio.create_task(gate.watch())
+        stack.callback(watching.cancel)
         await asyncio.to_thread(complete_releases, coordinator)
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+def _for_hospitals(coordinator: Coordinator, gate: Gate, *, tls: TlsFiles) -> list[Server]:
+    """What listens for members, and for hospitals that were invited."""
+    settings, clock = coordinator.settings, SystemClock()
+    service = NetworkService(coordinator, gate, clock=clock)
+    servers = [network_server(service, tls=tls, address=f"{settings.host}:{settings.network_port}")]
+    if settings.join_port:
+        door = JoinService(Joining(coordinator, gate.register, clock=clock))
+        servers.append(join_server(door, tls=tls, address=f"{settings.host}:{settings.join_port}"))
+    return servers
 
 
 def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
@@ -126,15 +146,7 @@ def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
         token=endpoint.token,
         tls=endpoint.tls,
     )
-    members = [
-        LedgerMember(
-            id=bytes.fromhex(member.fingerprint),
-            account=member.ledger_account,
-            keys=member.keys.digest,
-            role=Role.HOSPITAL if member.is_hospital else Role.COORDINATOR,
-        )
-        for member in founding.founders
-    ]
+    members = [LedgerMember.of(member) for member in founding.founders]
     chain.deploy(founding_digest=founding.digest, members=members)
     return chain
 

@@ -11,11 +11,12 @@ import grpc.aio
 
 from server import studies
 from server.coordinator import Coordinator
+from server.gate import Gate
+from server.members_service import MembersService
 from server.run import Event, run_study
 from server.secure_sum_service import serve_session
 from twinward.clock import Clock
 from twinward.errors import InternalError, TrainingError, TwinwardError
-from twinward.ids import Fingerprint
 from twinward.logging import log
 from twinward.rpc.messages_pb2 import (
     Blob,
@@ -28,20 +29,19 @@ from twinward.rpc.messages_pb2 import (
 )
 from twinward.rpc.messages_pb2_grpc import (
     CoordinatorLocalServicer,
-    NetworkServicer,
     add_CoordinatorLocalServicer_to_server,
     add_NetworkServicer_to_server,
 )
-from twinward.rpc.peer import peer_member
 from twinward.rpc.replies import abort
 from twinward.rpc.tls import TlsFiles
 
 
-class NetworkService(NetworkServicer):  # type: ignore[misc]
+class NetworkService(MembersService):
     """What hospitals may call, each known by its certificate."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
+    def __init__(self, coordinator: Coordinator, gate: Gate, *, clock: Clock) -> None:
+        super().__init__(coordinator, gate, clock=clock)
+        self._identify = gate.identify
 
     async def Session(  # noqa: N802
         self, request_iterator: AsyncIterator[Frame], context: grpc.aio.ServicerContext
@@ -52,6 +52,7 @@ class NetworkService(NetworkServicer):  # type: ignore[misc]
             context,
             runs=self._coordinator.secure_sums,
             identify=self._identify,
+            open_for=self._gate.stream,
         ):
             yield frame
 
@@ -59,7 +60,7 @@ class NetworkService(NetworkServicer):  # type: ignore[misc]
         """A fresh signed statement of the ledger's newest block."""
         del request
         try:
-            self._identify(context)
+            self._gate.identify(context, although_left=True)
             return Blob(data=(await self._coordinator.tip()).encode())
         except TwinwardError as error:
             await abort(context, error)
@@ -82,9 +83,6 @@ class NetworkService(NetworkServicer):  # type: ignore[misc]
             return Blob(data=await asyncio.to_thread(take, by, request.data))
         except TwinwardError as error:
             await abort(context, error)
-
-    def _identify(self, context: grpc.aio.ServicerContext) -> Fingerprint:
-        return peer_member(context.auth_context(), self._coordinator.founding).fingerprint
 
 
 class LocalService(CoordinatorLocalServicer):  # type: ignore[misc]

@@ -21,6 +21,8 @@ class ServerSettings(RoleSettings):
     network_port: int = Field(ge=1, le=65535)
     flower_port: int = Field(ge=1, le=65535)
     ledger_port: int = Field(ge=1, le=65535)
+    join_port: int = Field(default=0, ge=0, le=65535)
+    """Where invited hospitals ask to join, TLS without client certificates; 0 lets nobody ask."""
     join_window_seconds: float = Field(default=45.0, gt=0)
     """How long a run waits for hospitals after its opening before it starts with those present."""
     audit_anchor_seconds: float = Field(default=3600.0, gt=0)
@@ -39,6 +41,7 @@ host = "{settings.host}"
 network_port = {settings.network_port}   # secure sums, mTLS
 flower_port = {settings.flower_port}    # Flower's SuperLink, TLS
 ledger_port = {settings.ledger_port}    # embedded ledger, JSON-RPC on loopback
+join_port = {settings.join_port}      # for hospitals with an invitation, TLS; 0 lets nobody ask
 join_window_seconds = {settings.join_window_seconds}
 checkpoint_seconds = {settings.checkpoint_seconds}   # signed states of the network's log
 audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log

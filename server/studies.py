@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from models.mlp_risk import recipe as network
 from twinward import files
 from twinward.errors import UsageError
 from twinward.founding import Founding
-from twinward.ids import StudyId, study_id
+from twinward.ids import OrgName, StudyId, study_id
 from twinward.plan import KIND as PLAN_KIND
 from twinward.plan import Evaluation, Plan
 from twinward.signing import Document, Identity, PublicIdentity, random_hex32
@@ -157,6 +157,7 @@ def make(
     *,
     name: StudyId,
     founding: Founding,
+    without: Collection[OrgName] = (),
     epsilon: float,
     slot_seconds: float,
     expected_patients: int | None,
@@ -165,7 +166,7 @@ def make(
     sample_rate: float | None = None,
     now: float,
 ) -> tuple[Study, Plan]:
-    """A study and its plan for all founding hospitals.
+    """A study and its plan for all hospitals but those that it goes ``without``.
 
     ``slot_seconds`` is the fixed time after each sum at which every hospital sends, whatever its
     size; longer hides more of how long it computed. A ``holdout_share`` of 0 leaves the
@@ -192,7 +193,7 @@ def make(
     plan = template.recipe(
         network=genesis,
         study=name,
-        sites=tuple(hospital.org for hospital in founding.hospitals),
+        sites=tuple(one.org for one in founding.hospitals if one.org not in without),
         divisor=max(1, round(summed * (expected_patients or template.expected_patients))),
         purpose=template.purpose,
         grades=("signed-on-device",),

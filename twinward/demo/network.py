@@ -29,14 +29,14 @@ class LocalNetwork:
     def found(self) -> Json:
         """Make all keys on site, sign the founding file everywhere, approve one plan; the plan."""
         stage, names = self.stage, self.hospitals
-        ports = free_ports(3 + 2 * len(names))
+        ports = free_ports(4 + 2 * len(names))
         stage.command(
             "server", "init", "coordinator", "--network", "demo", "--base-port", str(ports)
         )
         self._everywhere(
             lambda name, place: (
                 "node", "init", name, "--name", name, "--data", str(self.data[name]),
-                "--base-port", str(ports + 3 + 2 * place), "--study", self.study,
+                "--base-port", str(ports + 4 + 2 * place), "--study", self.study,
                 *self.agreed,
             ),
             shown="node init HOSPITAL --name HOSPITAL --data FILE",

@@ -27,12 +27,12 @@ def blocks(title):
 
 def on_free_ports(script):
     """The same commands on ports that nobody uses here; the README shows the default ones."""
-    first = free_ports(3 + 6)
+    first = free_ports(4 + 6)
     for command, port in (
         ("server init coordinator", first),
-        ("node init harbour", first + 3),
-        ("node init meadow", first + 5),
-        ("node init summit", first + 7),
+        ("node init harbour", first + 4),
+        ("node init meadow", first + 6),
+        ("node init summit", first + 8),
     ):
         script, changed = re.subn(
             rf"(twinward {command} [^\n]*?)( --base-port \d+)?$",
