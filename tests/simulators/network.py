@@ -108,10 +108,10 @@ class Network:
         lines = self.local.data[name].read_text().splitlines()
         table = [f"{name}-{number:04d},{line}" for number, line in enumerate(lines, 1)]
         mapping = ['format = "csv"', 'record = "id"']
-        for field in fields:
-            missing = str(field in contract.ZERO_IS_MISSING).lower()
+        for one in fields:
+            missing = str(one in contract.ZERO_IS_MISSING).lower()
             mapping.append(
-                f'fields.{field} = {{ column = "{field}", zero_is_missing = {missing} }}'
+                f'fields.{one} = {{ column = "{one}", zero_is_missing = {missing} }}'
             )
         (self.folder / f"{name}.csv").write_text("\n".join([",".join(["id", *fields]), *table]))
         (self.folder / f"{name}.toml").write_text("\n".join(mapping))
