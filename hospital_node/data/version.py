@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.data.records import Records
 from hospital_node.data.table import Patients
@@ -55,19 +57,22 @@ def leaf(record: RecordNumber, content: bytes, *, key: bytes) -> bytes:
 
 def _rows(records: Records) -> Iterator[tuple[RecordNumber, bytes]]:
     """Record number and content of each patient: every column by name, as float64."""
-    for row, record in enumerate(records.records):
-        if isinstance(records, Patients):
-            values = {name: column[row] for name, column in records.columns.items()}
-        else:
-            history = records.histories[row]
-            values = {**history.values, "minutes": history.minutes}
-        yield record, _joined(sorted(values.items()))
+    if isinstance(records, Patients):
+        columns = [(name, _plain(column)) for name, column in sorted(records.columns.items())]
+        for row, record in enumerate(records.records):
+            yield record, b"".join(_said(name, column[row]) for name, column in columns)
+    else:
+        for record, history in zip(records.records, records.histories, strict=True):
+            values = sorted({**history.values, "minutes": history.minutes}.items())
+            yield record, b"".join(_said(name, _plain(value)) for name, value in values)
 
 
-def _joined(values: Iterable[tuple[str, object]]) -> bytes:
-    parts = []
-    for name, value in values:
-        numbers = np.ascontiguousarray(value, dtype="<f8")
-        numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one spelling of "not recorded"
-        parts.append(f"{name}{list(numbers.shape)}".encode() + numbers.tobytes())
-    return b"".join(parts)
+def _plain(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Little-endian float64 with one spelling of "not recorded"."""
+    numbers = np.asarray(values, dtype="<f8")
+    return np.ascontiguousarray(np.where(np.isnan(numbers), np.nan, numbers), dtype="<f8")
+
+
+def _said(name: str, value: Any) -> bytes:
+    """One column of one patient: its name and shape, then its numbers."""
+    return f"{name}{value.shape}".encode() + value.tobytes()
