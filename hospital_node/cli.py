@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node import audit_cli, cli_approve, cli_members, cli_standing
+from hospital_node import audit_cli, cli_approve, cli_members, cli_moves, cli_standing
 from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
@@ -28,6 +28,7 @@ for command in (
     *cli_approve.COMMANDS,
     policy,
     *cli_members.COMMANDS,
+    *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
     pseudonyms,
 ):

@@ -18,7 +18,7 @@ from hospital_node import audit_log, membership
 from hospital_node.egress import Egress
 from hospital_node.follower import CALL_SECONDS, coordinator_silent
 from hospital_node.paths import NodePaths
-from ledger.deployed import Addresses
+from ledger.deployed import contracts_of
 from ledger.log import checkpoint
 from ledger.log.witness import LogWitness
 from ledger.process import own_url
@@ -163,7 +163,7 @@ def _witness(folder: Path, founding: Founding, identity: Identity) -> LogWitness
         folder,
         org=me.org,
         genesis=_genesis(founding),
-        contracts=Addresses.from_json(founding.chain["contracts"]),
+        contracts=contracts_of(founding),
         coordinator=founding.coordinator.identity,
     )
 

@@ -23,7 +23,7 @@ def consent_domain(founding: Founding) -> Domain:
     chain = founding.chain
     return Domain(
         chain_id=int(chain["chain_id"]),
-        contract=bytes.fromhex(str(chain["contracts"]["consent"]).removeprefix("0x")),
+        contract=bytes.fromhex(str(founding.contracts["consent"]).removeprefix("0x")),
         genesis=bytes.fromhex(str(chain["genesis_hash"])),
     )
 

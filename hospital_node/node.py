@@ -38,7 +38,7 @@ from hospital_node.privacy.fence import Fence
 from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
-from ledger.chain import Addresses, Chain
+from ledger.chain import Chain
 from ledger.endpoint import Endpoint
 from ledger.mirror import Mirror
 from ledger.rpc import Rpc
@@ -321,15 +321,7 @@ def connect_ledger(founding: Founding, key: bytes, *, folder: Path) -> Chain:
     Raises:
         LedgerError: TW5001 unreachable, TW5021 another network, TW3505 not let in.
     """
-    endpoint = Endpoint.of(founding, folder)
-    return Chain.connect(
-        endpoint.url,
-        genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
-        contracts=Addresses.from_json(founding.chain["contracts"]),
-        key=key,
-        token=endpoint.token,
-        tls=endpoint.tls,
-    )
+    return Endpoint.of(founding, folder).chain(founding, key=key)
 
 
 def _studies(folder: Path, founding: Founding) -> Mapping[bytes, Any]:

@@ -17,7 +17,7 @@ from ledger.account import address_of
 from ledger.anchor import Anchor, AnchorCalls
 from ledger.calls import ContractRefused, Log, raw_address, refusal
 from ledger.consents import ConsentCalls
-from ledger.deployed import CONTRACTS, Addresses, artifact
+from ledger.deployed import CONTRACTS, Addresses, artifact, created
 from ledger.membership import LedgerMember, MembershipCalls, Role
 from ledger.provenance import Kind, ProvenanceCalls, Reservation
 from ledger.rpc import DENIED, NOT_LET_IN, RpcError, not_let_in, unreachable
@@ -147,15 +147,28 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
 
     # Deployment
 
-    def deploy(self, *, founding_digest: bytes, members: Sequence[LedgerMember]) -> Addresses:
+    def deploy(
+        self,
+        *,
+        founding_digest: bytes,
+        members: Sequence[LedgerMember],
+        only: Sequence[str] = CONTRACTS,
+    ) -> Addresses:
         """Put the contracts where the founding file says, as the coordinator. Safe to repeat.
 
         Dying between two of them leaves the first ones; calling again adds the rest.
 
+        Args:
+            founding_digest: What `Membership` is founded on.
+            members: Whom it knows from the start.
+            only: The contracts that this account's first transactions make; all at the founding.
+
         Raises:
             LedgerError: TW5022 not the coordinator's account, TW5023 something else is there.
         """
-        if list(Addresses.of(self.account)) != list(self.contracts):
+        places = dict(zip(CONTRACTS, self.contracts, strict=True))
+        made = dict(zip(only, created(self.account, len(only)), strict=True))
+        if any(places[name] != address for name, address in made.items()):
             raise LedgerError(
                 "this account is not the one that the founding file lets deploy the contracts",
                 code="TW5022",
@@ -168,7 +181,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             "Provenance": (membership, raw_address(self.contracts.before)),
             "AuditAnchor": (membership,),
         }
-        for nonce, (name, address) in enumerate(zip(CONTRACTS, self.contracts, strict=True)):
+        for nonce, (name, address) in enumerate(made.items()):
             if not self._code(address):
                 factory = self._web3.eth.contract(
                     abi=artifact(name).abi, bytecode=artifact(name).bytecode

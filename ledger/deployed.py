@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import Any
 
 from twinward.errors import LedgerError
+from twinward.founding import Founding
 
 CONTRACTS = ("Membership", "Consent", "Provenance", "AuditAnchor")
 """In the order of deployment: the deployer's account nonces from 0."""
+
+_FIELDS = ("membership", "consent", "provenance", "audit_anchor")
 
 NOWHERE = "0x" + "00" * 20
 """The address of nothing."""
@@ -35,16 +38,20 @@ class Addresses:
     provenance: str
     audit_anchor: str
     before: str = NOWHERE
+    replaced: tuple[tuple[str, str], ...] = ()
+    """Contracts, by name in `CONTRACTS`, and the addresses that they had before: their events stay
+    part of the history."""
 
     @classmethod
     def of(cls, deployer: str) -> Addresses:
         """Where a fresh account's first transactions put them (rule of CREATE)."""
-        account = bytes.fromhex(deployer[2:])
-        return cls(*(_create_address(account, nonce) for nonce in range(len(CONTRACTS))))
+        membership, consent, provenance, audit_anchor = created(deployer, len(CONTRACTS))
+        return cls(membership, consent, provenance, audit_anchor)
 
     def to_json(self) -> dict[str, str]:
         """For the founding file."""
-        names = asdict(self)
+        names: dict[str, Any] = asdict(self)
+        del names["replaced"]
         if self.before == NOWHERE:
             del names["before"]
         return names
@@ -57,7 +64,7 @@ class Addresses:
             LedgerError: TW5020.
         """
         try:
-            found = cls(**{name: str(address).lower() for name, address in value.items()})
+            found = cls(**{name: str(one).lower() for name, one in value.items()}, replaced=())
             sizes = {len(bytes.fromhex(a.removeprefix("0x"))) for a in (*found, found.before)}
         except (AttributeError, TypeError, ValueError):
             sizes = set()
@@ -72,6 +79,28 @@ class Addresses:
     def __iter__(self) -> Iterator[str]:
         """In the order of deployment."""
         return iter((self.membership, self.consent, self.provenance, self.audit_anchor))
+
+
+def contracts_of(founding: Founding) -> Addresses:
+    """Where the contracts of this network stand now, and where they stood.
+
+    Raises:
+        LedgerError: TW5020.
+    """
+    names = dict(zip(_FIELDS, CONTRACTS, strict=True))
+    replaced = tuple(
+        (names[name], str(move.payload["old"][name]).lower())
+        for move in founding.moves
+        for name in _FIELDS
+        if move.payload["old"][name] != move.payload["new"][name]
+    )
+    return replace(Addresses.from_json(founding.contracts), replaced=replaced)
+
+
+def created(deployer: str, count: int) -> tuple[str, ...]:
+    """The addresses of the contracts that an account's first transactions create."""
+    account = bytes.fromhex(deployer[2:])
+    return tuple(_create_address(account, nonce) for nonce in range(count))
 
 
 @dataclass(frozen=True, slots=True)

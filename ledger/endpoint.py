@@ -12,14 +12,18 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ledger.deployed import contracts_of
 from ledger.rpc import Rpc
 from twinward.errors import LedgerError, TwinwardError
 from twinward.files import read_secret
 from twinward.founding import Founding
 from twinward.organisation import Organisation
+
+if TYPE_CHECKING:
+    from ledger.chain import Chain
 
 TOKEN_FILE = "ledger.token"  # noqa: S105 - a name
 """In an organisation's ``secrets/``: what an outside ledger wants to see, or an auditor's token."""
@@ -115,6 +119,24 @@ class Endpoint:
     def rpc(self, *, timeout: float = 10.0) -> Rpc:
         """A raw client for it; nothing is sent yet. ``timeout`` is in seconds for one request."""
         return Rpc(self.url, timeout=timeout, token=self.token, tls=self.tls)
+
+    def chain(self, founding: Founding, *, key: bytes | None = None) -> Chain:
+        """The contracts of this network there, for the account of a key or only to be read.
+
+        Raises:
+            LedgerUnreachable: TW5001.
+            LedgerError: TW3505 not let in, TW5021 another network.
+        """
+        from ledger.chain import Chain  # noqa: PLC0415 - web3 is not needed for raw calls
+
+        return Chain.connect(
+            self.url,
+            genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
+            contracts=contracts_of(founding),
+            key=key,
+            token=self.token,
+            tls=self.tls,
+        )
 
 
 class _Fresh(ssl.SSLContext):

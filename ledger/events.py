@@ -206,8 +206,13 @@ class Decoder:
 
     def __init__(self, contracts: Addresses) -> None:
         """For the contracts at these addresses."""
-        by_name = dict(zip(CONTRACTS, contracts, strict=True))
-        self._forms = {(by_name[one.contract], one.topic): one for one in forms()}
+        places = [*zip(CONTRACTS, contracts, strict=True), *contracts.replaced]
+        self._forms = {
+            (address, one.topic): one
+            for name, address in places
+            for one in forms()
+            if one.contract == name
+        }
 
     def read(self, log: Mapping[str, Any]) -> tuple[EventForm, dict[str, Value]]:
         """The form and the values of a JSON-RPC log.

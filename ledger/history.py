@@ -36,7 +36,8 @@ class History:
     def open(cls, path: Path, *, genesis: bytes, contracts: Addresses) -> Self:
         """Open or create the copy as its one writer; `HistoryFeed` then fills it.
 
-        A copy that another version of Twinward made is emptied, to be filled again.
+        A copy that another version of Twinward made, or that was made before contracts moved, is
+        emptied, to be filled again.
 
         Raises:
             LedgerError: TW3702, the file is of another network, or is damaged.
@@ -82,9 +83,12 @@ class History:
         return history
 
     def _create(self, genesis: bytes, contracts: Addresses | None) -> None:
+        moved = () if contracts is None else contracts.replaced
         of = "" if contracts is None else json.dumps(contracts.to_json(), sort_keys=True)
+        if moved:
+            of += json.dumps(moved)
         with self.transaction():
-            known = create(self.db, genesis=genesis, contracts=of)
+            known = create(self.db, genesis=genesis, contracts=of, moved=bool(moved))
         if known != (genesis, of):
             raise _unusable(self._path, "it is of another network")
 

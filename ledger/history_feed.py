@@ -27,7 +27,7 @@ class HistoryFeed:
         self._history = history
         self._rpc = rpc
         self._decoder = Decoder(contracts)
-        self._addresses = list(contracts)
+        self._addresses = [*contracts, *(address for _, address in contracts.replaced)]
 
     def sync(self, to: int | None = None) -> int:
         """Fetch what is new, up to this block or the newest; the last block in the copy.

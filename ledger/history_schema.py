@@ -91,11 +91,17 @@ def readable() -> frozenset[str]:
     return frozenset({"blocks", "events", "rewound", *tables, *_shown()})
 
 
-def create(db: sqlite3.Connection, *, genesis: bytes, contracts: str) -> tuple[bytes, str]:
-    """Make what is missing, inside the caller's transaction; genesis and contracts on file."""
+def create(
+    db: sqlite3.Connection, *, genesis: bytes, contracts: str, moved: bool = False
+) -> tuple[bytes, str]:
+    """Make what is missing, inside the caller's transaction; genesis and contracts on file.
+
+    With ``moved`` the contracts were others before: what was filled then is emptied.
+    """
     if db.execute("select 1 from sqlite_master where name = 'cursor'").fetchone():
         row = db.execute("select schema, genesis, contracts from cursor").fetchone()
-        if row[0] == schema_digest():
+        grown = moved and row[2] != contracts
+        if row[0] == schema_digest() and not grown:
             return bytes(row[1]), str(row[2])
         if row[1] != genesis:
             return bytes(row[1]), str(row[2])

@@ -1460,11 +1460,12 @@ class _Audit:
         founders = len(members)
         members = self._joined(document, members)
         chain = document.payload["chain"]
+        contracts = self._moved(document, members)
         network = _Network(
             members={member.fingerprint: member for member in members},
             coordinator=next(m for m in members if m.role == "coordinator"),
             genesis=_hex(chain["genesis_hash"], 32).hex(),
-            contracts={name: _0x(address) for name, address in chain["contracts"].items()},
+            contracts={name: _0x(address) for name, address in contracts.items()},
         )
         pinned = "the one you hold" if own or digest else "not compared with a copy of yours"
         self._passed("founding", f"{founders} members, signed by every one; {pinned}")
@@ -1472,6 +1473,41 @@ class _Audit:
             later = ", ".join(member.org for member in members[founders:])
             self._passed("joined", f"endorsed by all hospitals before but one: {later}")
         return network
+
+    def _moved(self, founding: Document, members: list[_Member]) -> Mapping[str, str]:
+        """Where the contracts stood at last: each move signed by whom it had to be signed by.
+
+        Every founding hospital has to sign, or to be named as suspended; of those that joined
+        later the founding file does not say when, so the move's own word counts.
+        """
+        name, chain = "moves.json", founding.payload["chain"]
+        contracts: Mapping[str, str] = chain["contracts"]
+        if name not in self.pack.records:
+            return contracts
+        hospitals = {one.fingerprint.hex(): one for one in members if one.role == "hospital"}
+        founders = [_founding_member(entry) for entry in founding.payload["members"]]
+        asked = {one.fingerprint.hex() for one in founders if one.role == "hospital"}
+        for number, value in enumerate(self.pack.fields(name, "moves")["moves"], 1):
+            move = Document.of(value, "twinward/moved/v1")
+            said, signers = move.payload, set(move.payload["signers"])
+            excused, named = set(said["suspended"]), signers | set(said["suspended"])
+            here = (chain["genesis_hash"], founding.digest.hex(), number, contracts)
+            if (said["genesis"], said["founding"], said["number"], said["old"]) != here:
+                _broken("V024", name, f"move {number} is not the next one of this network")
+            if any(said["new"][kept] != contracts[kept] for kept in ("membership", "consent")):
+                _broken("V024", name, f"move {number} moves what patients or members signed for")
+            if not asked <= named <= set(hospitals) or 2 * len(signers) <= len(named):
+                _broken("V024", name, f"move {number} does not ask for the hospitals' signatures")
+            if signers & excused or not all(move.is_signed_by(hospitals[s].key) for s in signers):
+                _broken("V024", name, f"move {number} was not signed by every active hospital")
+            contracts = said["new"]
+            without = ", ".join(sorted(hospitals[one].org for one in excused))
+            self._passed(
+                "moved",
+                f"contracts moved at block {said['block']}: {said['reason']}; signed by"
+                f" {len(signers)} hospitals" + (f"; suspended then: {without}" if without else ""),
+            )
+        return contracts
 
     def _joined(self, founding: Document, members: list[_Member]) -> list[_Member]:
         """Who joined since, in order: all hospitals before it but one, at least two, signed."""

@@ -135,7 +135,8 @@ class CheckpointThread:
             url: Another node of the ledger than the founding file's.
         """
         self._url = url
-        self._workspace = Workspace(folder, state=state)
+        self._coordinator = folder
+        self._state = state
         self._folder = folder / CHECKPOINTS
         self._identity = identity
         self._every = every_seconds
@@ -160,12 +161,13 @@ class CheckpointThread:
             LedgerError: As ``Workspace.follow``.
             EvidenceError: TW3714, an earlier checkpoint contradicts the ledger: sign no other.
         """
-        self._workspace.follow(self._url)
+        workspace = Workspace(self._coordinator, state=self._state)  # contracts may have moved
+        workspace.follow(self._url)
         newest = max(map(_place, self._folder.glob("*.txt")), default=(0, 0))
-        with self._workspace.sources() as sources:
+        with workspace.sources() as sources:
             if sources.history.count <= newest[0]:
                 return None
-        return self._workspace.checkpoint(self._identity)
+        return workspace.checkpoint(self._identity)
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from server import cli_members
+from server import cli_members, cli_moves
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
@@ -26,7 +26,7 @@ def server() -> None:
     """Run the coordinator of a network."""
 
 
-for command in cli_members.COMMANDS:
+for command in (*cli_members.COMMANDS, *cli_moves.COMMANDS):
     server.add_command(command)
 
 

@@ -12,7 +12,7 @@ from grpc.aio import Server
 
 from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
-from ledger.chain import Addresses, Chain, LedgerMember
+from ledger.chain import Chain, LedgerMember
 from ledger.endpoint import Endpoint
 from server import ledger_door
 from server.checkpoints import CheckpointThread
@@ -138,16 +138,12 @@ def _for_hospitals(coordinator: Coordinator, gate: Gate, *, tls: TlsFiles) -> li
 def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
     """Connect to the ledger and put the contracts where the founding file says; safe to repeat."""
     endpoint = Endpoint.of(founding, organisation.folder)
-    chain = Chain.connect(
-        endpoint.url,
-        genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
-        contracts=Addresses.from_json(founding.chain["contracts"]),
-        key=organisation.ledger_key(),
-        token=endpoint.token,
-        tls=endpoint.tls,
-    )
+    chain = endpoint.chain(founding, key=organisation.ledger_key())
     members = [LedgerMember.of(member) for member in founding.founders]
-    chain.deploy(founding_digest=founding.digest, members=members)
+    if founding.moves:
+        chain.check_contracts(founding_digest=founding.digest)
+    else:
+        chain.deploy(founding_digest=founding.digest, members=members)
     return chain
 
 

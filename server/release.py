@@ -31,7 +31,7 @@ from server.finished import Finished, sums_of
 from server.model_card import CardTexts, card, markdown
 from server.report import render
 from server.transcript import Transcript
-from twinward import admission, canonical, descent
+from twinward import admission, canonical, descent, moved
 from twinward.errors import EvidenceError
 from twinward.files import write_atomic
 from twinward.founding import Founding
@@ -157,6 +157,7 @@ def release(
         records |= {
             "founding.json": founding.document.encode(),
             **admission.records(founding),
+            **moved.records(founding),
             "plan.json": plan.encode(),
             "run.json": order.encode(),
             "ledger.json": canonical.encode(dict(ledger.proofs(wanted))),

@@ -17,6 +17,7 @@ from twinward import canonical
 from twinward.errors import IdentityError, UsageError
 from twinward.files import write_atomic
 from twinward.founding import HOSPITAL, Founding, Member, read_member, require_distinct
+from twinward.moved import with_moves
 from twinward.signing import Document
 
 KIND = "twinward/admission/v1"
@@ -141,15 +142,16 @@ def decode(data: bytes, *, at: str) -> list[Document]:
 
 
 def with_joined(founding: Founding, folder: Path) -> Founding:
-    """The network as this folder knows it: its founders, and who joined since.
+    """The network as this folder knows it: its founders, who joined since, and what moved.
 
     Raises:
-        UsageError, IdentityError: What ``decode`` and ``admitted`` raise.
+        UsageError, IdentityError, LedgerError: What ``decode``, ``admitted`` and
+            ``twinward.moved.with_moves`` raise.
     """
     path = folder / FILE
-    if not path.exists():
-        return founding
-    return admitted(founding, decode(path.read_bytes(), at=str(path)))
+    if path.exists():
+        founding = admitted(founding, decode(path.read_bytes(), at=str(path)))
+    return with_moves(founding, folder)
 
 
 def keep(folder: Path, founding: Founding) -> None:

@@ -67,6 +67,9 @@ class Founding:
     admissions: tuple[Document, ...] = ()
     """Whoever joined later, each endorsed by the hospitals before it: ``twinward.admission``."""
 
+    moves: tuple[Document, ...] = ()
+    """Changes of contract addresses, each signed by every active hospital: ``twinward.moved``."""
+
     @property
     def founders(self) -> tuple[Member, ...]:
         """The members that the founding file itself names."""
@@ -76,6 +79,11 @@ class Founding:
     def digest(self) -> bytes:
         """32 bytes: what the ledger's membership contract was founded on."""
         return self.document.digest
+
+    @property
+    def contracts(self) -> Mapping[str, str]:
+        """Where each contract of the ledger stands now, by its name."""
+        return dict(self.moves[-1].payload["new"] if self.moves else self.chain["contracts"])
 
     @property
     def is_ledger_outside(self) -> bool:

@@ -164,13 +164,12 @@ def censorship(
 
     known = read_given(founding)
     network = Founding.decode(known, at=str(founding))
-    contracts = network.chain["contracts"]
     with closing(Endpoint.of(network, founding.parent, url=url).rpc()) as rpc:
         found = kept_away.evidence(
             read_given(receipt),
             tips=Statements.decode(read_given(statements), at=str(statements)).tips,
             rpc=rpc,
-            contract=str(contracts["consent"]),
+            contract=str(network.contracts["consent"]),
             founding=known,
         )
     if found is not None:

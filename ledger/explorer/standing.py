@@ -18,12 +18,13 @@ from typing import Any
 
 from ledger import proofs, verify
 from ledger.consents import HEAD_SLOT, fold
-from ledger.deployed import Addresses
+from ledger.deployed import contracts_of
 from ledger.endpoint import Endpoint
 from ledger.explorer.papers import Papers, Shelf
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
+from ledger.questions.sources import Sources
 from ledger.questions.workspace import Workspace
 from ledger.tip import KIND as TIP_KIND
 from ledger.tip import TipStatement
@@ -125,7 +126,7 @@ class Source:
         """Keep the copy in ``state``; ``url`` None shows a copy that nobody updates."""
         self._folder, self._founding, self._clock = folder, founding, clock
         self._genesis = bytes.fromhex(str(founding.chain["genesis_hash"]))
-        self._contracts = Addresses.from_json(founding.chain["contracts"])
+        self._contracts = contracts_of(founding)
         self._rpc = Endpoint.of(founding, folder, url=url).rpc() if url else None
         self.path = state / "history.sqlite"
         self._workspace = Workspace(folder, state=state)
@@ -153,14 +154,16 @@ class Source:
         with self._busy:
             return self._refreshed()
 
-    def prove(self, question: str, given: Mapping[str, str]) -> bytes:
+    def prove(self, question: str, given: Mapping[str, str], *, narrowed: Sources | None) -> bytes:
         """The archive that proves an answer complete as of the newest signed checkpoint.
+
+        ``narrowed`` is what is in the scope of who asks; None for the whole network.
 
         Raises:
             UsageError: TW3710, TW3711; TW3715, there is no checkpoint; TW3720, nothing to prove.
         """
         with self._busy:
-            return self._workspace.prove(question, given)[1]
+            return self._workspace.prove(question, given, narrowed=narrowed)[1]
 
     def _refreshed(self) -> Standing:
         self._shelf.refresh()

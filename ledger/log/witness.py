@@ -120,4 +120,6 @@ class LogWitness:
 
     def _log(self) -> closing[Log]:
         origin = checkpoint.network_origin(self._genesis)
-        return closing(Log(self._folder / "network.sqlite", origin=origin))
+        moves = len(self._contracts.replaced)
+        name = f"network{f'-moved-{moves}' if moves else ''}.sqlite"
+        return closing(Log(self._folder / name, origin=origin))

@@ -135,6 +135,7 @@ def _inferences(log: Logbook, _: Values) -> Found:
 
 ADMINISTRATION = (
     "approve", "cosign", "erase", "letters", "limit", "node-started", "node-stopped",
+    "sign-move", "accept-move",
     "coordinator-started", "coordinator-stopped", "run-ordered", "model-released",
     "auditor-invited", "auditor-removed", "add-approver", "endorse", "renew", "leave",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ledger import verify
 from ledger.audit.log import AuditLog
-from ledger.deployed import Addresses
+from ledger.deployed import contracts_of
 from ledger.endpoint import Endpoint
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
@@ -67,7 +67,7 @@ class Workspace:
         self._more = more
         self._state = state or folder / "state" / "audit"
         self._genesis = bytes.fromhex(str(self.founding.chain["genesis_hash"]))
-        self._contracts = Addresses.from_json(self.founding.chain["contracts"])
+        self._contracts = contracts_of(self.founding)
 
     @property
     def history_path(self) -> Path:
@@ -106,8 +106,15 @@ class Workspace:
         with self.sources(packs=find(name).reads_packs) as sources:
             return ask(name, given, sources=sources)
 
-    def prove(self, name: str, given: Mapping[str, str]) -> tuple[Answer, bytes]:
+    def prove(
+        self, name: str, given: Mapping[str, str], *, narrowed: Sources | None = None
+    ) -> tuple[Answer, bytes]:
         """The answer as of the newest signed checkpoint, and the archive that proves it.
+
+        Args:
+            name: The question.
+            given: Its parameters as text.
+            narrowed: What is in the scope of who asks; None for the whole network.
 
         Raises:
             UsageError: TW3715, there is no signed checkpoint; TW3720, nothing to prove.
@@ -124,7 +131,8 @@ class Workspace:
                     help="at the coordinator run `twinward audit checkpoint`; elsewhere copy its"
                     " newest checkpoint into this folder",
                 )
-            return proof.prove(name, given, sources=sources, log=signed.log, checkpoint=signed.note)
+            seen = narrowed or sources
+            return proof.prove(name, given, sources=seen, log=signed.log, checkpoint=signed.note)
 
     def asks_own_log(self, name: str) -> bool:
         """Whether a question is one to the audit log of the organisation whose folder this is."""
@@ -220,9 +228,12 @@ class Workspace:
     def _log(self, history: History, *, size: int) -> Iterator[Log]:
         """The log over the first events of this history, sealed at exactly this size.
 
-        Entries never change, so a ledger that showed another past gets a log of its own.
+        Entries never change, so a ledger that showed another past gets a log of its own, and one
+        whose contracts moved: events of the new ones may be older than the news of it.
         """
-        path = self.history_path.with_name(f"network-log-{len(history.rewound)}.sqlite")
+        moves = len(self.founding.moves)
+        name = f"network-log-{len(history.rewound)}{f'-moved-{moves}' if moves else ''}.sqlite"
+        path = self.history_path.with_name(name)
         origin = checkpoint.network_origin(self._genesis)
         log = Log(path, origin=origin)
         if log.size > size and log.sealed(size) is None:

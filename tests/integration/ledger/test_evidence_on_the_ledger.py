@@ -19,7 +19,7 @@ from server.release import release
 from server.witnesses import Witnesses
 from tests.simulators.finished_run import HOSPITALS, finished_run
 from tests.simulators.ledger.network import Patient
-from twinward import canonical, gdp
+from twinward import canonical, gdp, moved
 from twinward.errors import LedgerError
 from twinward.signing import Document, Identity
 
@@ -224,3 +224,43 @@ def test_the_contracts_stand_where_the_verifier_looks(network):
     assert set(Addresses.of(address_of(network.keys[0])).to_json()) == {
         "membership", "consent", "provenance", "audit_anchor",
     }  # fmt: skip
+
+
+def with_move(world, contract, *, signers=HOSPITALS, change=lambda payload: payload):
+    """The pack after a move of one contract that these hospitals signed."""
+    run, _, records = world
+    document = moved.propose(
+        run.founding, addresses={contract: "0x" + "ab" * 20}, block=5, reason="why", suspended=()
+    )
+    document = Document(document.kind, change(dict(document.payload)))
+    for org in signers:
+        document = document.signed_by(run.identities[org])
+    named = {**records, moved.FILE: moved.encode([document])}
+    del named["manifest.json"]
+    data = encode_pack(named, identity=run.coordinator, run=run.run, plan_digest=run.plan.digest)
+    return verify.verify_bytes(data)
+
+
+def test_a_move_that_every_hospital_signed_counts_in_the_pack_and_no_other_does(world):
+    report = with_move(world, "audit_anchor")
+    assert report.ok, report.faults
+    assert "contracts moved at block 5: why" in str(report.checks)
+    # What is proved has to be proved of the contract in force.
+    assert with_move(world, "provenance").faults[0].code == "V091"
+    for signers in (HOSPITALS[:-1], ("coordinator",), ()):
+        assert with_move(world, "audit_anchor", signers=signers).faults[0].code == "V024"
+    excused = sorted(one.fingerprint for one in world[0].founding.hospitals)
+
+    def only_one(payload):
+        return {**payload, "signers": excused[:1], "suspended": excused[1:]}
+
+    elsewhere = "0x" + "cd" * 20
+    for change in (
+        only_one,
+        lambda payload: {**payload, "signers": payload["signers"][1:]},
+        lambda payload: {**payload, "number": 2},
+        lambda payload: {**payload, "genesis": "00" * 32},
+        lambda payload: {**payload, "old": {**payload["old"], "provenance": elsewhere}},
+        lambda payload: {**payload, "new": {**payload["new"], "consent": elsewhere}},
+    ):
+        assert with_move(world, "audit_anchor", change=change).faults[0].code == "V024"
