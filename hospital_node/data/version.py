@@ -75,4 +75,5 @@ def _plain(values: NDArray[Any]) -> NDArray[np.float64]:
 
 def _said(name: str, value: Any) -> bytes:
     """One column of one patient: its name and shape, then its numbers."""
-    return f"{name}{value.shape}".encode() + value.tobytes()
+    numbers: bytes = value.tobytes()
+    return f"{name}{value.shape}".encode() + numbers
