@@ -23,6 +23,7 @@ from hospital_node.paths import NodePaths
 from hospital_node.renew import Renewing
 from hospital_node.supervise import SuperNode
 from hospital_node.train import train, warm
+from hospital_node.twins.validation_schedule import Revalidation
 from hospital_node.watch import describe
 from hospital_node.witness import WitnessThread
 from twinward import logging
@@ -140,9 +141,9 @@ async def _serve(folder: Path) -> None:
             stack.callback(witness.stop)
             node.follower.also_require(witness.require)
         node.follower.start()
-        renewing = Renewing(folder, clock=node.clock)
-        stack.callback(renewing.stop)
-        renewing.start()
+        for task in (Renewing(folder, clock=node.clock), Revalidation(node)):
+            stack.callback(task.stop)
+            task.start()
         for server in (socket, desk_server):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)

@@ -30,6 +30,7 @@ ALLOWED: Final = {
     ("ledger", "reservation"): 4_096,
     ("ledger", "audit-head"): 4_096,
     ("ledger", "fence"): 4_096,
+    ("ledger", "validation"): 4_096,
     ("ledger", "co-signature"): MEGABYTE,
     ("ledger", "cap"): 4_096,
     ("ledger", "dataset"): 4_096,

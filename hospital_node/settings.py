@@ -33,6 +33,8 @@ class NodeSettings(RoleSettings):
     """Hospitals, this one included, that must have co-signed the newest block; 0 asks for none."""
     audit_anchor_seconds: float = Field(default=3600.0, gt=0)
     """How often a head of the audit log goes to the ledger, whatever happened in between."""
+    revalidate_days: float = Field(default=30.0, gt=0)
+    """How often every model and twin that was validated here is measured again."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
 
@@ -51,6 +53,7 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"mirror_max_age_seconds = {settings.mirror_max_age_seconds}",
         f"on_chain_by_seconds = {settings.on_chain_by_seconds}",
         f"audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log",
+        f"revalidate_days = {settings.revalidate_days}  # reports on models and twins",
         f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",
         f"witness_quorum = {settings.witness_quorum}  # co-signatures to ask for; 0 asks for none",
     ]

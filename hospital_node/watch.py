@@ -30,6 +30,9 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
     """The node's state as JSON values; called in the daemon."""
     from hospital_node import approvals, holdout  # noqa: PLC0415 - the daemon has it, the command does not
     from hospital_node.privacy.lifetime import LIFETIME_DELTA  # noqa: PLC0415
+    from hospital_node.twins.validation_standing import (  # noqa: PLC0415
+        standing as validation_standing,
+    )
 
     standing = node.follower.standing
     confirmed, trouble = standing.confirmed, standing.trouble
@@ -75,6 +78,9 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             "patients_nearly_spent": int(node.lifetime.nearly_spent().sum()),
         },
         "audit": node.audit.log.standing(),
+        "validation": validation_standing(
+            node.folder, now=node.clock.now(), every_days=node.settings.revalidate_days
+        ),
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
 
@@ -167,6 +173,7 @@ def as_text(found: dict[str, Any]) -> str:
                 f"{budget['patients_nearly_spent']} patients have used four fifths of their limit",
             )
         )
+    rows += [(f"validation {one['what']}", _validated(one)) for one in found["validation"]]
     if found["not_on_ledger"]:
         rows.append(("refused by ledger", "; ".join(sorted(set(found["not_on_ledger"])))))
     if ledger["trouble"]:
@@ -181,3 +188,12 @@ def _policy(found: dict[str, Any]) -> str:
         return "switched off: take_part = false"
     hours = "" if found["open_now"] else ", outside of its hours now"
     return f"{found['digest'][:16]}, {found['approvals']} approvers for a plan{hours}"
+
+
+def _validated(one: dict[str, Any]) -> str:
+    """How a model or twin stands that was validated here."""
+    days, trouble = one["days_ago"], one["trouble"]
+    said = "no report yet" if days is None else f"{days:g} days ago"
+    said += ", OVERDUE" if one["overdue"] else ""
+    said += f", [{trouble['code']}] {trouble['message']}" if trouble else ""
+    return said + "".join(f", ALARM: {alarm}" for alarm in one["alarms"])

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hospital_node.record import RECORD, typed
-from hospital_node.twins import cli_alerts, cli_census, cli_deploy, cli_doses, cli_search
+from hospital_node.twins import (
+    cli_alerts,
+    cli_census,
+    cli_deploy,
+    cli_doses,
+    cli_search,
+    cli_validate,
+)
 from hospital_node.twins.cli_arguments import (
     FILE,
     FOLDER,
@@ -38,6 +45,7 @@ for command in (
     cli_doses.forecaster,
     cli_search.search,
     cli_search.trial,
+    cli_validate.validate,
 ):
     twin.add_command(command)
 

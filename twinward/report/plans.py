@@ -25,9 +25,16 @@ class Line:
 
 
 def plans(
-    lines: Sequence[Line], *, title: str, says: str, across: str, headings: Sequence[str]
+    lines: Sequence[Line],
+    *,
+    title: str,
+    says: str,
+    across: str,
+    headings: Sequence[str],
+    origin: float = 0.0,
+    names: int = _NAMES,
 ) -> Svg:
-    """Intervals over a common axis with a line at nothing, best read from the top.
+    """Intervals over a common axis with a line at the origin, best read from the top.
 
     Args:
         lines: In the order to be shown.
@@ -35,32 +42,36 @@ def plans(
         says: What is to be seen, in a sentence.
         across: Name and unit of the axis.
         headings: Of the shares.
+        origin: What the figures are compared with.
+        names: Pixels for the titles of lines.
     """
-    ends = [end for line in lines for end in (line.low, line.high, 0.0) if math.isfinite(end)]
+    ends = [end for line in lines for end in (line.low, line.high, origin) if math.isfinite(end)]
     step = _step(max(ends) - min(ends))
-    first, last = math.floor(min(ends) / step), max(math.ceil(max(ends) / step), 1)
+    first = math.floor(min(ends) / step)
+    last = max(math.ceil(max(ends) / step), first + 1)
     low, high = first * step, last * step
+    middle = round(origin / step)
 
     def x(value: float) -> float:
-        return _NAMES + _WIDE * (min(max(value, low), high) - low) / (high - low)
+        return names + _WIDE * (min(max(value, low), high) - low) / (high - low)
 
     bottom = _TOP + _ROW * len(lines)
     parts = [
         f'<line x1="{x(at * step):.1f}" x2="{x(at * step):.1f}" y1="{_TOP - 8}" y2="{bottom}" '
-        f'stroke="currentColor" stroke-opacity="{".6" if at == 0 else ".15"}"/>'
+        f'stroke="currentColor" stroke-opacity="{".6" if at == middle else ".15"}"/>'
         f'<text x="{x(at * step):.1f}" y="{bottom + 18}" text-anchor="middle" '
         f'fill="currentColor">{at * step:g}</text>'
         for at in range(first, last + 1)
     ]
     parts += [
-        f'<text x="{_column(number)}" y="{_TOP - 22}" text-anchor="end" '
+        f'<text x="{_column(number, names)}" y="{_TOP - 22}" text-anchor="end" '
         f'fill="currentColor">{escape(heading)}</text>'
         for number, heading in enumerate(headings)
     ]
     for row, line in enumerate(lines):
         y = _TOP + _ROW * row + _ROW / 2
         parts.append(
-            f'<text x="{_NAMES - 12}" y="{y + 4:.1f}" text-anchor="end" '
+            f'<text x="{names - 12}" y="{y + 4:.1f}" text-anchor="end" '
             f'fill="currentColor">{escape(line.title)}</text>'
         )
         if all(math.isfinite(each) for each in (line.low, line.middle, line.high)):
@@ -70,15 +81,15 @@ def plans(
                 f'<circle cx="{x(line.middle):.1f}" cy="{y:.1f}" r="5" fill="{_INK}"/>'
             )
         parts += [
-            f'<text x="{_column(number)}" y="{y + 4:.1f}" text-anchor="end" '
+            f'<text x="{_column(number, names)}" y="{y + 4:.1f}" text-anchor="end" '
             f'fill="currentColor">{share:.0%}</text>'
             for number, share in enumerate(line.shares)
         ]
     parts.append(
-        f'<text x="{_NAMES + _WIDE / 2}" y="{bottom + 40}" text-anchor="middle" '
+        f'<text x="{names + _WIDE / 2}" y="{bottom + 40}" text-anchor="middle" '
         f'fill="currentColor">{escape(across)}</text>'
     )
-    width, height = _column(len(headings) - 1) + 16, bottom + 54
+    width, height = _column(len(headings) - 1, names) + 16, bottom + 54
     return Svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13" color="#222">'
@@ -86,8 +97,8 @@ def plans(
     )
 
 
-def _column(number: int) -> int:
-    return _NAMES + _WIDE + _SHARES * (number + 1)
+def _column(number: int, names: int) -> int:
+    return names + _WIDE + _SHARES * (number + 1)
 
 
 def _step(span: float) -> float:
