@@ -48,10 +48,9 @@ def join_like(init: click.Command) -> click.Command:
         """
         from hospital_node import join as joining
 
-        text = sys.stdin.readline() if token == "-" else token  # noqa: S105 - the word for stdin
         network = joining.join(
             folder,
-            text,
+            _typed(token),
             make=lambda org: _make(folder, org, init=init, options=made_with),
             on_ledger=partial(_require_on_ledger, folder),
             tell=_tell,
@@ -69,6 +68,11 @@ def join_like(init: click.Command) -> click.Command:
         _finish(folder, network, as_json=as_json)
 
     return join
+
+
+def _typed(token: str | None) -> str | None:
+    """The token; ``-`` stands for a line of standard input."""
+    return sys.stdin.readline() if token == "-" else token  # noqa: S105 - the word for stdin
 
 
 def _finish(folder: Path, network: Founding, *, as_json: bool) -> None:
@@ -242,15 +246,19 @@ def _show(waiting: list[Asking], *, as_json: bool) -> None:
 
 @click.command()
 @FOLDER
+@click.argument("token", required=False)
 @json_option
 @reports_errors
-def renew(*, folder: Path, as_json: bool) -> None:
-    """Fetch a new certificate for the same key; a node that is up takes it without a restart."""
+def renew(*, folder: Path, token: str | None, as_json: bool) -> None:
+    """Fetch a new certificate for the same key; a node that is up takes it without a restart.
+
+    A certificate that has expired needs the TOKEN of `twinward server invite --renew`.
+    """
     from hospital_node import audit_log
     from hospital_node import renew as renewing
 
     audit_log.commanded(folder, "renew")
-    until = renewing.renew(folder)
+    until = renewing.renew(folder, _typed(token))
     emit(
         {"valid_until": iso(until)},
         schema="node.renew",

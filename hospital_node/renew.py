@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hospital_node.join import require_issued
+from hospital_node.join_link import JoinLink
 from hospital_node.members import ask, network
 from hospital_node.membership import load_founding
 from hospital_node.settings import FILE, NodeSettings
@@ -17,6 +18,7 @@ from twinward.clock import Clock
 from twinward.errors import IdentityError, TwinwardError
 from twinward.files import write_atomic
 from twinward.founding import tls_key_digest
+from twinward.join_token import JoinToken
 from twinward.logging import log
 from twinward.organisation import Organisation
 from twinward.rpc import protocol
@@ -25,31 +27,38 @@ from twinward.signing import Document
 
 _LOOK_SECONDS = 3600.0
 _STOP_SECONDS = 3.0
-_RENEW_AT = 2 / 3
-"""Of a certificate's life: sixty of ninety days, so that a month of silence does no harm."""
 
 
-def renew(folder: Path) -> float:
+def renew(folder: Path, token_text: str | None = None) -> float:
     """Fetch a new certificate and put it in place; when it ends (Unix seconds).
+
+    With a token, ``server invite --renew``, it is fetched at the coordinator's door, where a
+    certificate that has expired is no hindrance.
 
     The authorities are written first: dying in between leaves the old certificate, which they
     still cover. Servers and channels of a running node take both up by themselves.
 
     Raises:
         IdentityError: TW6029 this hospital is not served any more, TW6030 and TW6035 the answer is
-            not for this hospital's key or not by an authority of the network.
+            not for this hospital's key or not by an authority of the network; TW6016 to TW6020
+            the token.
         UsageError: TW6022, no common version of the protocol.
-        CoordinatorUnreachable: TW6001.
+        CoordinatorUnreachable: TW6001, TW6021.
     """
     founding, organisation = load_founding(folder), Organisation(folder)
     org = load(NodeSettings, folder / FILE).org
-    csr = organisation.certificate_request(org).public_bytes(Encoding.PEM).decode()
-    body = canonical.encode({"protocols": list(protocol.SPEAKS), "csr": csr})
-    with network(folder, founding) as stub:
-        answer = canonical.decode(ask(stub.Renew, body), at="renewal")
+    if token_text is None:
+        csr = organisation.certificate_request(org).public_bytes(Encoding.PEM).decode()
+        body = canonical.encode({"protocols": list(protocol.SPEAKS), "csr": csr})
+        with network(folder, founding) as stub:
+            answer = canonical.decode(ask(stub.Renew, body), at="renewal")
+    else:
+        request = organisation.request_file(org).read_bytes()
+        with JoinLink(JoinToken.parse(token_text)) as link:
+            answer = link.enrol(request, version=int(link.hello()["protocol"]))
     stated = canonical.encode(answer["authorities"])
     document = Document.decode(stated, kind=authorities.KIND, at="authorities")
-    trusted, certificate = authorities.read(document, founding), str(answer["certificate"])
+    trusted, certificate = authorities.read(document, founding), str(answer.get("certificate"))
     require_issued(certificate, trusted)
     leaf = x509.load_pem_x509_certificate(certificate.encode())
     if tls_key_digest(leaf.public_key()) != founding.member(org).tls_spki_sha256:
@@ -61,13 +70,6 @@ def renew(folder: Path) -> float:
     write_atomic(organisation.tls.ca, trusted)
     write_atomic(organisation.tls.certificate, certificate.encode())
     return leaf.not_valid_after_utc.timestamp()
-
-
-def is_due(certificate: bytes, *, now: float) -> bool:
-    """Whether two thirds of a certificate's life are over."""
-    leaf = x509.load_pem_x509_certificate(certificate)
-    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-    return now > begin + _RENEW_AT * (end - begin)
 
 
 class Renewing:
@@ -93,7 +95,7 @@ class Renewing:
         certificate = Organisation(self._folder).tls.certificate
         while not self._ended.is_set():
             try:
-                if is_due(certificate.read_bytes(), now=self._clock.now()):
+                if authorities.is_due(certificate.read_bytes(), now=self._clock.now()):
                     renew(self._folder)
                     log().info("certificate renewed")
             except TwinwardError as error:

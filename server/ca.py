@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from twinward.errors import IdentityError
 from twinward.files import read_secret, write_atomic, write_secret
+from twinward.founding import tls_key_digest
 
 _CA_YEARS = 10
 _LEAF_DAYS = 90
@@ -126,6 +127,20 @@ def issue(
         .sign(ca_key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def require_key(csr_pem: str, spki_sha256: str, *, org: str) -> None:
+    """Refuse a request for another key than the one that this member's identity signed for.
+
+    Raises:
+        IdentityError: TW6035.
+    """
+    if tls_key_digest(x509.load_pem_x509_csr(csr_pem.encode()).public_key()) != spki_sha256:
+        raise IdentityError(
+            f"a certificate of `{org}` is renewed for the key that hospitals endorsed, no other",
+            code="TW6035",
+            help="renew with the key in `secrets/tls.key`; a new key is a new member",
+        )
 
 
 def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:

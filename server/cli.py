@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -192,6 +191,7 @@ def plan(
         studies.template(study),
         name=study_id(study),
         founding=founding,
+        without=cli_members.not_served(folder),
         epsilon=epsilon,
         slot_seconds=slot,
         expected_patients=expected_patients,

@@ -29,6 +29,7 @@ _HOSTS = ("localhost", "127.0.0.1")
 @click.option("--hours", default=72.0, show_default=True, help="How long the token can be used.")
 @click.option("--host", "hosts", multiple=True, help="A host name or address of the hospital.")
 @click.option("--address", help="Where hospitals reach the join port, if not at this host.")
+@click.option("--renew", is_flag=True, help="For a member whose certificate expired.")
 @json_option
 @reports_errors
 def invite(
@@ -38,6 +39,7 @@ def invite(
     hours: float,
     hosts: tuple[str, ...],
     address: str | None,
+    renew: bool,
     as_json: bool,
 ) -> None:
     """Print a token with which HOSPITAL may ask to join, once; it is not shown again."""
@@ -50,11 +52,14 @@ def invite(
     from twinward.settings import load
 
     org, settings, founding = org_name(hospital), load(ServerSettings, folder / FILE), _of(folder)
-    if any(member.org == org for member in founding.members):
+    if renew:
+        _require_hospital(founding.member(org))
+    elif any(member.org == org for member in founding.members):
         raise UsageError(
             f"`{org}` is a member already",
             code="TW6024",
-            help="choose another name; a member's certificate is renewed, not issued again",
+            help="choose another name; a member renews its certificate, or, if that expired, needs "
+            "`--renew`",
         )
     if not settings.join_port:
         raise UsageError(
@@ -71,7 +76,7 @@ def invite(
     expires = time.time() + 3600 * hours
     _enter(folder, "hospital-invited")
     with _register(folder) as register:
-        register.invite(org, token.hash, hosts=(*_HOSTS, *hosts), expires=expires)
+        register.invite(org, token.hash, hosts=(*_HOSTS, *hosts), expires=expires, renews=renew)
     fingerprint = digests(Organisation(folder).tls.ca.read_bytes())[0]
     emit(
         {
@@ -86,7 +91,8 @@ def invite(
     )
     say(f"for `{org}`, once, until {iso(expires)}; hand it over in private: it is not kept here")
     say(f"CA fingerprint, to compare by phone: {spelled(fingerprint)}")
-    next_step("at the hospital: twinward node join FOLDER TOKEN --data FILE")
+    words = "renew FOLDER TOKEN" if renew else "join FOLDER TOKEN --data FILE"
+    next_step(f"at the hospital: twinward node {words}")
 
 
 @click.command()

@@ -109,7 +109,7 @@ async def _serve(folder: Path) -> None:
         add_local(LocalService(coordinator, clock=SystemClock()), socket)
         register = Register(paths.register)
         stack.callback(register.close)
-        gate = Gate(coordinator, register)
+        gate = Gate(coordinator, register, clock=SystemClock())
         for server in (socket, *_for_hospitals(coordinator, gate, tls=organisation.tls)):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)

@@ -13,27 +13,32 @@ from collections.abc import Iterator
 import grpc.aio
 
 from ledger.chain import LedgerMember
-from server import ledger_door
+from server import ca_rollover, ledger_door
 from server.coordinator import Coordinator
 from server.invitations import LEFT, REVOKED, Candidate, Register
-from twinward import admission
+from twinward import admission, authorities
+from twinward.clock import Clock
 from twinward.errors import IdentityError, TwinwardError
 from twinward.ids import Fingerprint, OrgName
 from twinward.logging import log
+from twinward.organisation import Organisation
 from twinward.rpc.peer import peer_member
 
 _LOOK_SECONDS = 0.5
+_OWN_SECONDS = 3600.0
 
 
 class Gate:
     """One for a coordinator; lives on its event loop."""
 
-    def __init__(self, coordinator: Coordinator, register: Register) -> None:
+    def __init__(self, coordinator: Coordinator, register: Register, *, clock: Clock) -> None:
         self._coordinator = coordinator
         self.register = register
         self._streams: dict[asyncio.Task[object], Fingerprint] = {}
         self._known_to_flower: dict[OrgName, str] = {}
         self._denied: set[str] | None = None
+        self._clock = clock
+        self._own_looked = 0.0
 
     def identify(
         self, context: grpc.aio.ServicerContext, *, although_left: bool = False
@@ -84,6 +89,7 @@ class Gate:
 
     async def look(self) -> None:
         """Put out who is to be put out, and let in who has been endorsed."""
+        await asyncio.to_thread(self._renew_own)
         out = self.register.out()
         for task, peer in list(self._streams.items()):
             if peer in out:
@@ -100,6 +106,20 @@ class Gate:
         if served != self._known_to_flower:
             await asyncio.to_thread(self._coordinator.superlink.enrol, served)
             self._known_to_flower = served
+
+    def _renew_own(self) -> None:
+        """The coordinator's own certificate, when it is due; its servers take it up by themselves.
+
+        Flower's SuperLink reads it when it starts: start the coordinator again within a month.
+        """
+        now = self._clock.now()
+        if now < self._own_looked + _OWN_SECONDS:
+            return
+        self._own_looked = now
+        organisation = Organisation(self._coordinator.paths.folder)
+        if authorities.is_due(organisation.tls.certificate.read_bytes(), now=now):
+            ca_rollover.renew_own(organisation, self._coordinator.founding, now=now)
+            log().info("own certificate renewed")
 
     async def _tell_ledger(self, out: dict[Fingerprint, str]) -> None:
         """Whose certificate the ledger's node takes no more, or not yet.

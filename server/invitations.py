@@ -25,7 +25,7 @@ REVOKED, LEFT = "revoked", "left"
 _TABLES = """
 create table if not exists invitations (
     hash blob primary key, org text not null, hosts text not null, expires real not null,
-    candidate text);
+    renews integer not null, candidate text);
 create table if not exists candidates (
     fingerprint text primary key, org text not null unique, request blob not null,
     admission blob not null, asked real not null, admitted integer not null default 0);
@@ -36,11 +36,15 @@ create table if not exists out (
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A token that was handed out. ``candidate`` is the identity that used it."""
+    """A token that was handed out. ``candidate`` is the identity that used it.
+
+    One that ``renews`` is for a member whose certificate expired.
+    """
 
     org: OrgName
     hosts: tuple[str, ...]
     expires: float
+    renews: bool
     candidate: Fingerprint | None
 
 
@@ -73,7 +77,13 @@ class Register:
     # Invitations
 
     def invite(
-        self, org: OrgName, token_hash: bytes, *, hosts: tuple[str, ...], expires: float
+        self,
+        org: OrgName,
+        token_hash: bytes,
+        *,
+        hosts: tuple[str, ...],
+        expires: float,
+        renews: bool = False,
     ) -> None:
         """Keep the hash of a new token; tokens for the same name that nobody used end with it.
 
@@ -82,8 +92,8 @@ class Register:
         with self._transaction():
             self._db.execute("delete from invitations where org = ? and candidate is null", [org])
             self._db.execute(
-                "insert into invitations values (?, ?, ?, ?, null)",
-                [token_hash, org, " ".join(hosts), expires],
+                "insert into invitations values (?, ?, ?, ?, ?, null)",
+                [token_hash, org, " ".join(hosts), expires, renews],
             )
 
     def invitation(self, token_hash: bytes, *, now: float) -> Invitation:
@@ -93,7 +103,8 @@ class Register:
             IdentityError: TW6016 there is none, TW6017 it expired before anybody used it.
         """
         found = self._one(
-            "select org, hosts, expires, candidate from invitations where hash = ?", token_hash
+            "select org, hosts, expires, renews, candidate from invitations where hash = ?",
+            token_hash,
         )
         if found is None:
             raise IdentityError(
@@ -101,8 +112,8 @@ class Register:
                 code="TW6016",
                 help="ask the coordinator for a new one: `twinward server invite`",
             )
-        org, hosts, *others = found
-        invitation = Invitation(org, tuple(hosts.split()), *others)
+        org, hosts, expires, renews, candidate = found
+        invitation = Invitation(org, tuple(hosts.split()), expires, bool(renews), candidate)
         if invitation.candidate is None and now > invitation.expires:
             raise IdentityError(
                 "this invitation has expired",
@@ -129,17 +140,29 @@ class Register:
         """
         fingerprint = request.identity.fingerprint
         with self._transaction():
-            used = self._db.execute(
-                "update invitations set candidate = ? where hash = ? and candidate is null",
-                [fingerprint, token_hash],
-            )
-            if used.rowcount != 1:
-                raise used_already()
+            self._use(token_hash, fingerprint)
             self._db.execute("delete from candidates where org = ? and not admitted", [request.org])
             self._db.execute(
                 "insert into candidates values (?, ?, ?, ?, ?, 0)",
                 [fingerprint, request.org, data, admission.encode(), now],
             )
+
+    def use(self, token_hash: bytes, fingerprint: Fingerprint) -> None:
+        """Bind a token to the member that it renews.
+
+        Raises:
+            IdentityError: TW6018.
+        """
+        with self._transaction():
+            self._use(token_hash, fingerprint)
+
+    def _use(self, token_hash: bytes, fingerprint: Fingerprint) -> None:
+        used = self._db.execute(
+            "update invitations set candidate = ? where hash = ? and candidate is null",
+            [fingerprint, token_hash],
+        )
+        if used.rowcount != 1:
+            raise used_already()
 
     def candidate(self, fingerprint: str) -> Candidate | None:
         """The candidate of this identity."""

@@ -102,20 +102,22 @@ class Joining:
         protocol.choose([asked.get("protocol")])
         data = canonical.encode(asked.get("request"))
         request = JoinRequest.decode(data, at="join request")
-        if invitation.candidate is None:
-            self._enrol(token_hash, invitation, request, data)
-        elif invitation.candidate != request.identity.fingerprint:
+        if invitation.candidate not in {None, request.identity.fingerprint}:
             raise used_already()
-        return self._standing(self._candidate(request.identity.fingerprint)) | {
-            "founding": admission.as_json(self._coordinator.founding.document),
-            "authorities": admission.as_json(
-                authorities.statement(
-                    self._organisation.tls.ca.read_bytes(),
-                    network=self._coordinator.genesis.hex(),
-                    identity=self._coordinator.identity,
-                )
-            ),
-        }
+        trusted = authorities.statement(
+            self._organisation.tls.ca.read_bytes(),
+            network=self._coordinator.genesis.hex(),
+            identity=self._coordinator.identity,
+        )
+        if invitation.renews:
+            answer: dict[str, Any] = {"certificate": self._renew(token_hash, invitation, request)}
+        else:
+            if invitation.candidate is None:
+                self._enrol(token_hash, invitation, request, data)
+            founding = self._coordinator.founding.document
+            answer = self._standing(self._candidate(request.identity.fingerprint))
+            answer["founding"] = admission.as_json(founding)
+        return answer | {"authorities": admission.as_json(trusted)}
 
     def standing(self, asked: dict[str, Any], address: str) -> dict[str, Any]:
         """How many hospitals have endorsed the one that used this token, and whether it is in."""
@@ -173,6 +175,27 @@ class Joining:
         about = (f"digest:{document.digest.hex()}",)
         self._coordinator.did("hospital-asked-to-join", about=about)
         self._register.enrol(token_hash, request, data=data, admission=document, now=now)
+
+    def _renew(self, token_hash: bytes, invitation: Invitation, request: JoinRequest) -> str:
+        """A certificate for a member whose own has expired: for the keys that it has, no others."""
+        member = self._coordinator.founding.member(invitation.org)
+        if request.keys.digest != member.keys.digest:
+            raise IdentityError(
+                f"this request is not of the keys that `{member.org}` is a member with",
+                code="TW6035",
+                help="renew in the folder that holds them; new keys are a new member",
+            )
+        ca.require_own_names(request.csr, org=member.org, hosts=invitation.hosts)
+        ca.require_key(request.csr, member.tls_spki_sha256, org=member.org)
+        if invitation.candidate is None:
+            self._register.use(token_hash, member.fingerprint)
+        return ca_rollover.issue(
+            self._organisation,
+            request.csr,
+            org=member.org,
+            hosts=invitation.hosts,
+            now=self._clock.now(),
+        )
 
     def _candidate(self, fingerprint: str) -> Candidate:
         found = self._register.candidate(fingerprint)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
-from cryptography import x509
 
 from server import ca, ca_rollover
 from server.coordinator import Coordinator
@@ -19,7 +18,7 @@ from server.invitations import LEFT
 from twinward import admission, authorities, canonical
 from twinward.clock import Clock
 from twinward.errors import IdentityError, TwinwardError, UsageError
-from twinward.founding import Member, tls_key_digest
+from twinward.founding import Member
 from twinward.organisation import LEAVING_KIND, Organisation
 from twinward.rpc import protocol
 from twinward.rpc.messages_pb2 import Blob, Nothing
@@ -129,16 +128,10 @@ class MembersService(NetworkServicer):  # type: ignore[misc]
         hosts = ca.hosts_of(certificate_of(context.auth_context()))
         csr = str(asked["csr"])
         ca.require_own_names(csr, org=by.org, hosts=hosts)
+        ca.require_key(csr, by.tls_spki_sha256, org=by.org)
         certificate = ca_rollover.issue(
             organisation, csr, org=by.org, hosts=hosts, now=self._clock.now()
         )
-        key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
-        if tls_key_digest(key) != by.tls_spki_sha256:
-            raise IdentityError(
-                "a certificate is renewed for the key that hospitals endorsed, no other",
-                code="TW6035",
-                help="renew with the key in `secrets/tls.key`; a new key is a new member",
-            )
         trusted = authorities.statement(
             organisation.tls.ca.read_bytes(),
             network=self._coordinator.genesis.hex(),

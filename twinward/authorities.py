@@ -16,6 +16,9 @@ from twinward.signing import Document, Identity
 
 KIND = "twinward/authorities/v1"
 
+_RENEW_AT = 2 / 3
+"""Of a certificate's life: sixty of ninety days, so that a month of silence does no harm."""
+
 
 def statement(pem: bytes, *, network: str, identity: Identity) -> Document:
     """The authorities in this file, signed by the coordinator.
@@ -45,6 +48,13 @@ def read(document: Document, founding: Founding) -> bytes:
     if network != founding.chain["genesis_hash"] or not certificates:
         raise _unfit()
     return pem
+
+
+def is_due(certificate: bytes, *, now: float) -> bool:
+    """Whether two thirds of a certificate's life are over: time to renew it."""
+    leaf = x509.load_pem_x509_certificate(certificate)
+    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return now > begin + _RENEW_AT * (end - begin)
 
 
 def digests(pem: bytes) -> list[bytes]:

@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import re
 import signal
 import ssl
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -12,8 +16,9 @@ from cryptography import x509
 from hospital_node.node import connect_ledger
 from ledger import verify
 from server import founding_ceremony
-from tests.simulators.joining import FOUNDERS, NEW, end_of, founded
-from tests.simulators.network import Run, eventually
+from tests.simulators.joining import FOUNDERS, NEW, founded
+from tests.simulators.network import SLACK, Run, eventually
+from tests.unit.docs.commands import ROOT
 from twinward.organisation import Organisation
 
 pytestmark = pytest.mark.slow
@@ -81,18 +86,47 @@ def test_a_join_that_is_killed_at_every_step_goes_on_and_only_the_hospitals_let_
     network.refused("TW6016", *network.join_words(token[:-4] + "AAAA", folder="guess", place=4))
 
 
-def test_from_token_to_active_takes_less_than_a_minute(network):
-    """Two hospitals endorse as soon as they see the name; a third does not have to."""
+def as_written(network):
+    """The commands of the page, one shell line each, on the ports of this network."""
+    text = (ROOT / "docs" / "join.md").read_text(encoding="utf-8")
+    block = re.search(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    lines = [line for line in block.splitlines() if line.startswith("twinward")]
+    assert "node up" in lines[-1]
+    return [
+        line.replace("node join abbey -", f"node join abbey - --base-port {network.port + 12}")
+        for line in lines
+    ]
+
+
+def test_a_hospital_joins_by_the_commands_of_the_page_in_less_than_a_minute(network):
+    (network.folder / "data" / "processed.abbey.data").write_bytes(
+        (network.folder / network.data(NEW)).read_bytes()
+    )
+    lines = as_written(network)
+    assert len(lines) <= 10
+    # A fourth hospital is there by now: all but one are three.
+    lines.insert(2, lines[2].replace("harbour", NEW))
     begun = time.monotonic()
-    joining = network.begin_join(network.invite("abbey"), name="abbey", place=4)
-    eventually(lambda: network.is_asking("abbey"))
-    network.endorse("abbey", by=(*FOUNDERS[:2], NEW))
-    status, answer = end_of(joining)
+    said = {}
+    for line in lines[:-1]:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=network.folder,
+            env=os.environ | said | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=SLACK,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, (line, done.stdout + done.stderr)
+        if found := re.search(r"identity is ([0-9a-f]{64})", done.stderr):
+            said["SAID_BY_PHONE"] = found[1][:20]
     took = time.monotonic() - begun
-    assert status == 0, answer
-    assert answer["active"]
+    assert "is a member of `demo`" in done.stdout
     assert took < BAR_SECONDS
-    print(f"from token to active: {took:.1f} s")
+    network.up("abbey")
+    network.stage.kill("abbey")
+    print(f"from token to member: {took:.1f} s")
 
 
 def test_a_certificate_is_renewed_and_its_authority_replaced_while_the_node_is_up(network):
@@ -121,7 +155,11 @@ def test_a_certificate_is_renewed_and_its_authority_replaced_while_the_node_is_u
     network.do("server", "retire-ca", "coordinator", "--every-member-renewed")
     network.do("node", "renew", NEW)
     assert (network.folder / NEW / "ca.pem").read_text().count("BEGIN") == 1
-    network.do("node", "endorse", "harbour")
+    # One that has expired is renewed with a token, by the hospital that it is for alone.
+    token, last = network.invite(NEW, "--renew"), shown().serial_number
+    network.do("node", "renew", NEW, token)
+    assert shown().serial_number != last
+    network.refused("TW6018", "node", "renew", "harbour", token)
     eventually(lambda: network.do("node", "status", NEW)["healthy"])
 
 

@@ -1,13 +1,12 @@
 """A network that a hospital joins: three founders, whose nodes need not run, and a coordinator."""
 
-import json
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.simulators.network import SLACK, eventually, twinward
+from tests.simulators.network import eventually, twinward
 from twinward.demo.stage import Stage, free_ports
 
 FOUNDERS = ("harbour", "meadow", "summit")
@@ -46,8 +45,17 @@ class Founded:
 
     def up(self, name, role="node"):
         """Start a daemon and wait until it says that it is up."""
+        log = self.folder / f"{name}.log"
+        before = len(log.read_text()) if log.exists() else 0
         self.stage.up(name, role, "up", name)
-        self.stage.wait_for(name, f"` is up: {'127' if role == 'server' else 'consent desk'}")
+        ready = "coordinator of `demo` is up" if role == "server" else "is up: consent desk"
+
+        def is_up():
+            said = log.read_text(errors="replace")[before:]
+            assert self.stage.running[name].poll() is None, said
+            return ready in said
+
+        eventually(is_up)
 
     def do(self, *words):
         """A command that has to succeed; its object."""
@@ -77,13 +85,6 @@ class Founded:
         given = () if token is None else (token,)
         return ("node", "join", folder or name, *given, "--data", self.data(NEW), *STUDY, *ports)
 
-    def endorse(self, name=NEW, *, by=FOUNDERS[:2]):
-        """These founders endorse who asks in this name."""
-        for founder in by:
-            waiting = self.do("node", "endorse", founder)["candidates"]
-            identity = next(one["identity"] for one in waiting if one["hospital"] == name)
-            self.do("node", "endorse", founder, name, "--identity", identity)
-
     def begin_join(self, token, **which):
         """Start a join and go on; its words come on standard error."""
         words = [*map(str, self.join_words(token, **which)), "--json"]
@@ -102,12 +103,6 @@ class Founded:
         return name in {one["org"] for one in self.members()["candidates"]}
 
 
-def end_of(process):
-    """Exit status and object of a begun join."""
-    out, err = process.communicate(timeout=SLACK)
-    return process.returncode, json.loads(out.splitlines()[-1]) if out else err
-
-
 @contextmanager
 def founded(folder):
     """A network with its coordinator up; everything ends with the block."""
@@ -115,6 +110,3 @@ def founded(folder):
     with made.stage:
         made.found()
         yield made
-
-
-__all__ = ["FOUNDERS", "NEW", "Founded", "end_of", "eventually", "founded"]

@@ -335,3 +335,21 @@ def test_what_is_no_token_is_not_repeated_in_the_message(text):
         JoinToken.parse(whole.text[:-1])
     assert whole.text[60:-1] not in str(refusal.value.diagnostic.as_text())
     assert whole.secret.hex() not in repr(whole)
+
+
+def test_a_member_whose_certificate_expired_is_given_one_for_the_same_keys(door):
+    harbour = door.paper.members["harbour"]
+    token = JoinToken.fresh(address="127.0.0.1:1", certificate_der=b"ca")
+    door.register.invite(
+        OrgName("harbour"), token.hash, hosts=("localhost",), expires=NOW + 60, renews=True
+    )
+    secret, request = token.secret.hex(), door.request(harbour, "harbour")
+    door.refused("TW6035", secret, door.request(door.hospital("harbour", "new"), "harbour"))
+    other = ec.generate_private_key(ec.SECP256R1())
+    door.refused("TW6035", secret, with_csr(harbour, "harbour", key=other))
+    answer = door.enrol(secret, request)
+    certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
+    own = serialization.load_pem_private_key(harbour.tls.key.read_bytes(), password=None)
+    assert certificate.public_key() == own.public_key()
+    assert door.enrol(secret, request)["certificate"]  # the same identity may ask again
+    assert door.register.candidates() == []
