@@ -4,7 +4,8 @@ Alerts and rules are computed at the hospital from what was observed, each time 
 and looking is entered in the audit log. A *notice* is for whoever asked for it: a file for the
 hospital's own mail or portal that says that there is something to look at, and holds no patient's
 name, no quantity, no number and no twin. Only patients who agreed to notices get one, when a rule
-holds or an alert comes under a burden three times as high as usual.
+holds or the burden comes to three times the usual one: a patient who gets steadily worse gives no
+more alerts than another, but a burden.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from twinward.files import write_atomic
 from twinward.ids import RecordNumber
 
 WORDS = "There is something new to look at. Please open your hospital's own pages."
-TOLD_FROM = 3 * TARGET
-"""Burden from which an alert gives a notice: three times as much that is unusual as usual."""
+TOLD_FROM, OVER_BELOW = 3 * TARGET, 2 * TARGET
+"""Burden at which a rise is told of, and below which it is over and may be told of again."""
 
 _LONGEST_ADDRESS = 200
 
@@ -44,6 +45,7 @@ class Looked:
         burden: Share of the last moments beyond the patient's own baseline; .05 is as usual, NaN
             while there are too few.
         highest_burden: The highest there was; NaN likewise.
+        rises: Moments at which the burden came to three times the usual one, oldest first.
         trends: Quantity, level now and its change per day.
         outcomes: Of the coach's rules.
         history: All that was observed.
@@ -55,6 +57,7 @@ class Looked:
     alerts: tuple[Judged, ...]
     burden: float
     highest_burden: float
+    rises: tuple[float, ...]
     trends: tuple[tuple[str, float, float], ...]
     outcomes: tuple[Outcome, ...]
     history: Series
@@ -67,10 +70,9 @@ class Looked:
 
     @property
     def newest_to_tell(self) -> float:
-        """Moment of the newest alert under a burden, or day on which a rule held; -inf if none."""
-        told = [each.minutes for each in self.alerts if each.seen.burden >= TOLD_FROM]
-        told += [moment for outcome in self.outcomes for moment in outcome.held]
-        return max(told, default=-math.inf)
+        """Newest moment at which the burden rose, or day on which a rule held; -inf if none."""
+        held = [moment for outcome in self.outcomes for moment in outcome.held]
+        return max([*self.rises, *held], default=-math.inf)
 
 
 def look(
@@ -100,6 +102,7 @@ def look(
         alerts=tuple(each for each in judged if each.seen.alert),
         burden=burdens[-1] if burdens else math.nan,
         highest_burden=max(burdens, default=math.nan),
+        rises=_rises(judged),
         trends=tuple(
             (each.name, float(level), float(trend))
             for each, level, trend in zip(
@@ -153,6 +156,15 @@ def write_notice(
     write_atomic(folder / f"{name}.json", body.encode(), mode=0o600)
     service.note_care(record, {_told(looked): repr(newest)}, entered="twin-noticed")
     return True
+
+
+def _rises(judged: Sequence[Judged]) -> tuple[float, ...]:
+    high, found = False, []
+    for each in judged:
+        if each.seen.burden >= TOLD_FROM and not high:
+            found.append(each.minutes)
+        high = each.seen.burden >= (OVER_BELOW if high else TOLD_FROM)
+    return tuple(found)
 
 
 def _told(looked: Looked) -> str:

@@ -205,6 +205,7 @@ def looked_as_json(looked: Looked) -> dict[str, Any]:
         "rate": _number(looked.rate),
         "burden": _number(looked.burden),
         "highest_burden": _number(looked.highest_burden),
+        "burden_rose_at": list(looked.rises),
         "alerts": [
             {
                 "minutes": each.minutes,
@@ -247,6 +248,8 @@ def looked_as_text(looked: Looked, *, last: int) -> str:
             f"Burden {looked.burden:.0%} of the last moments (5 % is as usual; "
             f"highest {looked.highest_burden:.0%})."
         )
+    if looked.rises:
+        lines.append(f"It last came to three times the usual: {_when(looked.rises[-1])}.")
     lines += [f"{each.rule.name}: {_outcome(each)}" for each in looked.outcomes]
     return "\n".join([*lines, *looked.spec.limits])
 

@@ -136,6 +136,23 @@ def test_a_notice_says_nothing_and_goes_only_to_who_asked_once(watched, tmp_path
     assert kinds.count("twin-notices") == 3
 
 
+def test_a_patient_who_gets_steadily_worse_is_told_of_by_the_burden_once(watched, tmp_path):
+    run("notices", watched, RECORD, "--to", "portal:7731")
+    out = tmp_path / "out"
+    observe(watched, tmp_path, [7.2] * 40, day=0)
+    assert not look(watched, "--notices", out)["notice_written"]
+    worse = 7.0 + 3.0 * np.sin(np.arange(60) * 1.3)
+    observe(watched, tmp_path, worse, day=40)
+    found = look(watched, "--notices", out)
+    assert found["rate"] < 0.15
+    assert found["burden"] > 0.3
+    assert len(found["burden_rose_at"]) == 1
+    assert found["notice_written"]
+    observe(watched, tmp_path, worse[:5], day=100)
+    assert not look(watched, "--notices", out)["notice_written"]
+    assert len(list(out.iterdir())) == 1
+
+
 def test_nobody_is_looked_at_without_agreement_and_not_every_twin_watches(node, tmp_path):
     assert "TW7122" in run("alerts", node, RECORD, exit_code=6).output
     assert "TW7122" in run("notices", node, RECORD, "--to", "x", exit_code=6).output
