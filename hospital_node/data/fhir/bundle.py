@@ -14,8 +14,6 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
-
 from hospital_node.data.codes import is_possible
 from hospital_node.data.defects import Defect
 from hospital_node.data.drafts import Draft, Read, Refused, quantity
@@ -137,7 +135,7 @@ class _Reading:
     def _kind(self, place: int, entry: fhir.Entry) -> str:
         try:
             return fhir.HEAD.decode(entry.resource).resourceType if bytes(entry.resource) else ""
-        except msgspec.MsgspecError:
+        except fhir.UNREADABLE:
             self._defects.append(Defect("malformed", f"{self._name}: entry {place + 1}"))
             return ""
 
@@ -145,7 +143,7 @@ class _Reading:
         where = f"{self._name}: entry {place + 1}"
         try:
             patient = fhir.PATIENT.decode(entry.resource)
-        except msgspec.MsgspecError:
+        except fhir.UNREADABLE:
             self._defects.append(Defect("malformed", where))
             return []
         chart = Chart.of(patient, where=where, now=self._now)
@@ -159,7 +157,7 @@ class _Reading:
         decoder = fhir.OBSERVATION if kind == "Observation" else fhir.CONDITION
         try:
             said: fhir.Observation | fhir.Condition = decoder.decode(entry.resource)
-        except msgspec.MsgspecError:
+        except fhir.UNREADABLE:
             self._defects.append(Defect("malformed", where))
             return
         if said.id and (kind, said.id) in self._seen:
@@ -268,7 +266,7 @@ class _Reading:
                 if fhir.HEAD.decode(entry.resource).resourceType == "Encounter":
                     visit = fhir.ENCOUNTER.decode(entry.resource)
                     visits[entry.fullUrl] = visits[f"Encounter/{visit.id}"] = visit.period.start
-            except msgspec.MsgspecError:
+            except fhir.UNREADABLE:
                 continue
         return visits
 

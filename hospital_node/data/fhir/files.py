@@ -27,7 +27,7 @@ def bundle(data: bytes) -> fhir.Bundle:
         found = fhir.BUNDLE.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError:
         raise Refused("not-a-bundle") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except fhir.UNREADABLE as error:
         raise Refused("truncated" if "truncated" in str(error) else "not-json") from None
     if found.resourceType != "Bundle" or found.entry is None:
         raise Refused("not-a-bundle")

@@ -124,6 +124,9 @@ class Bundle(Struct, frozen=True, gc=False):
     entry: tuple[Entry, ...] | None = None
 
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What a decoder raises when bytes are not what it is for; too deep a nesting included."""
+
 BUNDLE = msgspec.json.Decoder(Bundle)
 HEAD = msgspec.json.Decoder(Head)
 PATIENT = msgspec.json.Decoder(Patient)
