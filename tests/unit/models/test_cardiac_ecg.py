@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from hospital_node.privacy.engines.per_patient import load
+from hospital_node.privacy.mechanism import Mechanism
 from hospital_node.privacy.validate import engine_for, validate
-from models.cardiac_ecg import beats
+from models import registry
+from models.cardiac_ecg import beats, recipe
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION, RECORDING
 from models.evaluation import auroc
 from tests.simulators.ecg import recording
@@ -63,6 +65,31 @@ def test_private_training_takes_the_fast_path_and_learns(people):
     for _ in range(20):
         now = now - 0.5 / 80 * clipped(now, everyone)
     assert auroc(INFARCTION.predict(now, x[80:]), y[80:]) > 0.9
+
+
+def test_opacus_gives_the_same_sums(people):
+    x, y = people
+    sums = [
+        engine_for(INFARCTION.module(()), x[:30], y[:30], max_grad_norm=0.1, engine=engine)
+        for engine in ("layerwise", "opacus")
+    ]
+    fast, theirs = (each(weights(2), np.ones(30, dtype=bool)) for each in sums)
+    assert np.allclose(fast, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("made", [recipe.plan, recipe.local_plan])
+@pytest.mark.parametrize("model", [INFARCTION.name, ABNORMALITY.name])
+def test_plans_of_both_modes_keep_their_price(made, model):
+    plan = made(
+        model=model, network="0" * 64, study="ecg", sites=("s0", "s1", "s2", "s3"), divisor=240,
+        purpose="heart-research", grades=("signed-on-device",), epsilon=3.0,
+    )  # fmt: skip
+    assert plan.dimension == 585
+    assert registry.require_same_spec(model, plan.model_spec, sites=plan.sites).name == model
+    guarantee = Mechanism(plan).guarantee(4)
+    assert (guarantee.epsilon, guarantee.delta) == (3.0, 1e-5)
+    assert guarantee.attempts == plan.attempts
+    assert (plan.fedavg is None) == (made is recipe.plan)
 
 
 def test_a_middle_beat_is_the_patients_and_stands_still():
