@@ -77,6 +77,8 @@ def test_a_join_that_is_killed_at_every_step_goes_on_and_only_the_hospitals_let_
     assert network.do("node", "join", NEW, "--no-wait")["active"] is False
     # Endorsed by enough; killed again when the ledger has it, and before.
     network.do("node", "endorse", "meadow", *words)
+    network.stage.kill("coordinator")  # whatever it had not done it does when it is back
+    network.up("coordinator", "server")
     eventually(lambda: not network.is_asking())
     killed_after(network, None, "[4/")
     done = network.do("node", "join", NEW)
