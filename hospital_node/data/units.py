@@ -46,7 +46,7 @@ _PREFIXES = {
 _TERM = re.compile(
     r"([./]?)(?:((?:[A-Za-z%]|\[[A-Za-z_]+\])+|\d+)([+-]?\d+)?(?:\{[^{}]*\})?|\{[^{}]*\})"
 )
-_LONGEST = 40
+_LONGEST, _LARGEST_EXPONENT = 40, 6
 
 
 class UnitUnknown(ValueError):
@@ -92,9 +92,13 @@ def _parsed(unit: str) -> tuple[float, _Dimension]:
             raise UnitUnknown(unit)
         exponent = int(match[3] or 1) * (-1 if match[1] == "/" else 1)
         value, atom = _atom(match[2] or "1", unit)
+        if not value or abs(exponent) > _LARGEST_EXPONENT:
+            raise UnitUnknown(unit)
         size *= math.pow(value, exponent)
         dimension = [own + exponent * each for own, each in zip(dimension, atom, strict=True)]
         at = match.end()
+    if not 0 < size < math.inf:
+        raise UnitUnknown(unit)
     return size, (dimension[0], dimension[1], dimension[2], dimension[3])
 
 

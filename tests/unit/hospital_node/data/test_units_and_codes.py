@@ -27,7 +27,9 @@ def test_conversions(unit, to, mass, expected):
     assert factor(unit, to, mass) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("unit", ["mmHg", "mg//dL", "mg dL", "", "g.", "MG/dL", "Cel", "x" * 99])
+@pytest.mark.parametrize(
+    "unit", ["mmHg", "mg//dL", "mg dL", "", "g.", "MG/dL", "Cel", "x" * 99, "/0", "m99"]
+)
 def test_what_is_no_unit_is_refused(unit):
     with pytest.raises(UnitUnknown):
         factor(unit, "mg/dL")
