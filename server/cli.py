@@ -157,6 +157,15 @@ def found(
     type=click.FloatRange(1e-4, 1, max_open=True),
     help="Chance of a patient to be in one attempt, drawn in secret; without it all of them are.",
 )
+@click.option(
+    "--grade",
+    "grades",
+    multiple=True,
+    type=click.Choice(("signed-on-device", "staff-attested")),
+    default=("signed-on-device",),
+    show_default=True,
+    help="Which consents count; what staff wrote down from paper is `staff-attested`.",
+)
 @click.option("--ethics", default="", help="Reference of the ethics approval; patients read it.")
 @click.option("--region", default="", help="Where all that is made of the data stays; the same.")
 @click.option("--commercial", is_flag=True, help="Somebody may make money with it.")
@@ -174,6 +183,7 @@ def plan(
     holdout_share: float | None,
     evaluation_epsilon: float | None,
     sample_rate: float | None,
+    grades: tuple[str, ...],
     as_json: bool,
     **declared: Any,
 ) -> None:
@@ -198,6 +208,7 @@ def plan(
         holdout_share=holdout_share,
         evaluation_epsilon=evaluation_epsilon,
         sample_rate=sample_rate,
+        grades=grades,
         now=SystemClock().now(),
     )
     described = replace(described, **declared)

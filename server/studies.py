@@ -164,6 +164,7 @@ def make(
     holdout_share: float | None = None,
     evaluation_epsilon: float | None = None,
     sample_rate: float | None = None,
+    grades: Collection[str] = ("signed-on-device",),
     now: float,
 ) -> tuple[Study, Plan]:
     """A study and its plan for all hospitals but those that it goes ``without``.
@@ -171,7 +172,8 @@ def make(
     ``slot_seconds`` is the fixed time after each sum at which every hospital sends, whatever its
     size; longer hides more of how long it computed. A ``holdout_share`` of 0 leaves the
     evaluation out; None takes the template's. With a ``sample_rate`` every attempt is over a secret
-    sample of the patients, and the noise follows from the rate; takes some seconds.
+    sample of the patients, and the noise follows from the rate; takes some seconds. ``grades`` are
+    the ways in which a consent may have come about (``consent.policy.Grade``).
 
     Raises:
         UsageError: TW1020, the numbers do not make a usable plan.
@@ -196,7 +198,7 @@ def make(
         sites=tuple(one.org for one in founding.hospitals if one.org not in without),
         divisor=max(1, round(summed * (expected_patients or template.expected_patients))),
         purpose=template.purpose,
-        grades=("signed-on-device",),
+        grades=tuple(sorted(set(grades))),
         epsilon=epsilon,
         slot_seconds=slot_seconds,
         deadline_seconds=slot_seconds + _SILENCE_SECONDS,

@@ -109,6 +109,23 @@ def test_a_study_divides_by_who_is_expected_to_be_trained_on(asked, share, epsil
     assert plan.divisor == divisor
 
 
+def test_a_plan_accepts_the_grades_of_consent_that_it_is_told_and_by_itself_signatures_only():
+    from tests.simulators.finished_run import HOSPITALS, found
+    from twinward.signing import Identity
+
+    founding = found({org: Identity.generate() for org in ("coordinator", *HOSPITALS)})
+
+    def grades(**asked):
+        return studies.make(
+            studies.template("heart-risk"), name="heart-risk", founding=founding, epsilon=1.0,
+            slot_seconds=0.1, expected_patients=None, now=0.0, **asked,
+        )[1].grades  # fmt: skip
+
+    assert grades() == ("signed-on-device",)
+    both = ("staff-attested", "signed-on-device", "staff-attested")
+    assert grades(grades=both) == ("signed-on-device", "staff-attested")
+
+
 def test_a_word_too_small_for_the_histogram_is_refused_with_the_plan():
     plan = replace(made(), word_bits=32, max_patients_per_hospital=20_000)
     with pytest.raises(UsageError):
