@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from hospital_node.paths import NodePaths
 from twinward.clock import Clock, iso
 from twinward.errors import InternalError
 
@@ -35,6 +37,11 @@ ALLOWED: Final = {
     ("ledger", "cap"): 4_096,
     ("ledger", "dataset"): 4_096,
     ("desk", "reply"): MEGABYTE,
+    ("network", "join-request"): 65_536,
+    ("network", "endorsement"): 65_536,
+    ("network", "renewal"): 65_536,
+    ("network", "leaving"): 4_096,
+    ("ledger", "endorsement"): 4_096,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;
 ``grants`` and ``withdrawals`` are what patients signed, for the ledger; ``dataset`` is a salted
@@ -69,3 +76,13 @@ class Egress:
     def close(self) -> None:
         """Close the log."""
         self._file.close()
+
+
+def note(folder: Path, channel: str, kind: str, *, to: str, size: int, clock: Clock) -> None:
+    """Note one message that a command sends; the node may be up. Call before sending it.
+
+    Raises:
+        InternalError: TW9001.
+    """
+    with closing(Egress(NodePaths(folder).egress_log, clock=clock)) as gate:
+        gate.let_out(channel, kind, to=to, size=size)

@@ -16,10 +16,12 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from hospital_node.egress import note
 from hospital_node.join_link import JoinLink
 from hospital_node.membership import load_founding
 from hospital_node.settings import FILE, NodeSettings
 from twinward import admission, authorities, canonical
+from twinward.clock import SystemClock
 from twinward.errors import EXIT_UNREACHABLE, IdentityError, TwinwardError, UsageError
 from twinward.files import read_secret, sync_folder, write_atomic
 from twinward.founding import Founding, Member
@@ -88,6 +90,8 @@ def join(
         _require_name(folder, org)
         tell(2, f"keys are in {Organisation(folder).secrets} and do not leave it")
         request = Organisation(folder).request_file(org).read_bytes()
+        size, clock = len(request), SystemClock()
+        note(folder, "network", "join-request", to="coordinator", size=size, clock=clock)
         answer = link.enrol(request, version=int(hello["protocol"]))
         terms = check(answer, token=token, organisation=Organisation(folder), org=org)
         tell(3, f"certificate received; this hospital's identity is {terms.member.fingerprint}")

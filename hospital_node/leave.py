@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hospital_node import approvals
+from hospital_node.egress import note
 from hospital_node.members import ask, network
 from hospital_node.membership import load_founding
 from hospital_node.settings import FILE, NodeSettings
@@ -37,7 +38,7 @@ def leave(folder: Path, *, clock: Clock) -> Path:
     founding, org = load_founding(folder), load(NodeSettings, folder / FILE).org
     receipt = folder / RECEIPT
     if not receipt.exists():
-        write_atomic(receipt, _told(folder, founding, org, now=clock.now()).encode())
+        write_atomic(receipt, _told(folder, founding, org, clock=clock).encode())
     when = Document.decode(receipt.read_bytes(), kind=LEAVING_KIND, at=str(receipt))
     path = folder / "left.html"
     write_atomic(path, render(folder, founding, org=org, when=str(when.payload["at"])))
@@ -63,12 +64,14 @@ def render(folder: Path, founding: Founding, *, org: OrgName, when: str) -> byte
     )
 
 
-def _told(folder: Path, founding: Founding, org: OrgName, *, now: float) -> Document:
+def _told(folder: Path, founding: Founding, org: OrgName, *, clock: Clock) -> Document:
     identity = Organisation(folder).identity()
-    payload = {"network": founding.chain["genesis_hash"], "org": org, "at": iso(now)}
+    payload = {"network": founding.chain["genesis_hash"], "org": org, "at": iso(clock.now())}
     asked = Document(LEAVING_KIND, payload).signed_by(identity)
+    data = asked.encode()
+    note(folder, "network", "leaving", to="coordinator", size=len(data), clock=clock)
     with network(folder, founding) as stub:
-        answer = ask(stub.Leave, asked.encode())
+        answer = ask(stub.Leave, data)
     receipt = Document.decode(answer, kind=LEAVING_KIND, at="receipt")
     receipt.verify(identity.public)
     receipt.verify(founding.coordinator.identity)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from hospital_node.egress import note
 from hospital_node.membership import load_founding
 from ledger.chain import Chain, LedgerMember
 from twinward import admission, canonical
+from twinward.clock import SystemClock
 from twinward.errors import CoordinatorUnreachable, IdentityError
 from twinward.founding import Founding, Member
 from twinward.organisation import Organisation
@@ -153,7 +155,10 @@ def endorse(folder: Path, one: Asking, *, identity: str, stub: NetworkStub, chai
             "16 digits of what it says; if they differ, somebody joins in its name",
         )
     signed = one.document.signed_by(Organisation(folder).identity())
-    counted = canonical.decode(ask(stub.Endorse, signed.encode()), at="answer")
+    data, clock = signed.encode(), SystemClock()
+    note(folder, "network", "endorsement", to="coordinator", size=len(data), clock=clock)
+    counted = canonical.decode(ask(stub.Endorse, data), at="answer")
+    note(folder, "ledger", "endorsement", to="ledger", size=300, clock=clock)
     chain.endorse(LedgerMember.of(one.member))
     own = load_founding(folder).members
     mine = Organisation(folder).identity().public.fingerprint

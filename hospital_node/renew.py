@@ -8,13 +8,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from hospital_node.egress import note
 from hospital_node.join import require_issued
 from hospital_node.join_link import JoinLink
 from hospital_node.members import ask, network
 from hospital_node.membership import load_founding
 from hospital_node.settings import FILE, NodeSettings
 from twinward import authorities, canonical
-from twinward.clock import Clock
+from twinward.clock import Clock, SystemClock
 from twinward.errors import IdentityError, TwinwardError
 from twinward.files import write_atomic
 from twinward.founding import tls_key_digest
@@ -50,10 +51,12 @@ def renew(folder: Path, token_text: str | None = None) -> float:
     if token_text is None:
         csr = organisation.certificate_request(org).public_bytes(Encoding.PEM).decode()
         body = canonical.encode({"protocols": list(protocol.SPEAKS), "csr": csr})
+        note(folder, "network", "renewal", to="coordinator", size=len(body), clock=SystemClock())
         with network(folder, founding) as stub:
             answer = canonical.decode(ask(stub.Renew, body), at="renewal")
     else:
         request = organisation.request_file(org).read_bytes()
+        note(folder, "network", "renewal", to="coordinator", size=len(request), clock=SystemClock())
         with JoinLink(JoinToken.parse(token_text)) as link:
             answer = link.enrol(request, version=int(link.hello()["protocol"]))
     stated = canonical.encode(answer["authorities"])

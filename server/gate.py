@@ -39,6 +39,9 @@ class Gate:
         self._denied: set[str] | None = None
         self._clock = clock
         self._own_looked = 0.0
+        self._tls = Organisation(coordinator.paths.folder).tls
+        self._shown = self._tls.stamp()
+        """The certificate and authorities that Flower's SuperLink began with."""
 
     def identify(
         self, context: grpc.aio.ServicerContext, *, although_left: bool = False
@@ -90,6 +93,9 @@ class Gate:
     async def look(self) -> None:
         """Put out who is to be put out, and let in who has been endorsed."""
         await asyncio.to_thread(self._renew_own)
+        if self._tls.stamp() != self._shown and self._coordinator.run is None:
+            self._shown = self._tls.stamp()
+            await asyncio.to_thread(self._coordinator.superlink.restart)
         out = self.register.out()
         for task, peer in list(self._streams.items()):
             if peer in out:
@@ -108,16 +114,13 @@ class Gate:
             self._known_to_flower = served
 
     def _renew_own(self) -> None:
-        """The coordinator's own certificate, when it is due; its servers take it up by themselves.
-
-        Flower's SuperLink reads it when it starts: start the coordinator again within a month.
-        """
+        """The coordinator's own certificate, when it is due; its servers take it up by themselves."""
         now = self._clock.now()
         if now < self._own_looked + _OWN_SECONDS:
             return
         self._own_looked = now
-        organisation = Organisation(self._coordinator.paths.folder)
-        if authorities.is_due(organisation.tls.certificate.read_bytes(), now=now):
+        if authorities.is_due(self._tls.certificate.read_bytes(), now=now):
+            organisation = Organisation(self._coordinator.paths.folder)
             ca_rollover.renew_own(organisation, self._coordinator.founding, now=now)
             log().info("own certificate renewed")
 

@@ -67,14 +67,8 @@ class SuperLink:
             log=folder / "superlink.log",
             folder=folder,
         )
-        # No proxy of the environment, no redirect: this client speaks to this machine only.
-        self._http = httpx.Client(
-            base_url=f"https://{self.address}",
-            verify=ssl.create_default_context(cafile=str(tls.ca)),
-            timeout=30.0,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        self._ca = tls.ca
+        self._http = self._client()
 
     def __enter__(self) -> Self:
         """Start it and wait until it answers."""
@@ -206,10 +200,33 @@ class SuperLink:
         )
         return str(answer.run_dict[run].status.status)
 
+    def restart(self) -> None:
+        """Start it again, with the certificate that is on disk now; SuperNodes come back.
+
+        Flower reads its certificate once. Call it while no run is under way.
+
+        Raises:
+            TrainingError: TW6211, it does not come up.
+        """
+        self.stop()
+        self._http = self._client()
+        self._child.start()
+        self.wait_ready()
+
     def stop(self) -> None:
         """End the SuperLink and everything it started; its database is safe at any moment."""
         self._http.close()  # first: its server would wait for this side to say goodbye
         self._child.stop(grace=_GRACE_SECONDS)
+
+    def _client(self) -> httpx.Client:
+        # No proxy of the environment, no redirect: this client speaks to this machine only.
+        return httpx.Client(
+            base_url=f"https://{self.address}",
+            verify=ssl.create_default_context(cafile=str(self._ca)),
+            timeout=30.0,
+            trust_env=False,
+            follow_redirects=False,
+        )
 
     def _answers(self) -> bool:
         try:
