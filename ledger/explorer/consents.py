@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ledger.consents import ATTESTED
+from ledger.consents import ATTESTED, BY_STAFF
 from ledger.explorer import asked
 from ledger.explorer.view import CONSENT_CHANGED, View, grade_of
 from ledger.questions.permissions import slot_of
@@ -23,11 +23,12 @@ _STATES = """
 select study, substr(slot, 29, 2) as relay,
        case when substr(slot, 1, 16) = zeroblob(16) then 'withdrawn'
             when substr(slot, 17, 8) <= ?1 then 'expired' else 'in force' end as state,
-       substr(slot, 31, 2) as flags, count(*)
+       substr(slot, 31, 2) as flags, substr(slot, 1, 16) >= ?3 as by_staff, count(*)
 from (select study, subject, slot, max(event) from consent_consent_changed
       where event <= ?2 group by study, subject)
-group by 1, 2, 3, 4 order by 1, 2, 3, 4"""
-"""The layout is `ledger.consents.Slot`; big-endian numbers compare as bytes."""
+group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"""
+"""The layout is `ledger.consents.Slot`; big-endian numbers compare as bytes, and the mark of what
+staff wrote down is the highest bit of the purposes."""
 
 _LAST_EVENT = """
 select coalesce(max(number), 0) from events join blocks using (block) where time <= ?"""
@@ -66,14 +67,16 @@ def states(view: View, *, at: float) -> tuple[Count, ...]:
     if asked_for not in view.kept:
         if len(view.kept) >= _MOST_KEPT:
             view.kept.clear()
-        rows = db.execute(_STATES, (max(0, int(at)).to_bytes(8, "big"), last))
-        view.kept[asked_for] = tuple(_count(*row) for row in rows)
+        moment = max(0, int(at)).to_bytes(8, "big")
+        rows = db.execute(_STATES, (moment, last, BY_STAFF.to_bytes(16, "big")))
+        view.kept[asked_for] = tuple(map(_count, rows))
     found: tuple[Count, ...] = view.kept[asked_for]
     return found
 
 
-def _count(study: bytes, relay: bytes, state: str, flags: bytes, count: int) -> Count:
-    attested = int.from_bytes(flags, "big") & ATTESTED
+def _count(row: tuple[bytes, bytes, str, bytes, int, int]) -> Count:
+    study, relay, state, flags, by_staff, count = row
+    attested = by_staff or int.from_bytes(flags, "big") & ATTESTED
     grade = "attested by staff" if attested else "signed by the subject"
     return Count(bytes(study), int.from_bytes(relay, "big"), state, grade, count)
 

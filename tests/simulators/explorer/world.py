@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ledger.consents import BY_STAFF
 from ledger.deployed import Addresses
 from ledger.events import Event, form
 from ledger.explorer.running import state_of
@@ -175,7 +176,13 @@ class World:
             days = 1 + place / 10
             expiry = MIDNIGHT + (4 if place == 5 else 300) * DAY
             self.change(
-                name, subject, days=days, relay=2 + place % 4, purposes=4, expiry=expiry, flags=1
+                name,
+                subject,
+                days=days,
+                relay=2 + place % 4,
+                purposes=4 | (BY_STAFF if place % 5 == 3 else 0),
+                expiry=expiry,
+                flags=1,
             )
 
     def change(self, study, subject, *, days, relay, flags, purposes=0, expiry=0, nonce=1):

@@ -15,7 +15,7 @@ from ledger import verify
 from ledger.events import form
 from ledger.explorer.consents import states
 from ledger.explorer.gaps import silences
-from ledger.explorer.view import open_view
+from ledger.explorer.view import grade_of, open_view
 from ledger.questions.permissions import slot_of
 from tests.integration.ledger.explorer.conftest import let_in
 from tests.simulators.explorer.world import ANCHORED, DAY, HEART, SLEEP, START, as_form
@@ -94,10 +94,12 @@ def test_consents_at_any_moment_are_what_the_events_say(world, explorer):
                 if event.time <= at:
                     slot = slot_of(event)
                     last[slot.study, slot.subject] = slot
-            expected = Counter((s.study, s.relay, in_force(s, at)) for s in last.values())
+            expected = Counter(
+                (s.study, s.relay, in_force(s, at), grade_of(s)) for s in last.values()
+            )
             found = Counter()
             for one in states(view, at=at):
-                found[one.study, one.relay, one.state] += one.count
+                found[one.study, one.relay, one.state, one.grade] += one.count
             assert found == expected
 
 
