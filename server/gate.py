@@ -94,8 +94,9 @@ class Gate:
         """Put out who is to be put out, and let in who has been endorsed."""
         await asyncio.to_thread(self._renew_own)
         if self._tls.stamp() != self._shown and self._coordinator.run is None:
-            self._shown = self._tls.stamp()
+            stamp = self._tls.stamp()
             await asyncio.to_thread(self._coordinator.superlink.restart)
+            self._shown = stamp
         out = self.register.out()
         for task, peer in list(self._streams.items()):
             if peer in out:
@@ -114,7 +115,7 @@ class Gate:
             self._known_to_flower = served
 
     def _renew_own(self) -> None:
-        """The coordinator's own certificate, when it is due; its servers take it up by themselves."""
+        """The coordinator's own certificate, when it is due; its servers take it up at once."""
         now = self._clock.now()
         if now < self._own_looked + _OWN_SECONDS:
             return

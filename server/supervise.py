@@ -208,8 +208,9 @@ class SuperLink:
         Raises:
             TrainingError: TW6211, it does not come up.
         """
-        self.stop()
-        self._http = self._client()
+        before, self._http = self._http, self._client()
+        before.close()  # first: its server would wait for this side to say goodbye
+        self._child.stop(grace=_GRACE_SECONDS)
         self._child.start()
         self.wait_ready()
 
