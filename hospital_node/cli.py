@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hospital_node import audit_cli, cli_approve, cli_members, cli_moves, cli_standing
+from hospital_node.cli_doctor import doctor
 from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
@@ -26,6 +27,7 @@ def node() -> None:
 for command in (
     *audit_cli.COMMANDS,
     *cli_approve.COMMANDS,
+    doctor,
     policy,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,

@@ -22,7 +22,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -104,19 +104,12 @@ def require_installed(module_file: str | None) -> None:
         )
 
 
-def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
-    """Replace the SuperNode's and the app process's way in; nothing else touches a bundle.
-
-    Args:
-        approved: SHA-256 of the bundles that may be used.
-        online: File that gets Flower's node id once the SuperLink has accepted this node.
-        wake: Descriptor that gets a byte whenever a message has been stored for the app.
+def audited() -> tuple[Any, Any, Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Flower's two modules and the functions that the gate replaces or calls, if as audited.
 
     Raises:
-        InternalError: TW6204, a private name of Flower is not as audited.
+        InternalError: TW6204, a private name of Flower is not.
     """
-    from hospital_node import flower_app  # noqa: PLC0415 - after the check of where it lies
-
     node: Any = import_module("flwr.supernode.start_client_internal")
     app: Any = import_module("flwr.supernode.runtime.run_clientapp")
 
@@ -134,6 +127,27 @@ def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
         ("default_app_ref", "app_path", "multi_app"),
         used_by="run_clientapp",
     )
+    fetch = flower_launch.require(node, "pull_objects", (
+        "object_ids", "pull_object_fn", "max_concurrent_pulls", "max_time",
+        "max_tries_per_object", "initial_backoff", "backoff_cap",
+    ), used_by="_pull_and_store_message")  # fmt: skip
+    return node, app, pull, insert, fetch
+
+
+def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
+    """Replace the SuperNode's and the app process's way in; nothing else touches a bundle.
+
+    Args:
+        approved: SHA-256 of the bundles that may be used.
+        online: File that gets Flower's node id once the SuperLink has accepted this node.
+        wake: Descriptor that gets a byte whenever a message has been stored for the app.
+
+    Raises:
+        InternalError: TW6204, a private name of Flower is not as audited.
+    """
+    from hospital_node import flower_app  # noqa: PLC0415 - after the check of where it lies
+
+    node, app, pull, insert, fetch = audited()
 
     def pull_approved(**given: Any) -> int | None:
         state, receive, get_fab = given["state"], given["receive"], given["get_fab"]
@@ -165,10 +179,6 @@ def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
     def check_and_unpack_nothing(content: bytes, **_: object) -> None:
         flower_launch.require_approved(content, approved)
 
-    fetch = flower_launch.require(node, "pull_objects", (
-        "object_ids", "pull_object_fn", "max_concurrent_pulls", "max_time",
-        "max_tries_per_object", "initial_backoff", "backoff_cap",
-    ), used_by="_pull_and_store_message")  # fmt: skip
     node.pull_objects = partial(fetch, initial_backoff=_REPLY_SECONDS, backoff_cap=_LOOK_SECONDS)
     node._pull_and_store_message = pull_approved  # noqa: SLF001 - the gate
     node.time = SimpleNamespace(

@@ -62,9 +62,7 @@ class Fence:
                 another process has begun with another copy of this book.
             LedgerError: The ledger does not answer; nothing may be trained then.
         """
-        _require_all_runs(book, ledger)
-        number, raising = book.fence()
-        found = _require(ledger, {number, number + 1} if raising else {number})
+        found = compare(book, ledger)
         book.set_fence(found, raising=True)
         taken = ledger.raise_fence()
         if taken != found + 1:
@@ -80,6 +78,18 @@ class Fence:
             LedgerError: The ledger does not answer; nothing may be trained then.
         """
         _require(self._ledger, {self.number})
+
+
+def compare(book: BudgetBook, ledger: FencedLedger) -> int:
+    """Require that this book is the newest and complete; the number on the ledger. Takes nothing.
+
+    Raises:
+        BudgetError: TW4105, TW4310, as ``Fence.take``.
+        LedgerError: The ledger does not answer.
+    """
+    _require_all_runs(book, ledger)
+    number, raising = book.fence()
+    return _require(ledger, {number, number + 1} if raising else {number})
 
 
 def recover(book: BudgetBook, ledger: FencedLedger) -> int:

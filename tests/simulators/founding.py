@@ -23,6 +23,7 @@ class Paper:
 
     folder: Path
     hospitals: tuple = HOSPITALS
+    now: float = NOW
 
     def __post_init__(self):
         self.home = self.organisation("coordinator", role="coordinator")
@@ -37,7 +38,7 @@ class Paper:
             key_file=self.home.secrets / "ca.key",
             certificate_file=self.home.tls.ca,
             network="demo",
-            now=NOW,
+            now=self.now,
         )
         self.members = {name: self.organisation(name) for name in self.hospitals}
 
@@ -57,7 +58,7 @@ class Paper:
     def draft(self, requests=None):
         """The draft file, signed by the coordinator."""
         return founding_ceremony.begin(
-            self.home.folder, self.requests() if requests is None else requests, now=NOW
+            self.home.folder, self.requests() if requests is None else requests, now=self.now
         )
 
     def signed(self, path, *names):

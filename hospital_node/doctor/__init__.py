@@ -1,0 +1,1 @@
+"""``twinward node doctor``: small checks, each naming one fault and its fix; nothing is changed."""
