@@ -82,6 +82,11 @@ class NodePaths:
         return self.state / PATIENTS
 
     @property
+    def patients_key(self) -> Path:
+        """Opens them; apart from the node's other keys, which are made after the first import."""
+        return self.folder / "patients.key"
+
+    @property
     def reports(self) -> Path:
         """Exact figures on this hospital's own patients; they stay here."""
         path = self.state / "reports"

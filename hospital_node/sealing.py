@@ -1,6 +1,6 @@
 """Rows that say nothing without their key: named by HMAC, sealed with AES-256-GCM to their place.
 
-The key lies outside of the file, in ``secrets/``. A row that was changed, or put in the place of
+The key lies apart from the file. A row that was changed, or put in the place of
 another, does not open.
 """
 

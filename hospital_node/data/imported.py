@@ -16,7 +16,6 @@ from hospital_node.sealing import site_key
 from models.cardiac_risk.inputs import LABEL
 from twinward.errors import DataError
 from twinward.ids import OrgName
-from twinward.organisation import Organisation
 
 
 def open_store(folder: Path, *, alone: bool = False) -> PatientStore:
@@ -26,8 +25,9 @@ def open_store(folder: Path, *, alone: bool = False) -> PatientStore:
         BudgetError: TW4106, TW4107, the file cannot be used.
         DataError: TW7203, its key is lost, or another.
     """
-    path = NodePaths(folder).patients
-    key = site_key(Organisation(folder).secrets / "patients.key", of=path, lost=other_key)
+    paths = NodePaths(folder)
+    path = paths.patients
+    key = site_key(paths.patients_key, of=path, lost=other_key)
     return PatientStore(path, key=key, alone=alone)
 
 

@@ -136,6 +136,8 @@ def read(path: Path) -> CsvMapping | FhirMapping:
         raise _wrong(path, f"it is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"].startswith("union_tag"):
+            raise _wrong(path, 'format: it is "csv" or "fhir"') from error
         key = ".".join(str(part) for part in first["loc"])
         raise _wrong(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
 

@@ -284,5 +284,5 @@ def other_key(path: Path) -> DataError:
         "the imported records of this hospital were sealed with another key",
         code="TW7203",
         at=str(path),
-        help="bring back `secrets/patients.key`, or move the file away and import again",
+        help="bring back `patients.key`, or move the file away and import again",
     )

@@ -80,7 +80,7 @@ def test_a_dry_run_says_the_same_and_keeps_nothing(files):
     said = bring_in(files, "--dry-run", "--json")
     assert (said["qualifying"], said["report"]) == (2, None)
     assert not NodePaths(files / "node").patients.exists()
-    assert not (files / "node" / "secrets" / "patients.key").exists()
+    assert not (files / "node" / "patients.key").exists()
 
 
 def test_the_report_is_private_complete_and_loads_nothing(files):
@@ -170,3 +170,22 @@ def test_an_import_that_is_killed_again_and_again_ends_as_if_it_never_was(files)
     assert source["counts"] == {"new": 24_000, "changed": 0, "same": 0}
     assert [each["defect"] for each in source["defects"]] == ["duplicate"]
     assert said["patients"] == 24_000
+
+
+def test_a_node_is_made_on_what_was_imported_before(tmp_path):
+    (tmp_path / "m.toml").write_text(MAPPING)
+    (tmp_path / "t.csv").write_text("id,age,chol,num\na,50,5,1\nb,60,5,0\n")
+    node, mapping = tmp_path / "node", tmp_path / "m.toml"
+    twinward("data", "import", node, tmp_path / "t.csv", "--mapping", mapping)
+    store = NodePaths(node).patients
+    twinward("node", "init", node, "--name", "harbour", "--data", store, "--json")
+    assert f'data = "{store}"' in (node / "node.toml").read_text()
+    said = twinward("data", "report", node, "--json")
+    assert (said["qualifying"], len(said["version"]), said["enough"]) == (2, 64, False)
+
+
+def test_a_node_is_not_made_before_anybody_qualifies(tmp_path):
+    store = NodePaths(tmp_path / "node").patients
+    words = ("node", "init", tmp_path / "node", "--name", "harbour", "--data", store, "--json")
+    assert twinward(*words, status=3)["error"]["code"] == "TW7205"
+    assert not (tmp_path / "node" / "secrets").exists()

@@ -128,6 +128,7 @@ def test_a_table_without_the_columns_is_refused_before_a_patient_is_read(tmp_pat
     ("wrong", "why"),
     [
         ("format = 1", "format"),
+        ("", '"csv" or "fhir"'),
         ("format = [", "TOML"),
         (MAPPING.replace("fields.sex", "fields.gender"), "no such field"),
         (MAPPING.replace('"mmol/L"', '"kg"'), "cannot become mg/dL"),

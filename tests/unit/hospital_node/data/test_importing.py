@@ -186,7 +186,7 @@ def test_a_row_that_was_changed_or_moved_is_not_used(tmp_path):
 
 def test_without_its_key_the_file_is_refused(tmp_path):
     run(tmp_path, table(tmp_path, "a,50,1"))
-    key = tmp_path / "node" / "secrets" / "patients.key"
+    key = tmp_path / "node" / "patients.key"
     whole = key.read_bytes()
     key.write_bytes(bytes(32))
     with pytest.raises(DataError) as refused:
