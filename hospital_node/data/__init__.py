@@ -1,1 +1,1 @@
-"""Reading patients' records. Nothing here writes, sends or logs what a record holds."""
+"""Patients' records: read, brought in, sealed, reported. Nothing here sends or logs them."""
