@@ -60,7 +60,8 @@ def load_founding(folder: Path) -> Founding:
             "this node has not joined a network yet",
             code="TW1035",
             at=str(path),
-            help="run `twinward node accept` with the complete founding file",
+            help="run `twinward node join` with an invitation, or, as a founder, `twinward node "
+            "accept` with the complete founding file",
         )
     return with_joined(Founding.decode(path.read_bytes(), at=str(path)), folder)
 

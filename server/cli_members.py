@@ -128,7 +128,8 @@ def revoke(*, folder: Path, hospital: str, undo: bool, as_json: bool) -> None:
             else f"`{member.org}` is not served any more; open streams end within a second"
         ),
     )
-    next_step("a plan that names it goes on without it; make new plans without it")
+    if not undo:
+        next_step(f"twinward server plan {folder}: a new plan leaves `{member.org}` out")
 
 
 @click.command()
