@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from hospital_node.data import csv_file, imported, importing, version
+from hospital_node.data.diaries import Diaries
 from hospital_node.paths import NodePaths
+from models.twin import Series
 from tests.simulators.bundles import bundle, condition, observation, patient
 from twinward.clock import SystemClock
 from twinward.errors import BudgetError, DataError, UsageError
@@ -251,3 +253,16 @@ def test_the_version_is_that_of_the_data_and_says_nothing_without_the_key(tmp_pa
     assert root == version.root(read(tmp_path, "again"), key=key)
     assert root != version.root(read(tmp_path, "other"), key=key)
     assert root != version.root(read(tmp_path), key=b"x" * 32)
+
+
+def test_diaries_have_a_version_too():
+    def diaries(*glucose):
+        minutes = np.arange(float(len(glucose)))
+        history = Series(minutes, {"glucose": np.array(glucose)})
+        return Diaries("here", ("a",), (history,))
+
+    key = bytes(32)
+    root = version.root(diaries(100.0, np.nan), key=key)
+    assert root == version.root(diaries(100.0, -np.nan), key=key)
+    assert root != version.root(diaries(100.0, 101.0), key=key)
+    assert root != version.root(diaries(100.0), key=key)
