@@ -26,6 +26,7 @@ from hospital_node.twins.cli_arguments import (
     read,
     scenario,
 )
+from hospital_node.twins.cli_write_back import FHIR, write_back_answer, write_back_explanation
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 if TYPE_CHECKING:
@@ -136,14 +137,16 @@ def observe(*, folder: Path, record: str, name: str, history: Path, as_json: boo
 @FOLDER
 @RECORD
 @TWIN
+@FHIR
 @json_option
 @reports_errors
-def show(*, folder: Path, record: str, name: str, as_json: bool) -> None:
+def show(*, folder: Path, record: str, name: str, fhir: Path | None, as_json: bool) -> None:
     """Show what is particular about this patient."""
     patient = typed(record)
     with opened(folder) as service:
         found = service.explain(patient, name)
     _show(found, schema="twin.show", as_json=as_json)
+    write_back_explanation(fhir, found, folder=folder, record=patient, name=name)
 
 
 @twin.command("what-if")
@@ -156,6 +159,7 @@ def show(*, folder: Path, record: str, name: str, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--hours", default=4.0, show_default=True, help="How far to look.")
 @click.option("--plot", type=FILE, help="Write the fans as SVG.")
+@FHIR
 @json_option
 @reports_errors
 def what_if(
@@ -166,6 +170,7 @@ def what_if(
     changes: tuple[str, ...],
     hours: float,
     plot: Path | None,
+    fhir: Path | None,
     as_json: bool,
 ) -> None:
     """Forecast the next hours, and what would differ with each change."""
@@ -185,6 +190,7 @@ def what_if(
     )
     if plot is not None:
         say(f"plot: {plot}")
+    write_back_answer(fhir, answer, folder=folder, record=patient)
 
 
 @twin.command()

@@ -163,3 +163,17 @@ def test_nothing_in_the_store_can_be_read_without_the_key(node, diary):
     content = b"".join(path.read_bytes() for path in store.parent.glob(store.name + "*"))
     assert RECORD.encode() not in content
     assert b"glucose" not in content.replace(b"glucose/1", b"")
+
+
+def test_an_answer_is_written_for_the_record_and_only_its_owner_can_read_it(node, diary, tmp_path):
+    made(node, diary)
+    out = tmp_path / "answer.json"
+    assert run("what-if", node, RECORD, "--change", "bolus=2@0", "--fhir", out).exit_code == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    bundle = json.loads(out.read_bytes())
+    assert [each["resource"]["resourceType"] for each in bundle["entry"]] == [
+        "Observation", "RiskAssessment",
+    ] * 2  # fmt: skip
+    assert run("show", node, RECORD, "--fhir", out).exit_code == 0
+    (entry,) = json.loads(out.read_bytes())["entry"]
+    assert entry["resource"]["subject"]["identifier"]["value"] == RECORD

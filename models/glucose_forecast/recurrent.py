@@ -1,0 +1,96 @@
+"""A small recurrent network that a hospital trains on its own patients. It never leaves.
+
+Gated recurrent units (Cho et al. 2014, arXiv 1406.1078) read the last hours of a sensor and say the
+change at each time ahead. Trained with torch, asked with numpy: an answer needs no torch. It knows
+what went with what and must not be asked what another dose would do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.twin import Arrays
+
+Floats = NDArray[np.float64]
+
+UNITS = 32
+_RATE = 3e-3
+_BATCH = 256
+_MIDDLE, _SPREAD = 140.0, 50.0
+
+
+def sequences(lags: Floats) -> Floats:
+    """Readings before each moment as what the network reads: value and whether there is one.
+
+    Args:
+        lags: Readings, mg/dL, the newest first, NaN where there is none, [n, steps].
+
+    Returns:
+        [n, steps, 2], the newest last.
+    """
+    read = lags[:, ::-1]
+    known = np.isfinite(read)
+    level = np.where(known, (np.nan_to_num(read) - _MIDDLE) / _SPREAD, 0.0)
+    return np.stack([level, known.astype(np.float64)], axis=2)
+
+
+def trained(read: Floats, targets: Floats, *, passes: int = 8, seed: int = 1) -> Arrays:
+    """Weights of a network that says these targets, with how wide each target is.
+
+    Args:
+        read: [n, steps, channels].
+        targets: [n, outputs].
+        passes: Over all moments.
+        seed: Of first weights and order.
+    """
+    import torch  # noqa: PLC0415 - only where a hospital trains
+    from torch import nn  # noqa: PLC0415
+
+    unit = targets.std(axis=0) + 1e-6
+    order = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        gru = nn.GRU(read.shape[2], UNITS, batch_first=True)
+        head = nn.Linear(UNITS, targets.shape[1])
+    inputs = torch.tensor(read, dtype=torch.float32)
+    wanted = torch.tensor(targets / unit, dtype=torch.float32)
+    parameters = [*gru.parameters(), *head.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=_RATE)
+    steps = passes * -(-len(inputs) // _BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(passes):
+        shuffled = torch.tensor(order.permutation(len(inputs)))
+        for begin in range(0, len(inputs), _BATCH):
+            some = shuffled[begin : begin + _BATCH]
+            optimiser.zero_grad()
+            _, last = gru(inputs[some])
+            loss = nn.functional.mse_loss(head(last[0]), wanted[some])
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            schedule.step()
+    named = {**dict(gru.named_parameters()), **{f"head_{n}": p for n, p in head.named_parameters()}}
+    return {
+        **{name: each.detach().numpy().astype(np.float64) for name, each in named.items()},
+        "unit": unit,
+    }
+
+
+def said(weights: Arrays, read: Floats) -> Floats:
+    """What the network says at each moment, [n, outputs]."""
+    state = np.zeros((len(read), UNITS))
+    for step in range(read.shape[1]):
+        ahead = read[:, step] @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
+        back = state @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
+        reset = _sigmoid(ahead[:, :UNITS] + back[:, :UNITS])
+        update = _sigmoid(ahead[:, UNITS : 2 * UNITS] + back[:, UNITS : 2 * UNITS])
+        new = np.tanh(ahead[:, 2 * UNITS :] + reset * back[:, 2 * UNITS :])
+        state = (1 - update) * new + update * state
+    found: Floats = (state @ weights["head_weight"].T + weights["head_bias"]) * weights["unit"]
+    return found
+
+
+def _sigmoid(x: Floats) -> Floats:
+    half: Floats = 0.5 * (1 + np.tanh(0.5 * x))
+    return half
