@@ -61,10 +61,39 @@ class Terms:
         )
 
 
+_CARE_TEXT = """\
+May we make a twin of you, for your own care?
+
+{hospital} asks you. It is called "{title}". It is for {words}.
+
+What we do
+A computer here at {hospital} learns how your body answers. This copy of you is called a twin. Your
+care team may ask it what could happen next. It is not a doctor. It can be wrong. It gives no dose.
+Your twin stays here. It is used for you and for nobody else.
+{facts}
+What we read
+{categories}
+
+What you can do
+You may say yes. You may say no. Your care stays the same if you say no.
+You may change your mind on any day. You need not say why. From then on nobody can ask your twin.
+You may also ask us to erase it.
+Your yes ends on the day that you choose.
+
+What others can see
+Your yes goes on a list that the hospitals keep together. Your name is not on that list. There is
+only a number that is made for you and for this question. Nobody can use it to find you elsewhere.
+
+If you lost your device
+Tell {hospital} by phone or at the desk. You do not need the device to say stop.
+"""
+
+
 def terms(study: Study, *, hospital: OrgName) -> Terms:
     """The text for this study at this hospital."""
+    text = _CARE_TEXT if study.purpose == purposes.OWN_CARE else _TEXT
     return Terms(
-        _TEXT.format(
+        text.format(
             hospital=hospital.replace("-", " ").title(),
             title=study.title,
             words=purposes.purpose(study.purpose).words,

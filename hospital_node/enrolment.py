@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from consent.letters import Letter, write_letters
 from consent.record import Domain
 from consent.register import Register
+from consent.study import Study
 from consent.vault import Vault
 from hospital_node import approvals, membership
 from hospital_node.data import records
@@ -14,6 +16,7 @@ from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from twinward.errors import UsageError
 from twinward.founding import Founding
+from twinward.ids import RecordNumber
 from twinward.organisation import Organisation
 from twinward.settings import load
 
@@ -34,6 +37,21 @@ def write(folder: Path, *, study: str, out: Path, mandate: int | None = None) ->
     Codes are durable in the vault before a letter is written: dying in between leaves codes that
     nobody has, which open nothing. Running it again makes new letters; old ones stay valid.
     """
+    settings = load(NodeSettings, folder / FILE)
+    agreed = approvals.load(folder, study, founding=membership.load_founding(folder))
+    patients = records.read(settings.data, hospital=settings.org).records
+    return write_for(folder, agreed.study, patients, out=out, mandate=mandate)
+
+
+def write_for(
+    folder: Path,
+    study: Study,
+    patients: Sequence[RecordNumber],
+    *,
+    out: Path,
+    mandate: int | None = None,
+) -> int:
+    """Write letters that ask these patients about this study, or who holds a mandate; likewise."""
     if out.exists():
         raise UsageError(
             "the file for the letters exists already",
@@ -43,16 +61,11 @@ def write(folder: Path, *, study: str, out: Path, mandate: int | None = None) ->
         )
     settings = load(NodeSettings, folder / FILE)
     founding = membership.load_founding(folder)
-    agreed = approvals.load(folder, study, founding=founding)
-    organisation = Organisation(folder)
-    patients = records.read(settings.data, hospital=settings.org).records
     vault = Vault.open(NodePaths(folder).vault)
     if mandate is not None:
         patients = (Register(vault).patient_of(mandate),)
-    codes = vault.enrol(
-        agreed.study.id32, patients, valid_until=agreed.study.closes, mandate=mandate
-    )
-    identity = organisation.identity().public
+    codes = vault.enrol(study.id32, patients, valid_until=study.closes, mandate=mandate)
+    identity = Organisation(folder).identity().public
     domain = consent_domain(founding)
     write_letters(
         out,
@@ -63,7 +76,7 @@ def write(folder: Path, *, study: str, out: Path, mandate: int | None = None) ->
                 desk=f"{settings.host}:{settings.desk_port}",
                 ca=founding.ca_certificate,
                 domain=domain,
-                study=agreed.study,
+                study=study,
                 code=code,
             )
             for code in codes

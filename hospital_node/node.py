@@ -21,7 +21,7 @@ from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.spread import Spread
 from consent.vault import Vault
-from hospital_node import accounts, approvals, holdout, membership
+from hospital_node import accounts, approvals, care_study, holdout, membership
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
 from hospital_node.data import records, version
@@ -166,7 +166,7 @@ class Node:
             hospital=settings.org,
             identity=identity,
             domain=domain,
-            studies=_studies(folder, founding),
+            studies=_studies(folder, founding, identity, clock),
             clock=clock,
             slot=mirror.slot,
             chain_time=follower.chain_time,
@@ -324,6 +324,9 @@ def connect_ledger(founding: Founding, key: bytes, *, folder: Path) -> Chain:
     return Endpoint.of(founding, folder).chain(founding, key=key)
 
 
-def _studies(folder: Path, founding: Founding) -> Mapping[bytes, Any]:
+def _studies(
+    folder: Path, founding: Founding, identity: Identity, clock: Clock
+) -> Mapping[bytes, Any]:
     agreed = (approvals.load(folder, name, founding=founding) for name in approvals.names(folder))
-    return {each.study.id32: each.study for each in agreed}
+    care = care_study.of(folder, founding=founding, identity=identity, clock=clock)
+    return {care.id32: care, **{each.study.id32: each.study for each in agreed}}

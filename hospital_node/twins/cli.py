@@ -14,6 +14,7 @@ from hospital_node.twins import (
     cli_census,
     cli_deploy,
     cli_doses,
+    cli_letter,
     cli_search,
     cli_validate,
 )
@@ -42,6 +43,7 @@ def twin() -> None:
 for command in (
     *cli_alerts.COMMANDS,
     *cli_deploy.COMMANDS,
+    cli_letter.letter,
     cli_census.census,
     cli_doses.forecaster,
     cli_search.search,

@@ -30,14 +30,19 @@ def opened(folder: Path) -> Iterator[TwinService]:
     """The twins of the hospital in this folder, with its audit log."""
     import numpy as np
 
-    from hospital_node import audit_log
+    from hospital_node import audit_log, care_study
     from hospital_node.twins.service import TwinService
     from twinward.clock import SystemClock
 
-    with audit_log.opened(folder) as entries, stored(folder) as store:
+    with (
+        audit_log.opened(folder) as entries,
+        stored(folder) as store,
+        care_study.answers(folder, clock=SystemClock()) as care,
+    ):
         yield TwinService(
             store,
             entries=entries,
+            answered=care.of,
             by=getpass.getuser(),
             clock=SystemClock(),
             generator=np.random.default_rng(),

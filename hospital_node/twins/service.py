@@ -8,13 +8,14 @@ often they held, and is never the model's own word alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from consent.policy import Decision
 from hospital_node.twins import believed, deployment
 from hospital_node.twins.store import Kept, TwinStore
 from models import twins
@@ -112,6 +113,7 @@ class TwinService:
     Args:
         store: Where they are kept.
         entries: The audit log.
+        answered: What a patient answered with their own key (``hospital_node.care_study``).
         by: Whose commands these are.
         clock: For what is written down on agreements.
         generator: Draws copies of patients; nothing that leaves depends on it.
@@ -122,12 +124,14 @@ class TwinService:
         store: TwinStore,
         *,
         entries: Entries,
+        answered: Callable[[RecordNumber], Decision | None],
         by: str,
         clock: Clock,
         generator: np.random.Generator,
     ) -> None:
         self._store = store
         self._entries = entries
+        self._answered = answered
         self._by = by
         self._clock = clock
         self._generator = generator
@@ -335,11 +339,19 @@ class TwinService:
         self._entries.cared(what, record, twin=twin, by=self._by, words=words)
 
     def _require_care(self, record: RecordNumber) -> None:
-        if self._store.care(record) is None:
+        answer = self._answered(record)  # the patient's own word comes before the desk's
+        if answer is not None and not answer.permit:
+            raise ConsentError(
+                "this patient's own answer does not permit a twin for their care now",
+                code="TW7190",
+                note=answer.rule.words,
+                help="give the patient a new letter with `twinward twin letter` if they wish so",
+            )
+        if answer is None and self._store.care(record) is None:
             raise ConsentError(
                 "this patient has not agreed to a twin for their own care",
                 code="TW7122",
-                help="ask the patient; then write it down with `twinward twin agree`",
+                help="ask with `twinward twin letter`, or at the desk: `twinward twin agree`",
             )
 
     def _require(self, record: RecordNumber, name: str) -> Kept:

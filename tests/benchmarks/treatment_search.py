@@ -97,7 +97,12 @@ def observe_s(individual, history, *, twins=10_000):
     with tempfile.TemporaryDirectory() as folder:
         store = TwinStore(Path(folder) / "twins.sqlite", key=bytes(32))
         service = TwinService(
-            store, entries=Nothing(), by="bench", clock=Clock(), generator=np.random.default_rng(0)
+            store,
+            entries=Nothing(),
+            answered=lambda _record: None,
+            by="bench",
+            clock=Clock(),
+            generator=np.random.default_rng(0),
         )
         store._file.connection.execute("PRAGMA synchronous = OFF")  # only while it is filled
         for record in records:

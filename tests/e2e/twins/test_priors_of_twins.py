@@ -71,3 +71,21 @@ def test_a_hospital_takes_it_over_and_its_next_twin_starts_from_it(network, run)
         label.append(said["population"])
     assert label[0] == "public"
     assert label[1].startswith(release)
+
+
+def test_a_patient_allows_and_ends_their_twin_with_their_own_key(network):
+    def call(*words):
+        return twinward(network.folder, *words)
+
+    patient = "harbour-0002"
+    assert call("twin", "letter", "harbour", patient, "--out", "care.letters")[0] == 0
+    assert call("twin", "example", "care.csv", "--days", "1", "--seed", "5")[0] == 0
+    make = ("twin", "individualise", "harbour", patient, "--history", "care.csv")
+    assert call(*make)[1]["error"]["code"] == "TW7122"
+    wallet = ("--wallet", "care-wallet")
+    assert call("consent", "grant", *wallet, "--letters", "care.letters", "--all")[0] == 0
+    assert call(*make)[0] == 0
+    assert call("twin", "what-if", "harbour", patient)[0] == 0
+    assert call("consent", "withdraw", *wallet, "--all")[0] == 0
+    status, said = call("twin", "what-if", "harbour", patient)
+    assert (status, said["error"]["code"]) == (6, "TW7190")
