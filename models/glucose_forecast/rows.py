@@ -7,7 +7,7 @@ row is the same whether it is made live or from a whole record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +44,12 @@ class Rows:
         features: What was known, [n, WIDTH].
         level: The reading of that moment, mg/dL, [n].
         change: From it to each time ahead, mg/dL, NaN where nothing was read, [n, 2].
-        lags: The readings themselves, the newest first, NaN where there is none, [n, MEMORY].
     """
 
     minutes: Floats
     features: Floats
     level: Floats
     change: Floats
-    lags: Floats
 
     def __len__(self) -> int:
         return self.minutes.size
@@ -59,16 +57,8 @@ class Rows:
     def chosen(self, which: NDArray[np.bool_]) -> Rows:
         """These moments only."""
         return Rows(
-            self.minutes[which],
-            self.features[which],
-            self.level[which],
-            self.change[which],
-            self.lags[which],
+            self.minutes[which], self.features[which], self.level[which], self.change[which]
         )
-
-    def beyond(self, said: Floats) -> Rows:
-        """What is left to say of the change when this much of it was said already."""
-        return replace(self, change=self.change - said)
 
     def known(self) -> Rows:
         """Moments whose outcomes were read too."""
@@ -99,7 +89,6 @@ def rows_of(history: Series) -> Rows:
         features=_features(lags[usable]),
         level=glucose[usable],
         change=(later - glucose[:, None])[usable],
-        lags=lags[usable],
     )
 
 
@@ -110,7 +99,6 @@ def together(rows: Sequence[Rows]) -> Rows:
         features=np.concatenate([each.features for each in rows]),
         level=np.concatenate([each.level for each in rows]),
         change=np.concatenate([each.change for each in rows]),
-        lags=np.concatenate([each.lags for each in rows]),
     )
 
 

@@ -74,16 +74,17 @@ def main():
 
 def read(path):
     """Rows of each person in a centre's file."""
+    return [rows_of(history).known() for history in histories(path)]
+
+
+def histories(path):
+    """What each person's sensor showed."""
     found = {}
     with gzip.open(path, "rt", encoding="utf-8") as text:
         for row in csv.DictReader(text):
             found.setdefault(row["subject"], []).append((row["minute"], row["glucose"]))
-    everyone = []
-    for readings in found.values():
-        table = np.array(readings, dtype=np.float64)
-        rows = rows_of(Series(table[:, 0], {"glucose": table[:, 1]}))
-        everyone.append(rows.known())
-    return everyone
+    tables = [np.array(readings, dtype=np.float64) for readings in found.values()]
+    return [Series(table[:, 0], {"glucose": table[:, 1]}) for table in tables]
 
 
 def private_start(start, patients, *, hospitals, epsilon=EPSILON):

@@ -16,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import recurrent
 import torch
-from glucose_real import CENTRES, TRAINED, read, rms, rounded
+from glucose_real import CENTRES, TRAINED, rms, rounded
+from glucose_real import histories as read
 
-from models.glucose_forecast import layers, public, recurrent
-from models.glucose_forecast.rows import together
+from models.glucose_forecast import layers, public
+from models.glucose_forecast.rows import MEMORY, STEP, on_grid, rows_of, together
 
 BARS = {"AZT1D": 18.7, "HUPA-UCM": 15.7, "T1D-UOM": 22.1}
 """30 minutes, mg/dL; stretch targets."""
@@ -37,24 +39,28 @@ def main():
     folder = Path(os.environ["TWINWARD_DATA_DIR"]) / "cgm"
     result = {"benchmark": "glucose_recurrent", "passes": options.passes, "centres": {}}
     for name in CENTRES:
-        parts = [layers.parted(rows, TRAINED) for rows in read(folder / f"{name}.csv.gz")]
-        result["centres"][name] = centre(parts, passes=options.passes, bar=BARS[name])
+        everyone = read(folder / f"{name}.csv.gz")
+        result["centres"][name] = centre(everyone, passes=options.passes, bar=BARS[name])
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 
 
-def centre(parts, *, passes, bar):
+def centre(everyone, *, passes, bar):
+    parts = [layers.parted(rows_of(history).known(), TRAINED) for history in everyone]
     before, after = ([part[side] for part in parts] for side in (0, 1))
-    began = time.perf_counter()
     known = together(before)
-    network = recurrent.trained(recurrent.sequences(known.lags), known.change, passes=passes)
-    seconds = time.perf_counter() - began
-    said = [
-        [recurrent.said(network, recurrent.sequences(rows.lags)) for rows in side]
-        for side in (before, after)
+    lags = [
+        [windows(history, part[side]) for history, part in zip(everyone, parts, strict=True)]
+        for side in (0, 1)
     ]
+    began = time.perf_counter()
+    network = recurrent.trained(np.concatenate(lags[0]), known.change, passes=passes)
+    seconds = time.perf_counter() - began
+    said = [[recurrent.said(network, each) for each in side] for side in lags]
     start = public.start()
     nothing = replace(start, weights=np.zeros_like(start.weights))
-    left = [rows.beyond(each) for rows, each in zip(before, said[0], strict=True)]
+    left = [
+        replace(rows, change=rows.change - each) for rows, each in zip(before, said[0], strict=True)
+    ]
     base = layers.of_centre(nothing, left)
     ridge = layers.of_centre(start, before)
     stacked = [
@@ -87,6 +93,14 @@ def centre(parts, *, passes, bar):
         "met": bool(found[0] <= bar),
         "training_s": round(seconds, 1),
     }
+
+
+def windows(history, rows):
+    """The readings of six hours before each of these moments, as the network reads them."""
+    glucose, last = on_grid(history)
+    at = glucose.size - 1 - np.round((last - rows.minutes) / STEP).astype(int)
+    padded = np.concatenate([np.full(MEMORY - 1, np.nan), glucose])
+    return recurrent.sequences(np.lib.stride_tricks.sliding_window_view(padded, MEMORY)[at])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A small recurrent network that a hospital trains on its own patients. It never leaves.
+"""A small recurrent network that forecasts glucose: what the product's own models are held against.
 
-Gated recurrent units (Cho et al. 2014, arXiv 1406.1078) read the last hours of a sensor and say the
-change at each time ahead. Trained with torch, asked with numpy: an answer needs no torch. It knows
-what went with what and must not be asked what another dose would do.
+Gated recurrent units (Cho et al. 2014, arXiv 1406.1078) read the last hours and say the change at
+each time ahead. Trained with torch, asked with numpy. Not part of the product.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ def sequences(lags: Floats) -> Floats:
     """Readings before each moment as what the network reads: value and whether there is one.
 
     Args:
-        lags: Readings, mg/dL, the newest first, NaN where there is none, [n, steps].
+        lags: Readings, mg/dL, the newest last, NaN where there is none, [n, steps].
 
     Returns:
-        [n, steps, 2], the newest last.
+        [n, steps, 2].
     """
-    read = lags[:, ::-1]
-    known = np.isfinite(read)
-    level = np.where(known, (np.nan_to_num(read) - _MIDDLE) / _SPREAD, 0.0)
+    known = np.isfinite(lags)
+    level = np.where(known, (np.nan_to_num(lags) - _MIDDLE) / _SPREAD, 0.0)
     return np.stack([level, known.astype(np.float64)], axis=2)
 
 
@@ -48,8 +46,8 @@ def trained(read: Floats, targets: Floats, *, passes: int = 8, seed: int = 1) ->
         passes: Over all moments.
         seed: Of first weights and order.
     """
-    import torch  # noqa: PLC0415 - only where a hospital trains
-    from torch import nn  # noqa: PLC0415
+    import torch
+    from torch import nn
 
     unit = targets.std(axis=0) + 1e-6
     order, dice = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
