@@ -8,7 +8,6 @@ from ledger.explorer.view import JOINED, View
 from ledger.questions.answer import Answer
 from ledger.questions.library import ask, find, library
 from ledger.questions.question import Question, spelled
-from ledger.questions.sources import Sources
 from twinward.errors import UsageError
 from twinward.web.shell import Page
 from twinward.web.table import Column, Table
@@ -41,14 +40,8 @@ def question(view: View, words: Mapping[str, str]) -> Page:
     lacking = [one.title for one in chosen.parameters if one.required and one.name not in given]
     answer, problem = None, None
     if not lacking or view.form != "html":
-        sources = Sources(
-            view.history,
-            founding=view.papers.founding,
-            documents=view.papers.documents,
-            now=float(view.history.time),
-        )
         try:
-            answer = ask(chosen.id, given, sources=sources)
+            answer = ask(chosen.id, given, sources=view.sources)
         except UsageError as error:
             if view.form != "html":
                 raise

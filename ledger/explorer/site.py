@@ -20,7 +20,7 @@ from twinward.errors import TwinwardError
 from twinward.web.guard import too_often
 from twinward.web.limits import Limit
 from twinward.web.sessions import Sessions
-from twinward.web.shell import Link, Page, SessionNeeded, Shell, Site, as_json, nothing_here
+from twinward.web.shell import Link, Page, SessionNeeded, Shell, Site, as_json
 
 Make = Callable[[View, Mapping[str, str]], Page]
 """A page of what a visitor sees, for the words of an address."""
@@ -161,12 +161,11 @@ class Explorer:
         return respond
 
     def _proof(self, request: Request) -> Response:
-        """The proof of an answer, over the whole network: for those who may see all of it."""
+        """The proof of an answer, of as much as this visitor may see."""
+        question, given = str(request.path_params["question"]), dict(request.query_params)
         with self.view(request, form="json") as view:
-            if view.scope is not None:
-                raise nothing_here()
-        question = str(request.path_params["question"])
-        archive = self.source.prove(question, dict(request.query_params))
+            narrowed = None if view.scope is None else view.sources
+            archive = self.source.prove(question, given, narrowed=narrowed)
         headers = {"content-disposition": 'attachment; filename="answer.proof.zip"'}
         return Response(archive, media_type="application/zip", headers=headers)
 

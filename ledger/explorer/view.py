@@ -6,7 +6,7 @@ and the membership: pages cannot show what is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,14 @@ from ledger.explorer.papers import Papers
 from ledger.explorer.standing import Standing
 from ledger.history import History
 from ledger.provenance import Kind
+from ledger.questions.scope import in_scope
+from ledger.questions.sources import Sources
 
 CONSENT_CHANGED = "Consent.ConsentChanged"
 RECORDED, APPROVED = "Provenance.Recorded", "Provenance.Approved"
 RESERVED, JOINED = "Provenance.Reserved", "Membership.Joined"
 Kept = dict[tuple[Any, ...], Any]
 """Answers by everything that they depend on."""
-
-_FOR_EVERYONE = {"Membership", "AuditAnchor"}
-_OF_MEMBERS = {"Provenance.FenceRaised", "Provenance.CapStated"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,17 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         self.history.close()
+
+    @property
+    def sources(self) -> Sources:
+        """What questions are asked of."""
+        return Sources(
+            self.history,
+            founding=self.papers.founding,
+            documents=self.papers.documents,
+            now=float(self.history.time),
+            scope=self.scope,
+        )
 
     def of_kind(self, kind: str) -> Iterator[Event]:
         """Events of one kind, in order."""
@@ -122,30 +132,14 @@ def open_view(
     if scope is None:
         return View(history, papers, standing, None, form, kept)
     with _closing(history):
-        chosen = list(in_scope(history.events(), papers=papers, scope=scope))
+        named = [one for one in papers.studies.values() if one.name in scope]
+        studies = {one.digest: one.number for one in named}
+        chosen = list(in_scope(history.events(), studies=studies))
         narrowed = History.of(
             chosen, genesis=history.genesis, block=history.block, time=history.time
         )
-    named = {event.raw("digest") for event in chosen if event.kind == RECORDED}
-    return View(narrowed, papers.only(named), standing, scope, form, kept)
-
-
-def in_scope(events: Iterable[Event], *, papers: Papers, scope: tuple[str, ...]) -> Iterator[Event]:
-    """The events about membership and these studies; what is not understood is left out."""
-    studies = [paper for name in scope if (paper := papers.study_named(name))]
-    numbers, digests = {one.number for one in studies}, {one.digest for one in studies}
-    for event in events:
-        values = event.values
-        if event.kind == RECORDED and digests.intersection(event.parts("parents")):
-            digests.add(event.raw("digest"))
-        about = values.get("plan") if event.kind == RESERVED else values.get("digest")
-        if (
-            event.contract in _FOR_EVERYONE
-            or event.kind in _OF_MEMBERS
-            or values.get("study") in numbers
-            or (event.contract == "Provenance" and about in digests)
-        ):
-            yield event
+    recorded = {event.raw("digest") for event in chosen if event.kind == RECORDED}
+    return View(narrowed, papers.only(recorded), standing, scope, form, kept)
 
 
 @contextmanager

@@ -43,6 +43,7 @@ class Answer:
         missing: What has no source yet and what will bring it; empty where there is an answer.
         topics: Topics of the log whose complete entries the answer is a function of.
         of: What it is as of where that is an audit log; empty for the ledger's block.
+        scope: Names of the studies that it is limited to; empty for the whole network.
     """
 
     question: Question
@@ -57,6 +58,7 @@ class Answer:
     missing: str = ""
     topics: tuple[str, ...] = ()
     of: str = ""
+    scope: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -68,7 +70,10 @@ class Answer:
         """The outcome in one line, never more than was established."""
         if self.missing:
             return f"No source yet: {self.missing}"
-        return _VERDICTS[self.verdict] if self.verdict else self.summary
+        said = _VERDICTS[self.verdict] if self.verdict else self.summary
+        if not self.scope:
+            return said
+        return f"{said.removesuffix('.')} (of what concerns {', '.join(self.scope)})."
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for machines and for the proof."""
@@ -93,6 +98,7 @@ class Answer:
             "remarks": list(self.remarks),
             "topics": list(self.topics),
             **({"of": self.of} if self.of else {}),
+            **({"scope": list(self.scope)} if self.scope else {}),
         }
 
     @property

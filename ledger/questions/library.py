@@ -17,7 +17,8 @@ from ledger.questions import (
     withdrawals,
 )
 from ledger.questions.answer import Answer
-from ledger.questions.question import NoSource, Question
+from ledger.questions.question import NoSource, Question, Values
+from ledger.questions.scope import topics_in_scope
 from ledger.questions.sources import Sources
 from twinward.errors import UsageError
 
@@ -85,6 +86,7 @@ def ask(name: str, given: Mapping[str, str], *, sources: Sources) -> Answer:
         genesis=sources.history.genesis,
         block=sources.history.block,
         time=sources.history.time,
+        scope=sources.scope or (),
     )
     if isinstance(found, NoSource):
         return replace(answer, missing=found.missing)
@@ -97,6 +99,15 @@ def ask(name: str, given: Mapping[str, str], *, sources: Sources) -> Answer:
         summary=found.summary,
         rows=found.rows,
         remarks=found.remarks,
-        topics=tuple(dict.fromkeys(question.entries or question.topics(values))),
+        topics=question.entries or topics_of(question, values, sources=sources),
         of="" if question.entries is None else str(sources.logbook),
     )
+
+
+def topics_of(question: Question, values: Values, *, sources: Sources) -> tuple[str, ...]:
+    """The topics of the network's log that the answer over these sources is a function of."""
+    wanted = tuple(dict.fromkeys(question.topics(values)))
+    if sources.scope is None or not wanted:
+        return wanted
+    records = sources.history.events(kind="Provenance.Recorded")
+    return topics_in_scope(wanted, events=records, studies=sources.studies_in_scope)

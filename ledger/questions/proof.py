@@ -20,11 +20,11 @@ from ledger.log.store import Log
 from ledger.questions import logbook
 from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
-from ledger.questions.library import ask, find
+from ledger.questions.library import ask, find, topics_of
 from ledger.questions.logged_proof import FOUNDING, TABLE, again, verified
 from ledger.questions.sources import Sources
 from twinward import canonical
-from twinward.errors import EvidenceError, UsageError
+from twinward.errors import EvidenceError, LedgerError, UsageError
 from twinward.founding import Founding
 
 DOCUMENTS = "documents/"
@@ -40,20 +40,29 @@ def prove(
     Args:
         name: The question.
         given: Its parameters as text.
-        sources: Of the whole history; the founding file must be among them.
-        log: The network's log over that history.
+        sources: Of the whole history, or of what is in its ``scope``: then the proof shows that
+            and no more. The founding file must be among them.
+        log: The network's log over the whole history.
         checkpoint: A signed and sealed state of it.
 
     Raises:
         UsageError: TW3710, TW3711, TW3602; TW3720, there is nothing to prove.
+        LedgerError: TW3623, the proof would show what is out of scope.
     """
     state = verify.Checkpoint.parse(checkpoint.text)
     question = find(name)
-    topics = tuple(dict.fromkeys(question.topics(question.read(given, sources))))
+    topics = topics_of(question, question.read(given, sources), sources=sources)
     if not topics or sources.founding is None:
         raise _nothing("nothing on the ledger answers it yet" if not topics else "no founding file")
+    _require_documents(sources)
     rows = {seq for topic in topics for seq in log.entries_of(topic, size=state.size)}
     events = [e for e in sources.history.events(until=state.size) if e.number - 1 in rows]
+    if len(events) != len(rows):
+        raise LedgerError(
+            "a proof of this answer would show events that are out of scope",
+            code="TW3623",
+            help="nothing was given out; report the question and its parameters",
+        )
     block, time = _moment(sources.history, state)
     found = ask(
         name,
@@ -62,6 +71,7 @@ def prove(
             History.of(events, genesis=sources.history.genesis, block=block, time=time),
             founding=sources.founding,
             documents=sources.documents,
+            scope=sources.scope,
         ),
     )
     if found.missing:
@@ -81,10 +91,21 @@ def prove(
         checkpoint=checkpoint,
         topics=topics,
         body=bodies.get,
-        question={"id": name, "parameters": dict(found.given)},
+        question={
+            "id": name,
+            "parameters": dict(found.given),
+            **({} if sources.scope is None else {"scope": list(sources.scope)}),
+        },
         shown=shown,
     )
     return found, data
+
+
+def _require_documents(sources: Sources) -> None:
+    """Without a study's document nobody can know which topics are of that study."""
+    here = {sources.studies[digest]["name"] for digest in sources.studies_in_scope}
+    if lacking := sorted(set(sources.scope or ()) - here):
+        raise _nothing(f"the study `{lacking[0]}` is not on the ledger, or its document not here")
 
 
 def _moment(history: History, state: verify.Checkpoint) -> tuple[int, int]:
@@ -121,9 +142,11 @@ def recheck(
         _history(records, table),
         founding=Founding.decode(records[FOUNDING]),
         documents=_documents(records, documents),
+        scope=_scope(about["question"]),
     )
+    _require_documents(sources)
     question = find(name)
-    wanted = set(question.topics(question.read(given, sources)))
+    wanted = set(topics_of(question, question.read(given, sources), sources=sources))
     proven = {proof["topic"] for proof in about["topics"] or ()}
     found = ask(name, given, sources=sources)
     _require_same(found, records, whole=wanted <= proven)
@@ -140,6 +163,10 @@ def _require_same(found: Answer, records: Mapping[str, bytes], *, whole: bool) -
             help="do not rely on the table; if it was made with evidence packs, give them with"
             " `--documents` and check again",
         )
+
+
+def _scope(question: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return tuple(map(str, question["scope"])) if "scope" in question else None
 
 
 def _documents(records: Mapping[str, bytes], more: Documents | None) -> Documents:

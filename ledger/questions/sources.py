@@ -37,6 +37,7 @@ class Sources:
         documents: Studies, plans and packs; only those whose digest is on the ledger count.
         now: Unix seconds; only for defaults of parameters, never for an answer's content.
         logbook: Entries of one organisation's audit log, for questions to it.
+        scope: Names of the studies that the history is narrowed to; None for the whole network.
     """
 
     history: History
@@ -44,6 +45,7 @@ class Sources:
     documents: Documents = field(default_factory=Documents)
     now: float = 0.0
     logbook: Logbook | None = None
+    scope: tuple[str, ...] | None = None
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -94,6 +96,16 @@ class Sources:
         recorded = (e.raw("digest") for e in self.history.events(kind="Provenance.Recorded"))
         known = self.documents.studies
         return {digest: known[digest] for digest in recorded if digest in known}
+
+    @cached_property
+    def studies_in_scope(self) -> Mapping[bytes, bytes]:
+        """Digest and number of the studies in scope whose documents are on the ledger and here."""
+        named = self.scope or ()
+        return {
+            digest: number_of(payload)
+            for digest, payload in self.studies.items()
+            if payload["name"] in named
+        }
 
     def study(self, text: str) -> bytes:
         """The number on the ledger of a study of this name; its own hex form is taken as it is."""

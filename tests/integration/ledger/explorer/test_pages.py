@@ -17,7 +17,6 @@ from ledger.explorer.consents import states
 from ledger.explorer.gaps import silences
 from ledger.explorer.view import grade_of, open_view
 from ledger.questions.permissions import slot_of
-from tests.integration.ledger.explorer.conftest import let_in
 from tests.simulators.explorer.world import ANCHORED, DAY, HEART, SLEEP, START, as_form
 
 
@@ -160,12 +159,6 @@ def test_an_answer_comes_with_a_proof_that_verifies_offline(world, explorer, aud
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert auditor.get("/questions/overrides/proof").status_code == 400
-
-
-def test_a_proof_of_the_whole_network_is_not_for_an_auditor_of_one_study(explorer, stranger):
-    let_in(explorer, stranger, studies=[HEART])
-    assert stranger.get("/questions/privacy-spend/proof").status_code == 404
-    assert "/proof" not in stranger.get("/questions/privacy-spend").text
 
 
 def test_a_silence_is_found_and_one_that_lasts_is_marked():
