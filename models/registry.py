@@ -80,6 +80,10 @@ class RiskModel(Model, Protocol):
         """
         ...
 
+    def record_shape(self, sites: Sequence[OrgName]) -> tuple[int, ...]:
+        """Of one encoded record."""
+        ...
+
     def encode(
         self, columns: Mapping[str, Floats], *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:

@@ -125,6 +125,11 @@ class EcgRisk:
 
         return network()
 
+    def record_shape(self, sites: Sequence[OrgName]) -> tuple[int, ...]:
+        """Leads and samples of a middle beat."""
+        del sites
+        return len(LEADS), BEFORE + AFTER
+
     def encode(
         self, columns: Mapping[str, Floats], *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:
@@ -133,12 +138,12 @@ class EcgRisk:
         Raises:
             TwinModelError: TW7003, there are no recordings of twelve leads.
         """
-        del site, sites
+        del site
         recordings = columns.get(RECORDING)
         if recordings is None or recordings.ndim != 3 or recordings.shape[1] != len(LEADS):
             raise _no_column(RECORDING)
         if not len(recordings):
-            return np.zeros((0, len(LEADS), BEFORE + AFTER))
+            return np.zeros((0, *self.record_shape(sites)))
         return REACH * np.tanh(np.stack([middle_beat(each) for each in recordings]) / SCALE)
 
     def labels(self, columns: Mapping[str, Floats]) -> Floats:

@@ -56,6 +56,10 @@ class CardiacRisk:
         """None: a logistic model without intercept needs no torch to be trained."""
         del sites
 
+    def record_shape(self, sites: Sequence[OrgName]) -> tuple[int, ...]:
+        """Of one encoded record: a number for each input."""
+        return (len(_inputs.inputs(sites)),)
+
     def encode(
         self, columns: _encode.Columns, *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:

@@ -88,6 +88,10 @@ class MlpRisk:
 
         return network(len(_inputs.inputs(sites)), UNITS)
 
+    def record_shape(self, sites: Sequence[OrgName]) -> tuple[int, ...]:
+        """Of one encoded record: a number for each input."""
+        return (len(_inputs.inputs(sites)),)
+
     def encode(
         self, columns: _encode.Columns, *, site: OrgName | None, sites: Sequence[OrgName]
     ) -> Floats:

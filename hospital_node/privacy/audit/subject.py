@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -93,13 +93,19 @@ class Subject:
         """
         if registry.prior(plan.model) is not None:
             return cls(engine=_of_means)
-        module = registry.risk(plan.model).module(plan.sites)
+        model = registry.risk(plan.model)
+        module, shape = model.module(plan.sites), model.record_shape(plan.sites)
         if module is None:
             return cls()
         from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
 
-        first = next(module.parameters())
-        return cls(engine=partial(engine_for, module), inputs=first.shape[1])
+        def engine(
+            x: Floats, y: Floats, *, max_grad_norm: float, owner: NDArray[np.intp]
+        ) -> ClippedSum:
+            records = x.reshape(len(x), *shape)
+            return engine_for(module, records, y, max_grad_norm=max_grad_norm, owner=owner)
+
+        return cls(engine=engine, inputs=math.prod(shape))
 
     def width(self, plan: Plan) -> int:
         """Numbers in a record."""

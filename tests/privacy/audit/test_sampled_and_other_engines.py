@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hospital_node.privacy.audit.canaries import hostile, loud, reach
 from hospital_node.privacy.audit.report import Size, audit
 from hospital_node.privacy.audit.subject import Subject
 from hospital_node.privacy.mechanism import Mechanism
+from models.cardiac_ecg import recipe as ecg_recipe
 from models.cardiac_risk import recipe
 from models.mlp_risk import recipe as mlp_recipe
 from twinward.plan import Sampling
@@ -99,3 +101,12 @@ def test_a_network_whose_patients_are_clipped_to_twice_the_norm_is_caught():
 
     names = refuted(plan, dataclasses.replace(honest, engine=clip_doubled))
     assert {"reach of one patient: loud, 1 record", "canary at epsilon 20: loud, 1 record"} <= names
+
+
+def test_a_network_over_recordings_is_moved_by_no_one_further_than_the_claim_allows():
+    plan = ecg_recipe.plan(**TERMS)  # whole games take minutes with its layers
+    subject = Subject.of(plan)
+    assert subject.width(plan) == 12 * 80
+    for canary in (loud(subject, plan), loud(subject, plan, records=3), *hostile(subject, plan)):
+        assert reach(subject, plan, canary) <= 1.0
+    assert reach(subject, plan, loud(subject, plan)) > 0.3
