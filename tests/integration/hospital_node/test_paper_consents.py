@@ -1,15 +1,20 @@
 """Paper consents: two people vouch for each, none outranks the patient or passes for one."""
 
+import json
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from consent import purposes
 from consent.intake import Desk, Intake
 from consent.policy import Grade, Rule
 from hospital_node.audit_log import NodeAudit
+from hospital_node.data import records
 from hospital_node.paper_consents import COLUMNS, PaperConsents
+from hospital_node.paths import NodePaths
 from ledger import consents
 from ledger.audit.log import AuditLog
 from tests.simulators.consent.world import (
@@ -21,6 +26,7 @@ from tests.simulators.consent.world import (
     Hospital,
     Patient,
 )
+from twinward.__main__ import main
 from twinward.errors import ConsentError, UsageError
 
 GOOD = {
@@ -238,3 +244,24 @@ def test_what_is_no_such_table_is_refused(desks, content):
     with pytest.raises(UsageError) as refused:
         list(taking.take(path))
     assert refused.value.code == "TW7250"
+
+
+@pytest.mark.slow
+def test_staff_bring_paper_in_by_a_command(founded, tmp_path):
+    name = founded.hospitals[-1]
+    patients = records.read(NodePaths(founded.folder / name).patients, hospital=name).records
+    today = datetime.now(UTC).date()
+    days = {"signed_on": str(today - timedelta(30)), "until": str(today + timedelta(365))}
+    lines = [{**GOOD, **days, "record": one} for one in (*patients[:3], "nobody")]
+    table = tmp_path / "paper.csv"
+    rows = [COLUMNS, *([line[column] for column in COLUMNS] for line in lines)]
+    table.write_text("\n".join(",".join(row) for row in rows))
+    words = ["data", "consents", str(founded.folder / name), str(table), "--study", founded.study]
+
+    def run(*more):
+        ended = CliRunner().invoke(main, [*words, "--json", *more])
+        return ended.exit_code, json.loads(ended.stdout)["counts"]
+
+    assert run("--dry-run") == (3, {"taken": 3, "known": 0, "refused": 1})
+    assert run() == (3, {"taken": 3, "known": 0, "refused": 1})
+    assert run() == (3, {"taken": 0, "known": 3, "refused": 1})
