@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node import audit_cli, cli_approve, cli_members, cli_moves, cli_standing
+from hospital_node import audit_cli, cli_approve, cli_join, cli_members, cli_moves, cli_standing
 from hospital_node.cli_doctor import doctor
 from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
@@ -27,11 +27,11 @@ def node() -> None:
 for command in (
     *audit_cli.COMMANDS,
     *cli_approve.COMMANDS,
-    doctor,
-    policy,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
+    doctor,
+    policy,
     pseudonyms,
 ):
     node.add_command(command)
@@ -119,7 +119,7 @@ def init(
     next_step("send the request to the coordinator; sign the founding file that comes back")
 
 
-node.add_command(cli_members.join_like(init))
+node.add_command(cli_join.join_like(init))
 
 
 @node.command()
@@ -212,7 +212,9 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 @click.option("--out", required=True, type=FILE_PATH, help="File for the letters; must be new.")
 @json_option
 @reports_errors
-def letters(*, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool) -> None:
+def letters(
+    *, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool
+) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
     from hospital_node import audit_log, enrolment
 

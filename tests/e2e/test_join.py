@@ -17,7 +17,7 @@ from hospital_node.node import connect_ledger
 from ledger import verify
 from server import founding_ceremony
 from tests.simulators.joining import FOUNDERS, NEW, founded
-from tests.simulators.network import SLACK, Run, eventually
+from tests.simulators.network import PATIENTS, SLACK, Run, eventually
 from tests.unit.docs.commands import ROOT
 from twinward.organisation import Organisation
 
@@ -78,7 +78,7 @@ def test_a_join_that_is_killed_at_every_step_goes_on_and_only_the_hospitals_let_
     # Endorsed by enough; killed again when the ledger has it, and before.
     network.do("node", "endorse", "meadow", *words)
     network.stage.kill("coordinator")  # whatever it had not done it does when it is back
-    network.up("coordinator", "server")
+    network.up("coordinator", role="server")
     eventually(lambda: not network.is_asking())
     killed_after(network, None, "[4/")
     done = network.do("node", "join", NEW)
@@ -162,7 +162,7 @@ def test_a_certificate_is_renewed_and_its_authority_replaced_while_the_node_is_u
     network.do("node", "renew", NEW, token)
     assert shown().serial_number != last
     network.refused("TW6018", "node", "renew", "harbour", token)
-    eventually(lambda: network.do("node", "status", NEW)["healthy"])
+    eventually(lambda: (network.status(NEW) or {}).get("healthy"))
 
 
 def written(network, pem):
@@ -175,7 +175,7 @@ def test_a_hospital_leaves_and_is_told_what_stays(network):
     left = network.do("node", "leave", "abbey", "--yes")
     page = (network.folder / left["page"]).read_text()
     assert "What stays, and why" in page
-    members = {one["org"]: one for one in network.members()["members"]}
+    members = {one["org"]: one for one in network.do("server", "members", "coordinator")["members"]}
     assert members["abbey"]["why_not"] == "left"
     assert network.do("node", "leave", "abbey", "--yes") == left  # again is success
     network.refused("TW6029", "node", "endorse", "abbey")
@@ -194,14 +194,11 @@ def test_a_study_runs_with_who_joined_and_goes_on_without_it_once_it_is_revoked(
         words = ("--study", "heart-risk", "--out", f"{name}.letters")
         network.do("node", "letters", name, *words)
     network.stage.kill(NEW)
-    for name in sites:
-        network.up(name)
+    network.up(*sites)
     letters = [word for name in sites for word in ("--letters", f"{name}.letters")]
     network.do("consent", "grant", "--wallet", "patients", *letters, "--all")
     eventually(
-        lambda: all(
-            network.do("node", "status", name)["studies"][0].get("cohort") for name in sites
-        )
+        lambda: all(network.status(name)["studies"][0].get("cohort") == PATIENTS for name in sites)
     )
     run = Run(network.stage.events("server", "run", "coordinator", "--study", "heart-risk"))
     assert NEW in run.until("step", step=3)["members"]

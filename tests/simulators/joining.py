@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.simulators.network import eventually, twinward
+from hospital_node import watch
+from server.invitations import Register
+from server.paths import ServerPaths
+from tests.simulators.network import PATIENTS, eventually, twinward
 from twinward.demo.stage import Stage, free_ports
+from twinward.errors import TwinwardError
 
 FOUNDERS = ("harbour", "meadow", "summit")
 NEW = "station"
@@ -28,6 +32,8 @@ class Founded:
     def found(self):
         """Three hospitals found a network; the coordinator is up, no node is."""
         self.stage.command("experiment", "virtual-hospitals", "data")
+        for path in (self.folder / "data").iterdir():
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:PATIENTS]))
         self.port = free_ports(4 + 2 * 6)
         self.do("server", "init", "coordinator", "--network", "demo", "--base-port", self.port)
         for place, name in enumerate(FOUNDERS):
@@ -41,21 +47,23 @@ class Founded:
         self.do("server", "found", "coordinator", *signed)
         for name in FOUNDERS:
             self.do("node", "accept", name, "coordinator/founding.json")
-        self.up("coordinator", "server")
+        self.up("coordinator", role="server")
 
-    def up(self, name, role="node"):
-        """Start a daemon and wait until it says that it is up."""
-        log = self.folder / f"{name}.log"
-        before = len(log.read_text()) if log.exists() else 0
-        self.stage.up(name, role, "up", name)
+    def up(self, *names, role="node"):
+        """Start daemons and wait until each says that it is up."""
+        logs = {name: self.folder / f"{name}.log" for name in names}
+        before = {name: len(log.read_text()) if log.exists() else 0 for name, log in logs.items()}
+        for name in names:
+            self.stage.up(name, role, "up", name)
         ready = "coordinator of `demo` is up" if role == "server" else "is up: consent desk"
 
-        def is_up():
-            said = log.read_text(errors="replace")[before:]
+        def is_up(name):
+            said = logs[name].read_text(errors="replace")[before[name] :]
             assert self.stage.running[name].poll() is None, said
             return ready in said
 
-        eventually(is_up)
+        for name in names:
+            eventually(lambda name=name: is_up(name))
 
     def do(self, *words):
         """A command that has to succeed; its object."""
@@ -96,11 +104,17 @@ class Founded:
             text=True,
         )
 
-    def members(self):
-        return self.do("server", "members", "coordinator")
-
     def is_asking(self, name=NEW):
-        return name in {one["org"] for one in self.members()["candidates"]}
+        """Whether this name waits for endorsements; as the coordinator's register has it."""
+        with closing(Register(ServerPaths(self.folder / "coordinator").register)) as register:
+            return any(one.org == name and not one.admitted for one in register.candidates())
+
+    def status(self, name):
+        """What a node that is up says of itself; None while it does not answer."""
+        try:
+            return watch.status(self.folder / name)
+        except TwinwardError:
+            return None
 
 
 @contextmanager
