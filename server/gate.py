@@ -84,26 +84,19 @@ class Gate:
             try:
                 await self.look()
                 trouble = None
-            except TwinwardError as error:
-                if trouble != error.code:
-                    log().warning("membership is not up to date", code=error.code)
-                trouble = error.code
+            except Exception as error:  # noqa: BLE001 - or nobody would be put out from then on
+                what = error.code if isinstance(error, TwinwardError) else type(error).__name__
+                if trouble != what:
+                    log().warning("membership is not up to date", code=what)
+                trouble = what
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Put out who is to be put out, and let in who has been endorsed."""
-        await asyncio.to_thread(self._renew_own)
-        if self._tls.stamp() != self._shown and self._coordinator.run is None:
-            stamp = self._tls.stamp()
-            await asyncio.to_thread(self._coordinator.superlink.restart)
-            self._shown = stamp
+        """Put out who is to be put out, first; let in who was endorsed; renew what is due."""
         out = self.register.out()
         for task, peer in list(self._streams.items()):
             if peer in out:
                 task.cancel()
-        for one in self.register.candidates():
-            if not one.admitted and await asyncio.to_thread(self._is_endorsed, one):
-                self._admit(one)
         await self._tell_ledger(out)
         served = {
             hospital.org: hospital.flower_public_key
@@ -113,6 +106,16 @@ class Gate:
         if served != self._known_to_flower:
             await asyncio.to_thread(self._coordinator.superlink.enrol, served)
             self._known_to_flower = served
+        for one in self.register.candidates():
+            if not one.admitted and await asyncio.to_thread(self._is_endorsed, one):
+                self._admit(one)
+                await self._tell_ledger(out)
+                self.register.admitted(one.fingerprint)  # last: now it is told that it is in
+        await asyncio.to_thread(self._renew_own)
+        if self._tls.stamp() != self._shown and self._coordinator.run is None:
+            stamp = self._tls.stamp()
+            await asyncio.to_thread(self._coordinator.superlink.restart)
+            self._shown = stamp
 
     def _renew_own(self) -> None:
         """The coordinator's own certificate, when it is due; its servers take it up at once."""
@@ -133,10 +136,11 @@ class Gate:
         members = self._coordinator.founding.members
         revoked = {name for name, why in out.items() if why == REVOKED}
         denied = {one.tls_spki_sha256 for one in members if one.fingerprint in revoked}
+        known = {one.fingerprint for one in members}
         denied |= {
             admission.applicant(one.admission).tls_spki_sha256
             for one in self.register.candidates()
-            if not one.admitted
+            if one.fingerprint not in known
         }
         if denied != self._denied:
             await asyncio.to_thread(ledger_door.revoke, self._coordinator.paths.ledger, denied)
@@ -149,7 +153,10 @@ class Gate:
             return True
         if len(admission.endorsers(founding, one.admission)) < admission.needed(founding):
             return False
-        member = admission.candidate(founding, one.admission)
+        try:
+            member = admission.candidate(founding, one.admission)
+        except IdentityError:  # somebody with its name or a key of it became a member since
+            return False
         found = self._coordinator.chain.member(bytes.fromhex(member.fingerprint))
         return found == LedgerMember.of(member)
 
@@ -163,4 +170,3 @@ class Gate:
             admission.keep(self._coordinator.paths.folder, founding)
             self._coordinator.welcome(founding)
             log().info("hospital joined", peer=one.org)
-        self.register.admitted(one.fingerprint)
