@@ -66,7 +66,7 @@ _ECG: dict[str, Any] = {
 }
 
 _TWINS: dict[str, Any] = {
-    "purpose": "health-research",
+    "purpose": "diabetes-research",
     "expected_patients": 80,
     "evaluation": None,
     "hyper_parameters": (

@@ -56,7 +56,7 @@ def virtual_diaries(*, folder: Path, people: int, days: int, seed: int, as_json:
     )
     next_step(
         "twinward node init NODE --name NAME --data FOLDER --study glucose-prior "
-        "--model glucose_prior/1 --purpose health-research"
+        "--model glucose_prior/1 --purpose diabetes-research"
     )
 
 

@@ -12,7 +12,7 @@ from tests.simulators.network import running_network, twinward
 pytestmark = pytest.mark.slow
 
 PEOPLE = 7
-AGREED = ("--model", "glucose_prior/1", "--purpose", "health-research")
+AGREED = ("--model", "glucose_prior/1", "--purpose", "diabetes-research")
 OPTIONS = ("--expected-patients", "28")
 
 

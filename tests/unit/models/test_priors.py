@@ -10,7 +10,7 @@ from twinward import descent
 from twinward.errors import TwinModelError
 
 AGREED = {
-    "network": "00" * 32, "study": "glucose-prior", "purpose": "health-research",
+    "network": "00" * 32, "study": "glucose-prior", "purpose": "diabetes-research",
     "sites": ("harbour", "meadow", "summit", "station"), "grades": ("signed-on-device",),
 }  # fmt: skip
 NAMES = ("glucose_prior/1", "glucose_forecast_step/1")

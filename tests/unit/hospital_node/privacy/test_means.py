@@ -57,7 +57,7 @@ def test_the_plan_of_a_prior_withstands_the_attacks():
         study="glucose-prior",
         sites=("harbour", "meadow", "summit", "station"),
         divisor=40,
-        purpose="health-research",
+        purpose="diabetes-research",
         grades=("signed-on-device",),
     )
     audit(plan, size=QUICK).require_passed()
