@@ -23,6 +23,7 @@ from models.calibration import of_past
 from models.twin import (
     AS_PLANNED,
     Explanation,
+    Population,
     Scenario,
     Series,
     Trajectories,
@@ -308,6 +309,16 @@ class TwinService:
         self._enter("twin-shown", record, name)
         known = deployment.named(self._store.populations, twin, kept.population)
         return twin.explain(kept.individual, known)
+
+    def starts(self, name: str) -> dict[str, Population]:
+        """What new twins of this name start from here, by its label, and the public start.
+
+        Raises:
+            TwinModelError: TW7115; TW7139, it is not used here.
+        """
+        twin = twins.get(name)
+        label, start = deployment.start(self._store.populations, twin)
+        return {label: start, deployment.PUBLIC: twin.population()}
 
     def histories(self, name: str) -> list[Series]:
         """What was observed of every patient who agreed and has this twin, to judge the twin by.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from hospital_node.twins.validation_files import Kept, Reports
 from models import twins
 from models.census import made_up, stays
 from models.glucose import virtual_diary
-from models.twin import Kind, Series, Twin
+from models.twin import Kind, Population, Series, Twin
 from twinward.clock import Clock, iso
 from twinward.errors import TwinModelError
 from twinward.organisation import Organisation
@@ -30,15 +30,16 @@ def of_patients(folder: Path, name: str, *, clock: Clock) -> Kept:
     """Judge a twin on this hospital's patients who agreed and have it; the report stays here.
 
     Raises:
-        TwinModelError: TW7115, no such twin; TW7121, the store was changed.
+        TwinModelError: TW7115, no such twin; TW7121, the store was changed; TW7139, it is not used.
         LedgerError: It cannot be entered in the audit log.
     """
     twin = twins.get(name)
     with opened(folder) as service:
-        people = service.histories(name)
+        starts, people = service.starts(name), service.histories(name)
     report, alarms = _report(
         twin,
         people,
+        starts=starts,
         release=Release.STAYS,
         why="Exact, on patients of this hospital who agreed to a twin for their care.",
         org=load(NodeSettings, folder / FILE).org,
@@ -60,6 +61,7 @@ def of_made_up(name: str, *, people: int, clock: Clock) -> tuple[Report, tuple[s
     return _report(
         twin,
         _made_up(twin, people),
+        starts={"public": twin.population()},
         release=Release.PUBLIC,
         why="Made-up people by published equations; nothing about medicine.",
         org="nobody",
@@ -72,6 +74,7 @@ def _report(
     twin: Twin,
     people: Sequence[Series],
     *,
+    starts: Mapping[str, Population],
     release: Release,
     why: str,
     org: str,
@@ -82,7 +85,7 @@ def _report(
     sections, alarms = validation_twin.sections(
         twin,
         people,
-        starts={"public": twin.population()},
+        starts=starts,
         release=release,
         why=why,
         generator=lambda: np.random.default_rng(next(seeds)),

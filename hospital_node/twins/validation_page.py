@@ -10,7 +10,9 @@ from hospital_node.twins.validation import Release, Report
 from twinward.report import page, plots
 from twinward.report.plans import Line, plans
 
-_NAMES = 330
+_LETTER = 7
+"""Pixels that a letter of a title takes at most, on average."""
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -53,7 +55,7 @@ def _plots(section: Mapping[str, Any]) -> dict[str, Any]:
             across="",
             headings=(),
             origin=section["origin"],
-            names=_NAMES,
+            names=_LETTER * max(len(row["name"]) for row in shown) + 24,
         ),
         "roc": curves.get("roc") and plots.roc(curves["roc"], bars=not exact),
         "calibration": any(part["observed"] for part in curves.get("calibration", ()))

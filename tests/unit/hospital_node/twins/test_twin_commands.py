@@ -177,3 +177,16 @@ def test_an_answer_is_written_for_the_record_and_only_its_owner_can_read_it(node
     assert run("show", node, RECORD, "--fhir", out).exit_code == 0
     (entry,) = json.loads(out.read_bytes())["entry"]
     assert entry["resource"]["subject"]["identifier"]["value"] == RECORD
+
+
+def test_a_twin_is_judged_on_whoever_agreed_and_nothing_is_shown_of_few(node, diary):
+    made(node, diary)
+    judged = run("validate", "twin", node, "glucose/1", "--json")
+    assert judged.exit_code == 0, judged.output
+    (section,) = json.loads(judged.stdout)["sections"]
+    assert section["release"] == "stays at the node"
+    assert [row["value"] for row in section["rows"]] == [None]
+    assert "10 people" in section["rows"][0]["note"]
+    assert "twin-validated" in entered(node)
+    (standing,) = json.loads(run("validate", "list", node, "--json").stdout)["validated"]
+    assert (standing["what"], standing["overdue"]) == ("glucose/1", False)

@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from hospital_node.privacy import experiment
-from hospital_node.twins import validation, validation_page, validation_risk
+from hospital_node.twins import validation, validation_page, validation_risk, validation_twin
 from hospital_node.twins.cli import twin
 from hospital_node.twins.validation import Release, Row, Section
 from hospital_node.twins.validation_files import DAY, Reports
 from models import registry
 from models.cardiac_risk import made_up, recipe
+from models.haemodynamic.twin import HaemodynamicTwin
+from models.twin import Series
 from twinward import canonical
 from twinward.errors import EvidenceError, IdentityError, UsageError
 from twinward.signing import Identity
@@ -24,6 +26,7 @@ PLAN = recipe.plan(
     network="0" * 64, study="heart-risk", sites=SITES, divisor=600, purpose="heart-research",
     grades=("signed-on-device",), evaluation=recipe.EVALUATION,
 )  # fmt: skip
+HAEMODYNAMIC = HaemodynamicTwin()
 EXACT = Section("Exact", Release.STAYS, "here", (Row("AUROC", 0.8125, 0.7, 0.9, of=31),))
 OPEN = Section("Open", Release.PUBLIC, "nobody", (Row("method", 0.5), Row("none", float("nan"))))
 ABOUT = {
@@ -220,3 +223,38 @@ def test_a_twin_is_judged_on_made_up_wards(tmp_path):
     )
     unknown = CliRunner().invoke(twin, ["validate", "made-up", "haemodynamic/1", "--out", str(out)])
     assert "TW7179" in unknown.output
+
+
+def pressures(seed):
+    generator = np.random.default_rng(seed)
+    minutes = np.arange(0.0, 3 * 1440, 10)
+    stroke = 70 + 8 * np.sin(minutes / 200) + generator.normal(0, 2, minutes.size)
+    diastolic = 75 + generator.normal(0, 2, minutes.size)
+    values = {
+        "stroke_volume": stroke,
+        "heart_rate": np.full(minutes.size, 65.0),
+        "diastolic": diastolic,
+        "systolic": diastolic + 0.6 * stroke + generator.normal(0, 2, minutes.size),
+    }
+    return Series(minutes, values)
+
+
+def judged(people, release=Release.STAYS):
+    starts = {"released": HAEMODYNAMIC.population(), "public": HAEMODYNAMIC.population()}
+    return validation_twin.sections(
+        HAEMODYNAMIC, [pressures(seed) for seed in range(people)], starts=starts, release=release,
+        why="tests", generator=lambda: np.random.default_rng(1),
+    )  # fmt: skip
+
+
+def test_nothing_is_said_of_fewer_than_ten_people_unless_they_are_made_up():
+    (few,), alarms = judged(9)
+    assert [each.value for each in few.rows] == [None]
+    assert alarms == ()
+    enough, _ = judged(10)
+    assert row(enough, "90 % intervals held, 60 min ahead").value == pytest.approx(0.9, abs=0.06)
+    assert row(enough, "error over that of `it stays as it is`, 60 min ahead").of == 10
+    beside = row(enough, "error from the start `released` over that from `public`, 60 min ahead")
+    assert beside.value == pytest.approx(1, abs=0.05)
+    made_up_people, _ = judged(2, release=Release.PUBLIC)
+    assert row(made_up_people, "error over that of `it stays as it is`, 60 min ahead").of == 2
