@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock contracts protos clean
+.PHONY: help setup demo test check bench lock contracts slither protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,15 @@ bench: setup ## Run every benchmark, one after the other
 
 lock: ## Resolve anew and write requirements/*.lock
 	@sh requirements/lock.sh $(BIN)
+
+slither: $(VENV)/slither/.ready ## Slither over the contracts, held against the review (needs Node)
+	@$(VENV)/slither/bin/python ledger/contracts/slither.py
+
+$(VENV)/slither/.ready: requirements/slither.lock | $(STAMP)
+	@$(PYTHON) -m venv $(VENV)/slither
+	@$(VENV)/slither/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements/slither.lock
+	@touch $@
 
 contracts: ## Rebuild the Solidity artifacts (needs Node)
 	@cd ledger/contracts && npm ci --silent && node build.js
