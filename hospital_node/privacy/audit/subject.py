@@ -97,7 +97,12 @@ class Subject:
         module, shape = model.module(plan.sites), model.record_shape(plan.sites)
         if module is None:
             return cls()
+        import torch  # noqa: PLC0415 - heavy
+
         from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
+
+        # An audit is thousands of sums over nine patients: threads would wait for each other.
+        torch.set_num_threads(1)
 
         def engine(
             x: Floats, y: Floats, *, max_grad_norm: float, owner: NDArray[np.intp]

@@ -104,7 +104,7 @@ def test_a_network_whose_patients_are_clipped_to_twice_the_norm_is_caught():
 
 
 def test_a_network_over_recordings_is_moved_by_no_one_further_than_the_claim_allows():
-    plan = ecg_recipe.plan(**TERMS)  # whole games take minutes with its layers
+    plan = ecg_recipe.plan(**TERMS)  # whole games take a minute with its layers
     subject = Subject.of(plan)
     assert subject.width(plan) == 12 * 80
     for canary in (loud(subject, plan), loud(subject, plan, records=3), *hostile(subject, plan)):
