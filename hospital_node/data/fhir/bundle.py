@@ -75,7 +75,9 @@ class FhirBundles:
         Raises:
             Refused: truncated, not-json, not-a-bundle, no-patient.
         """
-        return _Reading(self._mapping, self._index, files.bundle(data), name, self._now).run()
+        with files.bounded_stack():
+            bundle = files.bundle(data)
+            return _Reading(self._mapping, self._index, bundle, name, self._now).run()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,6 +17,7 @@ from hospital_node.data.fhir import resources as fhir
 _LARGEST_FILE = 512 * 2**20
 _PART = 8 * 2**20
 """Bytes on disk after which what was read is made durable."""
+_DEEPEST = 1000
 
 
 def bundle(data: bytes) -> fhir.Bundle:
@@ -32,6 +35,22 @@ def bundle(data: bytes) -> fhir.Bundle:
     if found.resourceType != "Bundle" or found.entry is None:
         raise Refused("not-a-bundle")
     return found
+
+
+@contextmanager
+def bounded_stack() -> Iterator[None]:
+    """Keep the usual limit to how deep calls go, whatever a library raised it to.
+
+    A decoder goes down one frame per level of nesting. Under the usual limit it refuses what is too
+    deep; under a raised one the process would end. From Python 3.12 on C code has a limit of its
+    own. For one thread: the limit is the interpreter's.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(before, _DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def content(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """Whatever the bytes are: a draft within the contract, or a defect by name; never anything else."""
 
 import json
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_any_amount_in_any_unit(value, unit):
     "value", ["1e999", "-1e999", "1" * 5000, "0." + "0" * 5000 + "1", "[" * 50_000 + "]" * 50_000]
 )
 def test_numbers_and_nesting_without_end(value):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)  # as some libraries do
+    try:
+        endless(value)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def endless(value):
     decoded(SOUND.replace(b"140", value.encode()))
     decoded(SOUND.replace(b'"status": "final"', b'"x": ' + value.encode()))
 
