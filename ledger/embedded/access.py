@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from cryptography import x509
 
 from twinward.errors import LedgerError, TwinwardError, UsageError
-from twinward.files import read_secret, write_atomic
+from twinward.files import read_secret, write_atomic, write_secret
 from twinward.founding import tls_key_digest
 
 READERS = "readers"
@@ -145,11 +145,17 @@ class Access:
         return revoked is not None and bytes.fromhex(tls_key_digest(key)) not in revoked
 
 
-def add_reader(folder: Path) -> str:
-    """Let one more token read from the node of this folder, from its next request on; the token.
+def add_reader(folder: Path, *, out: Path) -> None:
+    """Make a token that may read from the node of this folder, from its next request on.
+
+    Dying in between leaves a file with a token that nobody lets in.
+
+    Args:
+        folder: The node's.
+        out: Where the token goes; must be new.
 
     Raises:
-        UsageError: TW3508, the node of this folder lets anybody in.
+        UsageError: TW3508 the node of this folder lets anybody in, TW1013 the file is there.
     """
     path = folder / READERS
     if not path.exists():
@@ -159,9 +165,9 @@ def add_reader(folder: Path) -> str:
             at=str(path),
             help="give the folder of a coordinator's node, COORDINATOR/state/ledger, once it ran",
         )
-    token = secrets.token_hex(32)
-    write_atomic(path, read_secret(path).rstrip() + f"\n{token}\n".encode(), mode=0o600)
-    return token
+    token = f"{secrets.token_hex(32)}\n".encode()
+    write_secret(out, token)
+    write_atomic(path, read_secret(path).rstrip() + b"\n" + token, mode=0o600)
 
 
 def tls_contexts(

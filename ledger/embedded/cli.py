@@ -100,9 +100,8 @@ def token(*, folder: Path, out: Path, as_json: bool) -> None:
     can read the ledger; take its line out of FOLDER/readers to end that.
     """
     from ledger.embedded.access import add_reader
-    from twinward.files import write_secret
 
-    write_secret(out, f"{add_reader(folder)}\n".encode())
+    add_reader(folder, out=out)
     emit(
         {"token": str(out)},
         schema="ledger.token",

@@ -9,13 +9,13 @@ import httpx
 import pytest
 from cryptography import x509
 
-from ledger.embedded.access import REVOKED
+from ledger.embedded.access import READERS, REVOKED, add_reader
 from ledger.embedded.genesis import Genesis
 from ledger.endpoint import Endpoint
 from ledger.rpc import Rpc
 from tests.simulators.ledger.authority import Authority
 from tests.simulators.ledger.network import CHAIN_ID, START
-from twinward.errors import IdentityError, LedgerError, LedgerUnreachable
+from twinward.errors import IdentityError, LedgerError, LedgerUnreachable, UsageError
 from twinward.files import write_atomic
 from twinward.founding import tls_key_digest
 
@@ -243,3 +243,19 @@ def test_nothing_is_sent_to_another_machine_without_tls_nor_a_token_that_others_
     with pytest.raises(LedgerError) as unusable:
         Endpoint.by_files("https://ledger.example", ca=private(tmp_path / "ca", "no certificate"))
     assert unusable.value.code == "TW3504"
+
+
+def test_a_token_for_an_auditor_is_made_for_one_file_and_never_over_another(tmp_path):
+    out = tmp_path / "auditor.token"
+    with pytest.raises(UsageError) as open_to_all:
+        add_reader(tmp_path, out=out)
+    assert open_to_all.value.code == "TW3508"
+    readers = private(tmp_path / READERS, READER)
+    add_reader(tmp_path, out=out)
+    token = out.read_text().strip()
+    assert readers.read_text().split() == [READER, token]
+    assert out.stat().st_mode & 0o777 == readers.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError) as taken:
+        add_reader(tmp_path, out=out)
+    assert taken.value.code == "TW1013"
+    assert readers.read_text().split() == [READER, token]
