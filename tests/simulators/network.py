@@ -110,9 +110,7 @@ class Network:
         mapping = ['format = "csv"', 'record = "id"']
         for one in fields:
             missing = str(one in contract.ZERO_IS_MISSING).lower()
-            mapping.append(
-                f'fields.{one} = {{ column = "{one}", zero_is_missing = {missing} }}'
-            )
+            mapping.append(f'fields.{one} = {{ column = "{one}", zero_is_missing = {missing} }}')
         (self.folder / f"{name}.csv").write_text("\n".join([",".join(["id", *fields]), *table]))
         (self.folder / f"{name}.toml").write_text("\n".join(mapping))
         found = self.stage.command(
