@@ -19,13 +19,20 @@ def questions(view: View, words: Mapping[str, str]) -> Page:
     """Every question that can be asked."""
     del words, view
     rows = tuple(
-        {"id": one.id, "title": one.title, "why": one.why, "takes": _takes(one)}
+        {
+            "id": one.id,
+            "title": one.title,
+            "why": one.why,
+            "takes": _takes(one),
+            "of": "the ledger" if one.entries is None else "an audit log",
+        }
         for one in library()
     )
     columns = (
         Column("title", "Question", href="/questions/{id}"),
         Column("why", "What it is good for"),
         Column("takes", "Takes"),
+        Column("of", "Asked of"),
         Column("id", "Name in commands"),
     )
     found = Table("Questions that auditors ask", columns, rows)
@@ -61,6 +68,7 @@ def question(view: View, words: Mapping[str, str]) -> Page:
             ],
             "choices": _choices(view),
             "result": answer,
+            "of_log": chosen.entries is not None,
             "problem": problem,
         },
     )

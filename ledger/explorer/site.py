@@ -62,7 +62,8 @@ class Explorer:
             origin=origin,
             templates=Path(__file__).parent / "templates",
             navigation=NAVIGATION,
-            help="Questions about this site: ask the coordinator who invited you.",
+            help="Questions about this site: ask the coordinator who invited you."
+            + ("" if journal.log is None else " Sign-ins and pages are entered in its audit log."),
         )
         self.shell = Shell(site, sessions=self.sessions, clock=clock)
         self._kept: Kept = {}

@@ -139,7 +139,10 @@ def test_questions_answer_or_say_that_there_is_no_source(auditor):
         page = auditor.get(f"/questions/{row['id']}")
         assert page.status_code == 200, row["id"]
         assert any(word in page.text for word in ("Fill in", "No source yet", "notice"))
-    assert "No source yet" in auditor.get("/questions/overrides").text
+    assert "No source yet" in auditor.get("/questions/code-approved").text
+    elsewhere = auditor.get("/questions/overrides").text
+    assert "Not on the ledger" in elsewhere
+    assert "twinward audit ask overrides FOLDER --log log.zip" in elsewhere
     assert auditor.get("/questions/in-force.json").status_code == 400
     assert auditor.get("/questions/never-asked").status_code == 400
 
