@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -32,8 +33,12 @@ def doctor(*, folder: Path, as_json: bool) -> None:
     from hospital_node.doctor.checks import CHECKS
     from hospital_node.doctor.findings import Result, examine
     from hospital_node.doctor.site import Site
+    from twinward import flower_launch
 
-    found = list(examine(Site(folder), CHECKS))
+    site = Site(folder)
+    quiet = flower_launch.environment(folder / "state" / "supernode" / "flwr")
+    os.environ |= {name: value for name, value in quiet.items() if name.startswith("FLWR_")}
+    found = list(examine(site, CHECKS))
     faults = [each for each in found if each.result is Result.FAULT]
     concerns = [each for each in found if each.result is Result.CONCERN]
     emit(

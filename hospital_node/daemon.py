@@ -134,6 +134,7 @@ async def _serve(folder: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(node.close)
         node.audit.did("node-started")
+        node.rules.standing()  # a policy that changed while the node was down is entered now
         heads = anchoring(node)
         stack.callback(heads.stop)
         heads.start()

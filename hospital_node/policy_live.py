@@ -129,13 +129,13 @@ class SiteRules:
     def _current(self) -> PolicyFile:
         with self._lock:
             try:
-                found = read(self._folder)
+                found = read(self._folder, known=self._held)
             except UsageError as error:
                 if self._trouble != error.code:
                     self._audit.did("policy-changed", failure=error.code)
                 self._held, self._trouble = None, error.code
                 raise
-            if self._held is None or found.data != self._held.data:
+            if found is not self._held:
                 self._enter(found)
                 self._held, self._trouble = found, None
             return found

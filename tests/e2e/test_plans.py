@@ -28,6 +28,14 @@ def refused(network, name, opening):
     return error.value
 
 
+def doctor(network, name):
+    """What `node doctor` finds wrong while the node is up: status and code of each fault."""
+    status, answer = twinward(network.folder, "node", "doctor", name)
+    return status, {
+        one["check"]: one["code"] for one in answer["checks"] if one["result"] == "fault"
+    }
+
+
 def test_a_second_plan_of_the_study_with_another_hash_is_refused(network):
     name = network.hospitals[0]
     path = signed_plan(network, "second.json", learning_rate=0.5)
@@ -85,9 +93,11 @@ def test_a_policy_that_breaks_in_a_run_ends_it_here_and_the_status_says_so(netwo
         (charged,) = (each for of, each in network.book(name).items() if of == run.id)
         assert 3 <= charged.marked < charged.reserved
         assert "TW7301" in network.log(name)
+        assert doctor(network, name) == (3, {"policy": "TW7301", "node: policy": "TW7301"})
     finally:
         path.write_text(sound)
     assert network.status(name)["policy"]["trouble"] is None
+    assert doctor(network, name) == (0, {})
     assert refused(network, name, network.opening(signer=Identity.generate())).code == "TW2004"
 
 
