@@ -166,6 +166,7 @@ def key(*, out: Path, as_json: bool) -> None:
     """Make a key for one person in the new file OUT; keep it where only that person can read it."""
     from twinward.signing import Identity
 
+    out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Identity.generate()
     made.save(out)
     emit(

@@ -140,12 +140,21 @@ def add_approver(folder: Path, *, name: str, key: str) -> PolicyFile:
     """Name one more approver at the end of the file; every other byte of it stays.
 
     Raises:
-        UsageError: TW7300, TW7301, the file, or what would become of it, is wrong.
+        UsageError: TW7300, TW7301, TW7306, the file is wrong; TW7313, it cannot be added to it.
     """
     known = read(folder).data
     more = f"\n[[approvers]]\nname = {_toml(name)}\nkey = {_toml(key)}\n"
     data = known.rstrip(b"\n") + b"\n" + more.encode()
-    parse(data, at=str(folder / FILE))
+    try:
+        parse(data)
+    except UsageError as error:
+        raise UsageError(
+            f"`{name}` cannot be added as an approver",
+            code="TW7313",
+            note=error.diagnostic.message.removeprefix("the site's policy is wrong: "),
+            help="give a short name in small letters and the 64 hex digits that "
+            "`twinward node approver key` printed, each of one person; nothing was changed",
+        ) from error
     write_atomic(folder / FILE, data, mode=0o640)
     return read(folder)
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.vault import Vault
 from consent.withdrawals import Withdrawals
+from hospital_node import policy_file
 from hospital_node.doctor.findings import Result
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY, Continuity
@@ -155,6 +156,21 @@ def policy(old, new):
     return lambda hospital: hospital.edit("policy.toml", old, new)
 
 
+def no_study(hospital):
+    path = hospital.folder / "policy.toml"
+    path.write_text(path.read_text().split("[[studies]]")[0])
+
+
+def signatures_asked_for(hospital):
+    policy("approvals = 0", "approvals = 1")(hospital)
+    policy_file.write(hospital.folder, policy_file.parse(_with_approver(hospital)))
+
+
+def _with_approver(hospital):
+    text = (hospital.folder / "policy.toml").read_text()
+    return f'{text}\n[[approvers]]\nname = "anna"\nkey = "{"ab" * 32}"\n'.encode()
+
+
 def mode(name, bits):
     return lambda hospital: (hospital.folder / name).chmod(bits)
 
@@ -222,6 +238,7 @@ FAULTS = [
     ("policy gone", gone("policy.toml"), "policy", "TW7300"),
     ("policy broken", policy("take_part", "takes_part"), "policy", "TW7301"),
     ("policy open to others", mode("policy.toml", 0o666), "policy", "TW7306"),
+    ("policy without a study", no_study, "policy", "TW7307"),
     # keys and papers
     ("key readable by others", mode("secrets/ledger.key", 0o644), "secrets", "TW2005"),
     ("key gone", gone("secrets/flower.key"), "secrets", "TW1014"),
@@ -242,6 +259,7 @@ FAULTS = [
         "approved plans",
         "TW6003",
     ),
+    ("plan without signatures", signatures_asked_for, "approved plans", "TW7304"),
     # patients
     ("records gone", lambda h: h.data.unlink(), "patient records", "TW8001"),
     ("records empty", lambda h: h.data.write_text(""), "patient records", "TW8002"),

@@ -217,7 +217,7 @@ def test_an_approver_is_added_at_the_end_and_nothing_else_changes(tmp_path):
     kept = (tmp_path / policy_file.FILE).read_bytes()
     for wrong in ({"name": "anna", "key": "bb" * 32}, {"name": "ben", "key": "aa" * 32},
                   {"name": 'x"\n[[studies]]', "key": "bb" * 32}):  # fmt: skip
-        assert code_of(policy_file.add_approver, tmp_path, **wrong) == "TW7301"
+        assert code_of(policy_file.add_approver, tmp_path, **wrong) == "TW7313"
         assert (tmp_path / policy_file.FILE).read_bytes() == kept
 
 
