@@ -31,7 +31,7 @@ from hospital_node.twins.cli_write_back import FHIR, write_back_answer, write_ba
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 if TYPE_CHECKING:
-    from hospital_node.twins.service import Answer
+    from hospital_node.twins.answer import Answer
     from models.twin import Explanation
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hospital_node.twins.cli_arguments import FILE, FOLDER, stored
+from hospital_node.twins.cli_arguments import FILE, FOLDER, opened
 from twinward.console import emit, json_option, next_step, reports_errors, say
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ def adopt(*, folder: Path, pack: Path, as_json: bool) -> None:
     Nothing leaves. Twins that exist stay as they are until they are made anew.
     """
     from hospital_node.audit_log import commanded
-    from hospital_node.twins import deployment, released
+    from hospital_node.twins import released
     from twinward.errors import TwinModelError
     from twinward.organisation import Organisation
 
     found = released.read(pack, founding=Organisation(folder).founding_file.read_bytes())
     commanded(folder, "twin-population-adopted", about=[f"digest:{found.digest}"])
     name = found.prior.twin
-    with stored(folder) as store:
-        deployment.take_over(store, found)
+    with opened(folder) as service:
+        service.take_over(found)
         try:
-            made: Deployment | None = deployment.deploy(store, name)
+            made: Deployment | None = service.deploy(name)
         except TwinModelError as error:
             if error.code != "TW7186":
                 raise
@@ -76,11 +76,10 @@ def deploy(*, folder: Path, name: str, as_json: bool) -> None:
     The hospital's own layer is made anew. Nothing of it leaves.
     """
     from hospital_node.audit_log import commanded
-    from hospital_node.twins import deployment
 
     commanded(folder, "twin-deployed", about=[f"twin:{name.replace('/', '.')}"])
-    with stored(folder) as store:
-        made = deployment.deploy(store, name)
+    with opened(folder) as service:
+        made = service.deploy(name)
     emit(
         {"twin": name, **_as_json(made)},
         schema="twin.deploy",

@@ -12,7 +12,7 @@ from hospital_node.twins.cli_arguments import FILE
 from twinward.console import say
 
 if TYPE_CHECKING:
-    from hospital_node.twins.service import Answer
+    from hospital_node.twins.answer import Answer
     from models.twin import Explanation
     from twinward.ids import RecordNumber
 

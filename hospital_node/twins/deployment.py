@@ -8,13 +8,13 @@ from, so an old one can still be explained after a new release.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from hospital_node.twins.populations import Populations
 from hospital_node.twins.released import Released
-from hospital_node.twins.store import TwinStore
 from models import registry
 from models.deployment import Deployment
-from models.twin import Population, Twin
+from models.twin import Population, Series, Twin
 from twinward.errors import TwinModelError
 
 PUBLIC = "public"
@@ -22,13 +22,13 @@ _RELEASED, _IN_USE, _REFUSED = "released", "in-use", "refused"
 _NO_HELP = "TW7139"
 
 
-def take_over(store: TwinStore, released: Released) -> None:
+def take_over(populations: Populations, released: Released) -> None:
     """Keep a release; what twins start from does not change before ``deploy``."""
-    store.populations.keep(released.prior.twin, released.digest, released.population, use=_RELEASED)
+    populations.keep(released.prior.twin, released.digest, released.population, use=_RELEASED)
 
 
-def deploy(store: TwinStore, name: str) -> Deployment:
-    """Decide anew what twins of this name start from here, by the patients who have one.
+def deploy(populations: Populations, name: str, histories: Sequence[Series]) -> Deployment:
+    """Decide anew what twins of this name start from here, by these patients' histories.
 
     Raises:
         TwinModelError: TW7189, this twin starts from nothing that can be taught; TW7186, too few
@@ -41,18 +41,16 @@ def deploy(store: TwinStore, name: str) -> Deployment:
             code="TW7189",
             help="make twins of it as they are",
         )
-    found = store.populations.last(name, uses=(_RELEASED,))
+    found = populations.last(name, uses=(_RELEASED,))
     released = None if found is None else found[2]
     try:
-        made = prior.deployed(released, list(store.histories(name)))
+        made = prior.deployed(released, histories)
     except TwinModelError as error:
         if error.code == _NO_HELP:
-            store.populations.keep(name, _REFUSED, {}, use=_REFUSED)
+            populations.keep(name, _REFUSED, {}, use=_REFUSED)
         raise
     origin = found[0] if found is not None and made.private else PUBLIC
-    store.populations.keep(
-        name, f"{origin}+{_digest(made.population)}", made.population, use=_IN_USE
-    )
+    populations.keep(name, f"{origin}+{_digest(made.population)}", made.population, use=_IN_USE)
     return made
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hospital_node.twins.service import Told, TwinService
+from hospital_node.twins.answer import Told
+from hospital_node.twins.service import TwinService
 from models import twins
 from models.treatment_search import Aim, Found, require_may_be_searched, spread_to_hold, weigh
 from models.twin import AS_PLANNED, Scenario

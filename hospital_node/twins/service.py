@@ -9,7 +9,6 @@ often they held, and is never the model's own word alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,17 +16,18 @@ from numpy.typing import NDArray
 
 from consent.policy import Decision
 from hospital_node.twins import believed, deployment
+from hospital_node.twins.answer import Answer, Told
+from hospital_node.twins.released import Released
 from hospital_node.twins.store import Kept, TwinStore
 from models import twins
 from models.calibration import of_past
+from models.deployment import Deployment
 from models.twin import (
     AS_PLANNED,
     Explanation,
     Population,
     Scenario,
     Series,
-    Trajectories,
-    TwinSpec,
     require_may_be_asked,
 )
 from twinward.clock import Clock
@@ -35,67 +35,6 @@ from twinward.errors import ConsentError, TwinModelError
 from twinward.ids import RecordNumber
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a twin says of the next hours; times in minutes from the state's moment.
-
-    Attributes:
-        spec: Of the twin; its limits belong beside every answer.
-        population: What the twin was made from.
-        asked_at: The state's moment, in the time of the diary.
-        scenarios: Titles, the first is without a change.
-        minutes: Moments, [t].
-        middle: Of the copies, [scenarios, t].
-        low: Lower end of the 90 % interval, [scenarios, t]; -inf while too little is known.
-        high: Upper end, likewise.
-        change: Of each further scenario against the first: middle, 5th and 95th percentile of the
-            copies, [scenarios - 1, 3, t]. Not calibrated: nobody sees both courses.
-        coverage: Horizon to the share of past observations inside the interval, and their number.
-        recent: What was observed in the last two hours: minutes before now, value.
-        skill: Error an hour ahead over that of "stays as it is", on this patient's own past; above
-            1 the twin is no help. NaN while too little is known.
-    """
-
-    spec: TwinSpec
-    population: str
-    asked_at: float
-    scenarios: tuple[str, ...]
-    minutes: Floats
-    middle: Floats
-    low: Floats
-    high: Floats
-    change: Floats
-    coverage: tuple[tuple[float, float, int], ...]
-    recent: tuple[tuple[float, float], ...]
-    skill: float
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a twin's copies say, and how far they can be believed on this patient's own past.
-
-    Attributes:
-        spec: Of the twin.
-        population: What the twin was made from.
-        asked_at: The state's moment, in the time of the diary.
-        courses: Of the copies; the first scenario is without a change.
-        reach: Half width of a 90 % interval in units of the scale, [t]; infinite while too little
-            is known.
-        coverage: As in ``Answer``.
-        recent: As in ``Answer``.
-        skill: As in ``Answer``.
-    """
-
-    spec: TwinSpec
-    population: str
-    asked_at: float
-    courses: Trajectories
-    reach: Floats
-    coverage: tuple[tuple[float, float, int], ...]
-    recent: tuple[tuple[float, float], ...]
-    skill: float
 
 
 class Entries(Protocol):
@@ -138,10 +77,14 @@ class TwinService:
         self._generator = generator
 
     def agree(self, record: RecordNumber) -> None:
-        """Write down that the patient agreed to a twin for their own care, as staff say."""
+        """Write down that the patient agreed to a twin for their own care, as staff say.
+
+        Raises:
+            ConsentError: TW7190, the patient's own answer says otherwise.
+        """
+        self._permitted_by_key(record)
         self._enter("twin-agreed", record)
-        note = {"record": record, "by": self._by, "since": f"{self._clock.now():.0f}"}
-        self._store.set_care(record, note)
+        self._note_care(record, by=self._by)
 
     def end(self, record: RecordNumber) -> int:
         """Erase the patient's twins and observations; answers how many rows there were."""
@@ -166,6 +109,8 @@ class TwinService:
             TwinModelError: The twin's own refusals; TW7115; TW7139, it is not used here.
         """
         self._require_care(record)
+        if self._store.care(record) is None:
+            self._note_care(record, by="the patient's own key")
         twin = twins.get(name)
         label, start = deployment.start(self._store.populations, twin)
         self._enter("twin-individualised", record, name)
@@ -320,20 +265,35 @@ class TwinService:
         label, start = deployment.start(self._store.populations, twin)
         return {label: start, deployment.PUBLIC: twin.population()}
 
-    def histories(self, name: str) -> list[Series]:
-        """What was observed of every patient who agreed and has this twin, to judge the twin by.
+    def histories(self, name: str, *, entered: str = "twin-validated") -> list[Series]:
+        """What was observed of every patient who agrees and has this twin, to judge the twin by.
 
-        Nobody is named in it, and it stays at the hospital.
+        Nobody is named in it, and it stays at the hospital. Whoever withdrew is not in it.
         """
         found = []
         for note in self._store.notes():
             record = RecordNumber(note["record"])
+            answer = self._answered(record)
             history = self._store.history(record, name)
-            if history is not None and self._store.state(record, name) is not None:
-                self._require_care(record)
-                self._enter("twin-validated", record, name)
+            if history is None or self._store.state(record, name) is None:
+                continue
+            if answer is None or answer.permit:
+                self._enter(entered, record, name)
                 found.append(history)
         return found
+
+    def take_over(self, released: Released) -> None:
+        """Keep a released population; twins start from it once ``deploy`` says so."""
+        deployment.take_over(self._store.populations, released)
+
+    def deploy(self, name: str) -> Deployment:
+        """Decide anew what twins of this name start from, by the patients who agree and have one.
+
+        Raises:
+            TwinModelError: TW7189, TW7186, TW7139.
+        """
+        past = self.histories(name, entered="twin-centre")
+        return deployment.deploy(self._store.populations, name, past)
 
     def override(self, record: RecordNumber, name: str, *, reason: str) -> None:
         """Enter that a clinician decided against an answer, and why (EU AI Act, article 14)."""
@@ -349,8 +309,25 @@ class TwinService:
     def _enter(self, what: str, record: RecordNumber, twin: str = "", *, words: str = "") -> None:
         self._entries.cared(what, record, twin=twin, by=self._by, words=words)
 
+    def _note_care(self, record: RecordNumber, *, by: str) -> None:
+        note = {"record": record, "by": by, "since": f"{self._clock.now():.0f}"}
+        self._store.set_care(record, note)
+
     def _require_care(self, record: RecordNumber) -> None:
-        answer = self._answered(record)  # the patient's own word comes before the desk's
+        if not self._permitted_by_key(record) and self._store.care(record) is None:
+            raise ConsentError(
+                "this patient has not agreed to a twin for their own care",
+                code="TW7122",
+                help="ask with `twinward twin letter`, or at the desk: `twinward twin agree`",
+            )
+
+    def _permitted_by_key(self, record: RecordNumber) -> bool:
+        """Whether the patient's own answer permits it; it comes before the desk's word.
+
+        Raises:
+            ConsentError: TW7190, it does not.
+        """
+        answer = self._answered(record)
         if answer is not None and not answer.permit:
             raise ConsentError(
                 "this patient's own answer does not permit a twin for their care now",
@@ -358,12 +335,7 @@ class TwinService:
                 note=answer.rule.words,
                 help="give the patient a new letter with `twinward twin letter` if they wish so",
             )
-        if answer is None and self._store.care(record) is None:
-            raise ConsentError(
-                "this patient has not agreed to a twin for their own care",
-                code="TW7122",
-                help="ask with `twinward twin letter`, or at the desk: `twinward twin agree`",
-            )
+        return answer is not None
 
     def _require(self, record: RecordNumber, name: str) -> Kept:
         kept = self._store.load(record, name)

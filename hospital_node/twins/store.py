@@ -201,13 +201,6 @@ class TwinStore:
         parts = self._seen(self._name(record), twin)
         return _joined(parts) if parts else None
 
-    def histories(self, twin: str) -> Iterator[Series]:
-        """All that was observed for each patient who has this twin; nobody's name is with it."""
-        for (name,) in self._file.rows(
-            "SELECT DISTINCT name FROM observations WHERE twin = ? ORDER BY name", (twin,)
-        ):
-            yield _joined(self._seen(name, twin))
-
     def forget(self, record: RecordNumber) -> int:
         """Erase all that is kept of a patient; answers how many rows there were.
 

@@ -23,7 +23,7 @@ from twinward.clock import iso
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hospital_node.twins.service import Answer
+    from hospital_node.twins.answer import Answer
 
 Json = dict[str, Any]
 

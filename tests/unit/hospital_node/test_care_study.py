@@ -90,11 +90,22 @@ def test_the_desk_cannot_agree_for_a_patient_who_said_no_by_key(hospital, servic
     service.agree(patient.record)
     patient.grants(patient.grant(names=(ASKED,)))
     patient.withdraws()
-    service.agree(patient.record)
+    assert refused(lambda: service.agree(patient.record)).code == "TW7190"
     history = virtual_diary.example(days=1, seed=2)
     assert refused(lambda: service.individualise(patient.record, "glucose/1", history)).code == (
         "TW7190"
     )
+
+
+def test_who_withdrew_is_not_in_what_the_hospital_learns_for_others(hospital, service):
+    history = virtual_diary.example(days=1, seed=2)
+    patients = [Patient(hospital, number) for number in range(3)]
+    for patient in patients:
+        patient.grants(patient.grant(names=(ASKED,)))
+        service.individualise(patient.record, "glucose/1", history)
+    assert len(service.histories("glucose/1")) == 3
+    patients[1].withdraws()
+    assert len(service.histories("glucose/1")) == 2
 
 
 def test_a_withdrawal_that_only_the_ledger_shows_counts(hospital, care):

@@ -5,7 +5,7 @@ import pytest
 
 from hospital_node.twins import deployment
 from hospital_node.twins.released import Released
-from hospital_node.twins.store import Kept, TwinStore
+from hospital_node.twins.store import TwinStore
 from models import registry, twins
 from models.glucose import virtual_diary
 from models.twin import Series
@@ -24,11 +24,6 @@ def store(tmp_path):
     store = TwinStore(tmp_path / "twins.sqlite", key=bytes(32))
     yield store
     store.close()
-
-
-def fill(store, histories):
-    for number, history in enumerate(histories):
-        store.keep(f"{number}", FORECAST, Kept("public", {}, {}), seen=history)
 
 
 def released(twin, weights):
@@ -60,8 +55,8 @@ def test_a_released_prior_is_what_new_twins_start_from_and_old_ones_keep_theirs(
     first, second = (released(GLUCOSE, np.full(7, each)) for each in (0.1, 0.2))
     labels = []
     for each in (first, second):
-        deployment.take_over(store, each)
-        assert deployment.deploy(store, GLUCOSE).private
+        deployment.take_over(store.populations, each)
+        assert deployment.deploy(store.populations, GLUCOSE, []).private
         label, arrays = deployment.start(store.populations, twin)
         np.testing.assert_array_equal(arrays["mean"], each.population["mean"])
         labels.append(label)
@@ -71,20 +66,18 @@ def test_a_released_prior_is_what_new_twins_start_from_and_old_ones_keep_theirs(
 
 
 def test_a_step_that_helps_this_centre_is_kept_and_one_that_does_not_is_not(store, histories):
-    fill(store, histories)
-    public = deployment.deploy(store, FORECAST)
+    public = deployment.deploy(store.populations, FORECAST, histories)
     assert not public.private
     step = of_these(histories)
     for weights, kept in ((step, True), (-20 * step, False)):
-        deployment.take_over(store, released(FORECAST, weights))
-        assert deployment.deploy(store, FORECAST).private is kept
+        deployment.take_over(store.populations, released(FORECAST, weights))
+        assert deployment.deploy(store.populations, FORECAST, histories).private is kept
         label, _ = deployment.start(store.populations, twins.get(FORECAST))
         assert label.startswith("abab" if kept else "public+")
 
 
 def test_the_centre_s_own_layer_is_in_what_its_forecasters_start_from(store, histories):
-    fill(store, histories)
-    made = deployment.deploy(store, FORECAST)
+    made = deployment.deploy(store.populations, FORECAST, histories)
     assert made.figures["people"] == 4
     assert made.figures["error_over_stays_60_min"] < 1
     _, start = deployment.start(store.populations, twins.get(FORECAST))
@@ -92,28 +85,25 @@ def test_the_centre_s_own_layer_is_in_what_its_forecasters_start_from(store, his
 
 
 def test_where_nothing_can_be_forecast_the_forecaster_is_no_longer_used(store, histories):
-    fill(store, histories)
-    deployment.deploy(store, FORECAST)
+    deployment.deploy(store.populations, FORECAST, histories)
     generator = np.random.default_rng(2)
     minutes = np.arange(0.0, 3 * 1440, 15)
     walks = [
         np.clip(140 + np.cumsum(generator.choice([-6.0, 6.0], minutes.size)), 60, 300)
         for _ in range(4)
     ]
-    fill(store, [Series(minutes, {"glucose": walk}) for walk in walks])
-    refused(lambda: deployment.deploy(store, FORECAST), "TW7139")
+    chance = [Series(minutes, {"glucose": walk}) for walk in walks]
+    refused(lambda: deployment.deploy(store.populations, FORECAST, chance), "TW7139")
     refused(lambda: deployment.start(store.populations, twins.get(FORECAST)), "TW7139")
-    fill(store, histories)
-    deployment.deploy(store, FORECAST)
+    deployment.deploy(store.populations, FORECAST, histories)
     assert deployment.start(store.populations, twins.get(FORECAST))[0].startswith("public+")
 
 
 def test_too_few_patients_leave_everything_as_it_is(store, histories):
-    fill(store, histories[:2])
-    deployment.take_over(store, released(FORECAST, of_these(histories)))
-    refused(lambda: deployment.deploy(store, FORECAST), "TW7186")
+    deployment.take_over(store.populations, released(FORECAST, of_these(histories)))
+    refused(lambda: deployment.deploy(store.populations, FORECAST, histories[:2]), "TW7186")
     assert deployment.start(store.populations, twins.get(FORECAST))[0] == "public"
 
 
 def test_a_twin_that_nobody_can_teach_is_not_deployed(store):
-    refused(lambda: deployment.deploy(store, "haemodynamic/1"), "TW7189")
+    refused(lambda: deployment.deploy(store.populations, "haemodynamic/1", []), "TW7189")

@@ -9,7 +9,7 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from hospital_node.twins import write_back
-from hospital_node.twins.service import Answer
+from hospital_node.twins.answer import Answer
 from models import twins
 from models.twin import Explanation
 
