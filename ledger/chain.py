@@ -21,11 +21,11 @@ from ledger.deployed import CONTRACTS, Addresses, artifact, created
 from ledger.membership import LedgerMember, MembershipCalls, Role
 from ledger.provenance import Kind, ProvenanceCalls, Reservation
 from ledger.rpc import DENIED, NOT_LET_IN, RpcError, not_let_in, unreachable
+from ledger.session import http_session
 from ledger.tip import Tip
 from twinward.errors import LedgerError, LedgerUnreachable
 
 if TYPE_CHECKING:
-    from requests import Session
     from web3 import Web3
 
 __all__ = [
@@ -92,7 +92,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         """
         from web3 import HTTPProvider, Web3  # noqa: PLC0415 - half a second; not for --help
 
-        session = _session(token, tls)
+        session = http_session(token, tls)
         provider = HTTPProvider(
             url,
             request_kwargs={"timeout": timeout},
@@ -366,27 +366,6 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
                 at=self._url,
                 help="check the address; if it is right, connect to another node",
             ) from error
-
-
-def _session(token: str | None, tls: ssl.SSLContext | None) -> Session:
-    """HTTP for web3: no proxy, the token in a header, and our own TLS or the system's."""
-    from requests import Session  # noqa: PLC0415 - comes with web3
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-    class OwnTls(HTTPAdapter):
-        def init_poolmanager(self, *given: Any, **more: Any) -> None:
-            super().init_poolmanager(*given, **more, ssl_context=tls)
-
-        def cert_verify(self, *_given: Any, **_more: Any) -> None:
-            """The context says whom to trust; requests would add the web's authorities."""
-
-    session = Session()
-    session.trust_env = False  # the ledger is named in the founding file, not by a proxy
-    if tls is not None:
-        session.mount("https://", OwnTls())
-    if token is not None:
-        session.headers["Authorization"] = f"Bearer {token}"
-    return session
 
 
 def _base_fee(web3: Web3) -> int:

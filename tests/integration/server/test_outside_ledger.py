@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +13,7 @@ from hospital_node.node import connect_ledger, require_on_ledger
 from hospital_node.witness import WitnessThread
 from ledger.account import new_key
 from ledger.embedded.genesis import Genesis
+from ledger.endpoint import Endpoint
 from server import founding_ceremony
 from server.cli import found as found_command
 from server.daemon import found_ledger
@@ -121,6 +124,36 @@ def test_another_node_at_that_address_is_not_believed(paper, elsewhere, tmp_path
     )
     with pytest.raises(LedgerUnreachable):
         found_ledger(changed, paper.home)
+
+
+def test_a_token_follows_no_redirect(paper, elsewhere):
+    """A ledger that answers `go there` gets nothing sent there."""
+    heard = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            heard.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(307)
+            self.send_header("Location", "/there")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    give_token(paper.home, WRITER)
+    founding = founded(paper, elsewhere)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        endpoint = Endpoint.of(founding, paper.home.folder, url=url)
+        with pytest.raises(LedgerUnreachable):
+            endpoint.chain(founding)
+        with closing(endpoint.rpc()) as rpc, pytest.raises(LedgerUnreachable):
+            rpc.call("eth_chainId")
+        server.shutdown()
+    assert heard == ["/", "/"]
 
 
 def test_the_ledger_is_looked_at_before_anybody_signs(paper, elsewhere):
