@@ -31,7 +31,7 @@ from twinward import gdp
 DAYS = {"12 h": 0.5, "1 day": 1.0, "3 days": 3.0}
 EPSILON, DELTA = 1.0, 1e-5
 HOSPITALS = 4
-NETWORKS = 3
+NETWORKS = 2
 """Replicates in which a network is trained, too."""
 READ = 180 // STEP
 SAID = np.arange(5, 240 // STEP, 6)
@@ -142,7 +142,7 @@ def errors_of(copies, diary, events):
 def network(training, diary, events):
     """Errors of a network's answers, and the share of them that point in the right direction."""
     last = training.glucose.shape[1] - SAID[-1] - 1
-    moments = range(READ, last, 3)
+    moments = range(READ, last, 6)
     read = np.concatenate([windows(training, now) for now in moments])
     change = [training.glucose[:, now + SAID] - training.glucose[:, [now - 1]] for now in moments]
     learnt = recurrent.trained(read, np.concatenate(change), passes=4)
