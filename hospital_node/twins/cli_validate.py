@@ -152,17 +152,20 @@ def check(*, report: Path, founding: Path, as_json: bool) -> None:
     """Check a report, or a copy that was handed out, without a network.
 
     The hospital's signature, every section, and the ledger's record by the proof that lies beside
-    it (REPORT.ledger.json).
+    it (REPORT.ledger.json). Papers on who joined or what moved since are read beside the founding
+    file.
     """
     import json
 
     from hospital_node.twins import validation, validation_ledger
+    from twinward.admission import with_joined
     from twinward.errors import EvidenceError
     from twinward.files import read_given
     from twinward.founding import Founding
 
     found = validation.read(read_given(report), at=str(report))
-    network = Founding.decode(read_given(founding), at=str(founding))
+    founded = Founding.decode(read_given(founding), at=str(founding))
+    network = with_joined(founded, founding.parent)
     beside = report.with_suffix(".ledger.json")
     try:
         proof = json.loads(read_given(beside))

@@ -92,19 +92,23 @@ def check(report: Report, proof: Mapping[str, Any], *, founding: Founding) -> Re
         (block,), (claim,) = proof["blocks"], proof["proofs"]
         tip = Document.decode(canonical.encode(block["tip"]), kind=TIP_KIND, at="proof")
         header = bytes.fromhex(str(block["header"]).removeprefix("0x"))
-        storage = claim["proof"]
+        storage = dict(claim["proof"])
     except (KeyError, TypeError, ValueError) as error:
         raise _not_proved("it is not complete") from error
     tip.verify(founding.coordinator.identity)
     statement = TipStatement.read(tip)
     if statement.genesis.hex() != founding.chain["genesis_hash"]:
         raise _not_proved("it is of another network")
-    addresses = Addresses.from_json(founding.chain["contracts"])
+    # Where the contracts stood or stand: a report that was recorded before they moved still is.
+    known = [founding.chain["contracts"], *(move.payload["new"] for move in founding.moves)]
+    address = str(storage.get("address")).lower()
+    if address not in {Addresses.from_json(each).provenance for each in known}:
+        raise _not_proved("it is about another contract")
     packed = proofs.storage_value(
         header,
         expected_hash=statement.hash,
         proof=storage,
-        address=bytes.fromhex(addresses.provenance[2:]),
+        address=bytes.fromhex(address[2:]),
         slot=verify.record_slot(report.digest),
     )
     kind, rest = packed & (2**_KIND_BITS - 1), packed >> _KIND_BITS
