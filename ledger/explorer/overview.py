@@ -40,5 +40,10 @@ def overview(view: View, words: Mapping[str, str]) -> Page:
         "Overview",
         "explorer.overview",
         {"newest": table("The newest events", COLUMNS, (row_of(e, view) for e in newest))},
-        {"figures": figures, "events": view.history.count, "block": view.history.block},
+        {"figures": figures, "events": _visible(view), "block": view.history.block},
     )
+
+
+def _visible(view: View) -> int:
+    """How many events this visitor may see; without a scope, as many as there are."""
+    return view.history.count if view.scope is None else sum(1 for _ in view.history.events())

@@ -104,7 +104,7 @@ def _started(event: Event, view: View) -> str:
 
 def _anchored(event: Event, view: View) -> str:
     who = view.member(event.integer("number"))
-    return f"{who} anchored {event.integer('size'):,} entries of its audit log"
+    return f"{who} anchored head {event.integer('size'):,} of its audit log"
 
 
 def _capped(event: Event, view: View) -> str:

@@ -186,7 +186,7 @@ class Workspace:
         with self._own_log() as log:
             later = log.log.size - state.size
         if verify.ANCHOR not in records:
-            return f"{state.size} entries, signed; no head on the ledger covers them yet"
+            return f"{state.size} entries, signed by the organisation; not tied to the ledger"
         more = f"; {later} later entries are not in it (`--now` has them)" if later else ""
         return f"{state.size} entries, under a head that stands on the ledger{more}"
 

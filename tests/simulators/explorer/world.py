@@ -247,6 +247,7 @@ class World:
             "gaps": "/gaps",
             "questions": "/questions",
             "question": "/questions/consents-at?date=2026-09-25",
+            "wide": f"/questions/uses?subjects={self.subjects[HEART][0].hex()}",
             "no-source": "/questions/overrides",
         }
 
