@@ -16,6 +16,7 @@ from server.checkpoints import Checkpoints
 from server.paths import ServerPaths
 from server.settings import ServerSettings
 from server.witnesses import Witnesses
+from twinward.errors import LedgerError
 from twinward.founding import Founding, Member
 from twinward.ids import Fingerprint, OrgName
 from twinward.plan import Plan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from server.supervise import SuperLink
 
 _TIP_SECONDS = 0.2
+_STATUS_SECONDS = 2.0
 _SUMS_REMEMBERED = 8
 
 
@@ -98,14 +100,13 @@ class Coordinator:
     async def status(self) -> dict[str, Any]:
         """Processes, members and the run under way, for the command line."""
         online = await asyncio.to_thread(self.superlink.online)
-        tip = await asyncio.to_thread(self.chain.tip)
         return {
             "network": self.founding.network,
             "pid": os.getpid(),
             "ledger": {
                 "url": self.founding.endpoints["ledger"],
                 "pid": None if self.ledger is None else self.ledger.pid,
-                "block": tip.number,
+                "block": await self._newest_block(),
                 "witnesses": self.witnesses.present,
             },
             "audit": await asyncio.to_thread(self.audit.standing),
@@ -115,6 +116,14 @@ class Coordinator:
             ],
             "running": None if self.run is None else self.run.id,
         }
+
+    async def _newest_block(self) -> int | None:
+        """Its number; None while the ledger does not answer, which a status has to survive."""
+        try:
+            asked = asyncio.to_thread(self.chain.tip)
+            return (await asyncio.wait_for(asked, _STATUS_SECONDS)).number
+        except (TimeoutError, LedgerError):
+            return None
 
     async def tip(self) -> Document:
         """A fresh signed statement of the newest block: what hospitals measure freshness by."""

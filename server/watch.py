@@ -63,12 +63,16 @@ def as_text(found: dict[str, Any]) -> str:
     running = found["running"] or "no run under way"
     return (
         f"coordinator of `{found['network']}`, pid {found['pid']}\n"
-        f"ledger {found['ledger']['url']}, block {found['ledger']['block']}, pid "
+        f"ledger {found['ledger']['url']}, {_block(found['ledger']['block'])}, pid "
         f"{found['ledger']['pid']}, 1 operator, "
         f"{found['ledger']['witnesses']} witnesses\n"
         f"audit log: {in_words(found['audit'])}\nrun: {running}\n\n"
         + table(("MEMBER", "ROLE", "FLOWER"), rows)
     )
+
+
+def _block(number: int | None) -> str:
+    return "does not answer" if number is None else f"block {number}"
 
 
 def show(event: Event) -> None:

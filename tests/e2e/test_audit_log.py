@@ -118,6 +118,10 @@ def test_while_the_ledger_is_down_the_lag_is_shown_and_then_made_up(network):
             network.withdraw(network.granted(name)[1])
             network.cohort(name)
             eventually(lambda: network.status(name)["audit"]["not_anchored"] > 0)
+            network.stage.command("explorer", "invite", "coordinator", "ada")
+            shown = network.stage.command("server", "status", "coordinator")
+            assert shown["ledger"]["block"] is None
+            assert shown["audit"]["not_anchored"] > 0
         eventually(lambda: network.status(name)["audit"]["not_anchored"] == 0)
     finally:
         network.stop(name)
