@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.privacy import experiment
+from hospital_node.twins import validation_made_up
 from hospital_node.twins.validation import Release, Row, Section
+from hospital_node.twins.validation_rows import TOO_FEW, auroc, between
 from models import evaluation, registry
 from models import validation as maths
-from twinward.errors import TwinwardError
 from twinward.ids import OrgName
 from twinward.plan import Plan
 
@@ -31,7 +32,6 @@ LEAST_SLOPE, MOST_SLOPE = 0.5, 2.0
 """A calibration slope whose whole interval lies outside is an alarm."""
 
 _BINS = 8
-_TOO_FEW = f"fewer than {evaluation.FEWEST_PER_CLASS} ill or well patients: it would be a list"
 _HERE = "Exact, on patients of this hospital who permitted the study"
 REFERENCE = "What later reports are compared with"
 
@@ -90,7 +90,7 @@ def sections(
         _against_own(found),
         drifted,
         _charged(found),
-        _made_up(found.plan),
+        validation_made_up.section(found.plan),
         Section(
             REFERENCE,
             Release.STAYS,
@@ -107,7 +107,7 @@ def _ranking(found: Measured) -> Section:
         "Does it rank patients rightly?",
         Release.STAYS,
         f"{_HERE} and were not trained on.",
-        (_auroc("AUROC", found.scores, found.labels),),
+        (auroc("AUROC", found.scores, found.labels),),
         {"roc": curves["roc"], "noise_sd": 0.0},
         origin=0.5,
     )
@@ -125,10 +125,10 @@ def _calibrated(found: Measured) -> Section:
         f"{_HERE} and were not trained on.",
         (
             *(
-                _row(name, each, of=n, lacking=f"{_TOO_FEW}; or scores part the classes")
+                between(name, each, of=n, lacking=f"{TOO_FEW}; or scores part the classes")
                 for name, each in zip(names, lines, strict=True)
             ),
-            _row(
+            between(
                 "mean probability less share ill",
                 maths.too_high(found.scores, found.labels),
                 of=n,
@@ -143,9 +143,9 @@ def _in_groups(found: Measured) -> Section:
     rows = []
     for name, here in maths.groups(found.columns):
         scores, labels = found.scores[here], found.labels[here]
-        rows.append(_auroc(f"AUROC, {name}", scores, labels))
+        rows.append(auroc(f"AUROC, {name}", scores, labels))
         rows.append(
-            _row(
+            between(
                 f"mean probability less share ill, {name}",
                 maths.too_high(scores, labels),
                 of=labels.size if labels.size >= evaluation.FEWEST_PER_CLASS else None,
@@ -164,9 +164,9 @@ def _in_groups(found: Measured) -> Section:
 def _left_out(found: Measured) -> Section:
     """The figure that a hospital gets for a model that learnt nothing from it."""
     if found.is_outside:
-        row = _auroc("AUROC where nobody was trained on", found.scores, found.labels)
+        row = auroc("AUROC where nobody was trained on", found.scores, found.labels)
     elif found.elsewhere is not None:
-        row = _auroc("AUROC of the model without this hospital", found.elsewhere, found.labels)
+        row = auroc("AUROC of the model without this hospital", found.elsewhere, found.labels)
     else:
         row = Row(
             "AUROC of a model without this hospital",
@@ -176,8 +176,8 @@ def _left_out(found: Measured) -> Section:
         )
     rows = [row]
     if found.elsewhere is not None:
-        between = maths.auroc_difference(found.scores, found.elsewhere, found.labels)
-        rows.append(_row("gained by taking part", between, of=found.labels.size, lacking=_TOO_FEW))
+        gain = maths.auroc_difference(found.scores, found.elsewhere, found.labels)
+        rows.append(between("gained by taking part", gain, of=found.labels.size, lacking=TOO_FEW))
     return Section(
         "How good is it at a hospital that gave nothing to it?",
         Release.STAYS,
@@ -204,12 +204,12 @@ def _against_own(found: Measured) -> Section:
         ),
         "the network's, fitted further here": experiment.personalise(found.weights, own, plan=plan),
     }
-    rows = [_auroc("AUROC of the network's model", found.scores, found.labels)]
+    rows = [auroc("AUROC of the network's model", found.scores, found.labels)]
     for name, weights in rivals.items():
         scores = model.predict(weights, x)
-        rows.append(_auroc(f"AUROC, {name}", scores, found.labels))
-        between = maths.auroc_difference(found.scores, scores, found.labels)
-        row = _row(f"gain over: {name}", between, of=found.labels.size, lacking=_TOO_FEW)
+        rows.append(auroc(f"AUROC, {name}", scores, found.labels))
+        gain = maths.auroc_difference(found.scores, scores, found.labels)
+        row = between(f"gain over: {name}", gain, of=found.labels.size, lacking=TOO_FEW)
         rows.append(row)
     return Section(title, Release.STAYS, why, tuple(rows), origin=0.5)
 
@@ -274,89 +274,6 @@ def _charged(found: Measured) -> Section:
         row = Row("AUROC, pooled", ranking["value"], ranking["low"], ranking["high"])
     curves = {name: figures[name] for name in ("roc", "calibration", "noise_sd")}
     return Section(title, Release.CHARGED, why, (row,), curves, origin=0.5)
-
-
-def _made_up(plan: Plan) -> Section:
-    """Privacy's price and a hospital left out, on made-up patients, by the plan's arithmetic."""
-    title = "What privacy costs, and what a hospital left out gets"
-    why = (
-        "Made-up patients and this plan's own arithmetic in one process: it says that the method "
-        "works, and nothing about medicine."
-    )
-    reference = registry.reference(plan.model)
-    if reference is None or registry.risk(plan.model).module(plan.sites) is not None:
-        note = "only logistic models with made-up patients of their own are compared"
-        return Section(title, Release.PUBLIC, why, (Row("comparison", None, note=note),))
-    train, test = experiment.split(_spread(reference, plan), 0)
-    rows = [*_with_and_without(train, test, plan=plan), *_leave_one_out(train, test, plan=plan)]
-    return Section(title, Release.PUBLIC, why, tuple(rows), origin=0.5)
-
-
-def _with_and_without(
-    train: Mapping[OrgName, experiment.Cohort],
-    test: Mapping[OrgName, experiment.Cohort],
-    *,
-    plan: Plan,
-) -> list[Row]:
-    everyone = experiment.merged(train.values())
-    exact = experiment.ridge(everyone, start=plan.start, strength=experiment.RIDGE)
-    model, held_out = registry.risk(plan.model), experiment.merged(test.values())
-    rows = [_auroc("AUROC without privacy", model.predict(exact, held_out.x), held_out.y)]
-    try:
-        private = experiment.together(train, plan=plan)
-    except TwinwardError as error:  # a plan of so few hospitals that nobody could hide
-        return [*rows, Row("AUROC with privacy", None, note=error.diagnostic.message)]
-    name = f"AUROC with privacy, epsilon {plan.epsilon:g}"
-    return [_auroc(name, model.predict(private, held_out.x), held_out.y), *rows]
-
-
-def _leave_one_out(
-    train: Mapping[OrgName, experiment.Cohort],
-    test: Mapping[OrgName, experiment.Cohort],
-    *,
-    plan: Plan,
-) -> list[Row]:
-    rows: list[Row] = []
-    model = registry.risk(plan.model)
-    for out, part in test.items():
-        others = {name: cohort for name, cohort in train.items() if name != out}
-        title = f"AUROC at a made-up hospital left out, {len(rows) + 1}"
-        try:
-            weights = experiment.together(others, plan=plan)
-        except TwinwardError as error:
-            rows.append(Row(title, None, note=error.diagnostic.message))
-            continue
-        rows.append(_auroc(title, model.predict(weights, part.x), part.y))
-    return rows
-
-
-def _spread(reference: Mapping[str, Floats], plan: Plan) -> dict[OrgName, experiment.Cohort]:
-    """Made-up patients dealt to the hospitals of the plan, in order: each is a part of its own."""
-    model = registry.risk(plan.model)
-    count = next(iter(reference.values())).size
-    ends = np.linspace(0, count, len(plan.sites) + 1).astype(np.int64)
-    parts = {}
-    for number, site in enumerate(plan.sites):
-        here = slice(int(ends[number]), int(ends[number + 1]))
-        columns = {name: values[here] for name, values in reference.items()}
-        # Nobody's own level is used: a hospital that was left out has none.
-        x = model.encode(columns, site=None, sites=plan.sites)
-        parts[site] = experiment.Cohort(x, model.labels(columns))
-    return parts
-
-
-def _auroc(name: str, scores: Floats, labels: Floats) -> Row:
-    found = evaluation.auroc_of(evaluation.ranked(scores, labels))
-    if found is None:
-        return Row(name, None, note=_TOO_FEW)
-    one = found.estimate
-    return Row(name, one.value, one.low, one.high, of=int(labels.size))
-
-
-def _row(name: str, between: maths.Between | None, *, of: int | None, lacking: str) -> Row:
-    if between is None:
-        return Row(name, None, note=lacking)
-    return Row(name, between.value, between.low, between.high, of=of, drawn=False)
 
 
 def _slope_alarm(rows: Sequence[Row]) -> list[str]:
