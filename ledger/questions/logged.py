@@ -138,6 +138,9 @@ ADMINISTRATION = (
     "sign-move", "accept-move",
     "coordinator-started", "coordinator-stopped", "run-ordered", "model-released",
     "auditor-invited", "auditor-removed", "add-approver", "endorse", "renew", "leave",
+    "hospital-invited", "hospital-asked-to-join", "hospital-joined", "hospital-left",
+    "hospital-revoked", "hospital-unrevoked", "authority-rolled", "authority-retired",
+    "paper-consents", "policy-changed",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""
 

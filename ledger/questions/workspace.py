@@ -145,7 +145,7 @@ class Workspace:
         *,
         copy: Path | None,
         patients: bool,
-        anchored: bool,
+        anchored: bool = False,
     ) -> tuple[Answer, bytes | None]:
         """The answer of this organisation's own audit log and its proof, or of an exported copy.
 
@@ -168,7 +168,7 @@ class Workspace:
                 anchored=anchored,
             )
 
-    def export_log(self, *, patients: bool, anchored: bool) -> bytes:
+    def export_log(self, *, patients: bool, anchored: bool = False) -> bytes:
         """A copy of this organisation's whole audit log, which proves itself.
 
         Raises:
