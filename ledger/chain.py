@@ -74,6 +74,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         timeout: float = 10.0,
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> Chain:
         """Connect to a ledger node of exactly this network.
 
@@ -85,6 +86,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             timeout: Seconds for one call, and for a transaction to be in a block.
             token: Sent with each call, if the node asks for one.
             tls: For an HTTPS node: which CA to trust, and the certificate to show.
+            proxy: This hospital's forwarder, if nothing else goes out.
 
         Raises:
             LedgerUnreachable: TW5001.
@@ -92,7 +94,7 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
         """
         from web3 import HTTPProvider, Web3  # noqa: PLC0415 - half a second; not for --help
 
-        session = http_session(token, tls)
+        session = http_session(token, tls, proxy)
         provider = HTTPProvider(
             url,
             request_kwargs={"timeout": timeout},

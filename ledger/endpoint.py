@@ -21,6 +21,7 @@ from twinward.errors import LedgerError, TwinwardError
 from twinward.files import read_secret
 from twinward.founding import Founding
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 
 if TYPE_CHECKING:
     from ledger.chain import Chain
@@ -40,11 +41,13 @@ class Endpoint:
         url: Its address.
         token: What is sent with each request, or None.
         tls: For HTTPS: which CA is trusted and which certificate is shown.
+        proxy: The forwarder of this hospital, through which it goes.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    proxy: str | None = None
 
     @classmethod
     def of(cls, founding: Founding, folder: Path, *, url: str | None = None) -> Endpoint:
@@ -60,7 +63,9 @@ class Endpoint:
             UsageError: TW1014, a named token file is not there.
             IdentityError: TW2005, a key or token file can be read by others.
         """
-        address, files = url or founding.endpoints["ledger"], Organisation(folder).tls
+        reach, files = Reach.of(folder), Organisation(folder).tls
+        here = None if founding.is_ledger_outside else reach.ledger
+        address = url or here or founding.endpoints["ledger"]
         named = os.environ.get(TOKEN_VARIABLE)
         token = Path(named) if named else Organisation(folder).secrets / TOKEN_FILE
         pinned = founding.chain.get("ledger_ca")
@@ -70,6 +75,7 @@ class Endpoint:
             authorities=str(pinned) if pinned is not None else _authorities(founding, files.ca),
             shown=(files.certificate, files.key) if member and pinned is None else None,
             token=token if named or token.exists() else None,
+            proxy=None if _is_loopback(urlsplit(address).hostname) else reach.proxy,
         )
 
     @classmethod
@@ -81,6 +87,7 @@ class Endpoint:
         certificate: Path | None = None,
         key: Path | None = None,
         token: Path | None = None,
+        proxy: str | None = None,
     ) -> Endpoint:
         """A node by the files that a command names.
 
@@ -92,7 +99,7 @@ class Endpoint:
         except OSError as error:
             raise _unusable(url, error) from error
         shown = None if certificate is None else (certificate, key or certificate)
-        return cls._made(url, authorities=authorities, shown=shown, token=token)
+        return cls._made(url, authorities=authorities, shown=shown, token=token, proxy=proxy)
 
     @classmethod
     def _made(
@@ -102,6 +109,7 @@ class Endpoint:
         authorities: str | None,
         shown: tuple[Path, Path] | None,
         token: Path | None,
+        proxy: str | None,
     ) -> Endpoint:
         parts = urlsplit(url)
         if parts.scheme != "https" and not _is_loopback(parts.hostname):
@@ -113,12 +121,12 @@ class Endpoint:
             )
         secret = None if token is None else read_secret(token).decode().strip()
         if parts.scheme != "https":
-            return cls(url, token=secret)
-        return cls(url, token=secret, tls=_context(url, authorities, shown))
+            return cls(url, token=secret, proxy=proxy)
+        return cls(url, token=secret, tls=_context(url, authorities, shown), proxy=proxy)
 
     def rpc(self, *, timeout: float = 10.0) -> Rpc:
         """A raw client for it; nothing is sent yet. ``timeout`` is in seconds for one request."""
-        return Rpc(self.url, timeout=timeout, token=self.token, tls=self.tls)
+        return Rpc(self.url, timeout=timeout, token=self.token, tls=self.tls, proxy=self.proxy)
 
     def chain(self, founding: Founding, *, key: bytes | None = None) -> Chain:
         """The contracts of this network there, for the account of a key or only to be read.
@@ -136,6 +144,7 @@ class Endpoint:
             key=key,
             token=self.token,
             tls=self.tls,
+            proxy=self.proxy,
         )
 
 

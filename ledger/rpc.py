@@ -42,6 +42,7 @@ class Rpc:
         timeout: float = 10.0,
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -50,12 +51,14 @@ class Rpc:
             timeout: Seconds for one request.
             token: Sent with each request, if the node asks for one.
             tls: For an HTTPS node: which CA to trust, and the certificate to show.
+            proxy: This hospital's forwarder, if nothing else goes out.
         """
         self.url = url
         # Proxies of the environment are not for the ledger: it is named in the founding file.
         self._client = httpx.Client(
             timeout=timeout,
             trust_env=False,
+            proxy=proxy,
             headers={} if token is None else {"Authorization": f"Bearer {token}"},
             verify=True if tls is None else tls,
         )

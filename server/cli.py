@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from server import cli_members, cli_moves
+from server import cli_front_door, cli_members, cli_moves
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
@@ -25,7 +25,7 @@ def server() -> None:
     """Run the coordinator of a network."""
 
 
-for command in (*cli_members.COMMANDS, *cli_moves.COMMANDS):
+for command in (*cli_members.COMMANDS, *cli_moves.COMMANDS, cli_front_door.command):
     server.add_command(command)
 
 
@@ -33,10 +33,18 @@ for command in (*cli_members.COMMANDS, *cli_moves.COMMANDS):
 @FOLDER
 @click.option("--network", required=True, help="Short name of the new network.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--base-port", default=9440, show_default=True, help="First of four ports.")
+@click.option(
+    "--base-port",
+    default=9440,
+    show_default=True,
+    help="First of four ports; five behind a front door.",
+)
+@click.option("--front-door", default="", help="HOST:PORT where hospitals find everything.")
 @json_option
 @reports_errors
-def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool) -> None:
+def init(
+    *, folder: Path, network: str, host: str, base_port: int, front_door: str, as_json: bool
+) -> None:
     """Make a coordinator's keys, its CA and its configuration in FOLDER."""
     from ledger.account import address_of, new_key
     from server import ca, settings
@@ -52,6 +60,8 @@ def init(*, folder: Path, network: str, host: str, base_port: int, as_json: bool
         flower_port=base_port + 1,
         ledger_port=base_port + 2,
         join_port=base_port + 3,
+        front_door=front_door,
+        keeper_port=base_port + 4 if front_door else 0,
     )
     key = new_key()
     organisation.create(org=org, role="coordinator", ledger_key=key, ledger_account=address_of(key))

@@ -71,7 +71,7 @@ def invite(
     if hours <= 0:
         raise click.UsageError("--hours must be more than 0")
     root = ca_rollover.certificates(Organisation(folder))[0]
-    where = address or f"{settings.host}:{settings.join_port}"
+    where = address or settings.front_door or f"{settings.host}:{settings.join_port}"
     token = JoinToken.fresh(address=where, certificate_der=ca_rollover.der(root))
     expires = time.time() + 3600 * hours
     _enter(folder, "hospital-invited")

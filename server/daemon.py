@@ -14,10 +14,11 @@ from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain, LedgerMember
 from ledger.endpoint import Endpoint
-from server import ledger_door
+from server import front_door, ledger_door
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
+from server.front_door_keeper import Keeper
 from server.gate import Gate
 from server.invitations import Register
 from server.joining import Joining, JoinService, join_server
@@ -115,6 +116,7 @@ async def _serve(folder: Path) -> None:
             stack.push_async_callback(server.stop, 1.0)
         await asyncio.to_thread(superlink.wait_ready)
         await gate.look()  # Flower knows the hospitals' keys before anybody is told that we are up
+        await _at_the_door(stack, gate, settings=settings, organisation=organisation)
         watching = asyncio.create_task(gate.watch())
         stack.callback(watching.cancel)
         await asyncio.to_thread(complete_releases, coordinator)
@@ -122,6 +124,22 @@ async def _serve(folder: Path) -> None:
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+async def _at_the_door(
+    stack: contextlib.AsyncExitStack,
+    gate: Gate,
+    *,
+    settings: ServerSettings,
+    organisation: Organisation,
+) -> None:
+    """Answer the front door, if there is one, until the stack is closed."""
+    door = front_door.key_digest(organisation.folder)
+    if settings.keeper_port and door is not None:
+        serving = Keeper(gate, door=door).serve(
+            tls=organisation.tls, host=settings.host, port=settings.keeper_port
+        )
+        stack.callback((await serving).close)
 
 
 def _for_hospitals(coordinator: Coordinator, gate: Gate, *, tls: TlsFiles) -> list[Server]:

@@ -22,6 +22,7 @@ from twinward.files import write_atomic
 from twinward.founding import KIND, Founding
 from twinward.ids import OrgName
 from twinward.organisation import Organisation
+from twinward.reach import LEDGER_PATH
 from twinward.settings import load
 from twinward.signing import Document
 
@@ -125,20 +126,24 @@ def begin(
             if outside is None
             else _outside(own.ledger_account, outside)
         ),
-        endpoints={
-            "network": f"{settings.host}:{settings.network_port}",
-            "flower": f"{settings.host}:{settings.flower_port}",
-            "ledger": (
-                f"https://{settings.host}:{settings.ledger_port}"
-                if outside is None
-                else outside.url
-            ),
-        },
+        endpoints=_endpoints(settings) | ({} if outside is None else {"ledger": outside.url}),
         ca_certificate=organisation.tls.ca.read_text(encoding="utf-8"),
     ).signed_by(organisation.identity())
     path = folder / "founding.draft.json"
     write_atomic(path, draft.encode())
     return path
+
+
+def _endpoints(settings: ServerSettings) -> dict[str, str]:
+    """Where members find the coordinator: one front door, or a port for each service."""
+    if settings.front_door:
+        door = settings.front_door
+        return {"network": door, "flower": door, "ledger": f"https://{door}{LEDGER_PATH}"}
+    return {
+        "network": f"{settings.host}:{settings.network_port}",
+        "flower": f"{settings.host}:{settings.flower_port}",
+        "ledger": f"https://{settings.host}:{settings.ledger_port}",
+    }
 
 
 def complete(folder: Path, copies: Sequence[bytes]) -> Path:

@@ -11,9 +11,10 @@ import contextlib
 from collections.abc import Iterator
 
 import grpc.aio
+from cryptography import x509
 
 from ledger.chain import LedgerMember
-from server import ca_rollover, ledger_door
+from server import ca_rollover, front_door, ledger_door
 from server.coordinator import Coordinator
 from server.invitations import LEFT, REVOKED, Candidate, Register
 from twinward import admission, authorities
@@ -22,7 +23,7 @@ from twinward.errors import IdentityError, TwinwardError
 from twinward.ids import Fingerprint, OrgName
 from twinward.logging import log
 from twinward.organisation import Organisation
-from twinward.rpc.peer import peer_member
+from twinward.rpc.peer import certificate_behind, member_with
 
 _LOOK_SECONDS = 0.5
 _OWN_SECONDS = 3600.0
@@ -42,6 +43,7 @@ class Gate:
         self._tls = Organisation(coordinator.paths.folder).tls
         self._shown = self._tls.stamp()
         """The certificate and authorities that Flower's SuperLink began with."""
+        self._door = front_door.key_digest(coordinator.paths.folder)
 
     def identify(
         self, context: grpc.aio.ServicerContext, *, although_left: bool = False
@@ -56,7 +58,23 @@ class Gate:
         Raises:
             IdentityError: TW2030, TW2031 not a member; TW6029, it was put out.
         """
-        member = peer_member(context.auth_context(), self._coordinator.founding)
+        return self.admit(self.shown(context), although_left=although_left)
+
+    def shown(self, context: grpc.aio.ServicerContext) -> x509.Certificate:
+        """The caller's certificate, also through the front door.
+
+        Raises:
+            IdentityError: TW2030, there is none.
+        """
+        return certificate_behind(context, door=self._door)
+
+    def admit(self, certificate: x509.Certificate, *, although_left: bool = False) -> Fingerprint:
+        """The member whose certificate this is, if it is served; arguments as of `identify`.
+
+        Raises:
+            IdentityError: TW2031 not a member; TW6029, it was put out.
+        """
+        member = member_with(certificate, self._coordinator.founding)
         why = self.register.out().get(member.fingerprint)
         if why is not None and not (although_left and why == LEFT):
             raise IdentityError(

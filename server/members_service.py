@@ -23,7 +23,6 @@ from twinward.organisation import LEAVING_KIND, Organisation
 from twinward.rpc import protocol
 from twinward.rpc.messages_pb2 import Blob, Nothing
 from twinward.rpc.messages_pb2_grpc import NetworkServicer
-from twinward.rpc.peer import certificate_of
 from twinward.rpc.replies import abort
 from twinward.signing import Document
 
@@ -125,7 +124,7 @@ class MembersService(NetworkServicer):  # type: ignore[misc]
         asked = _fields(data, "protocols", "csr")
         version = protocol.choose(asked["protocols"])
         organisation = Organisation(self._coordinator.paths.folder)
-        hosts = ca.hosts_of(certificate_of(context.auth_context()))
+        hosts = ca.hosts_of(self._gate.shown(context))
         csr = str(asked["csr"])
         ca.require_own_names(csr, org=by.org, hosts=hosts)
         ca.require_key(csr, by.tls_spki_sha256, org=by.org)

@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--upstream-certificate", type=Path, help="what is shown to it")
     parser.add_argument("--upstream-key", type=Path, help="the key of that")
     parser.add_argument("--upstream-token", type=Path, help="file with the token for it")
+    parser.add_argument("--upstream-proxy", help="this hospital's forwarder, to get there")
     chosen = parser.parse_args(arguments)
     if chosen.end_with_stdin:
         end_with_stdin()
@@ -135,6 +136,7 @@ def _following(node: Node, chosen: argparse.Namespace) -> Following | None:
         certificate=chosen.upstream_certificate,
         key=chosen.upstream_key,
         token=chosen.upstream_token,
+        proxy=chosen.upstream_proxy,
     )
     return Following(node, rpc=endpoint.rpc(), folder=chosen.dir)
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 
 from twinward.errors import IdentityError
 from twinward.founding import Founding, Member, tls_key_digest
+
+if TYPE_CHECKING:
+    import grpc
+
+SHOWN_HEADER: Final = "x-twinward-client"
+"""In which the front door says whose certificate it checked, PEM, percent-encoded."""
 
 
 def certificate_of(auth_context: Mapping[str, list[bytes]]) -> x509.Certificate:
@@ -26,13 +34,32 @@ def certificate_of(auth_context: Mapping[str, list[bytes]]) -> x509.Certificate:
     return x509.load_pem_x509_certificate(certificates[0])
 
 
-def peer_member(auth_context: Mapping[str, list[bytes]], founding: Founding) -> Member:
-    """The member whose TLS key the caller has proved to hold.
+def certificate_behind(context: grpc.aio.ServicerContext, *, door: str | None) -> x509.Certificate:
+    """The caller's certificate; of a call through the front door the one that was shown there.
+
+    Only who holds the front door's key is believed about somebody else's certificate.
+
+    Args:
+        context: Of the call.
+        door: SHA-256 of the front door's public key, hex; None without a front door.
 
     Raises:
-        IdentityError: TW2030 no certificate, TW2031 a certificate of nobody in this network.
+        IdentityError: TW2030, there is none.
     """
-    digest = tls_key_digest(certificate_of(auth_context).public_key())
+    shown = certificate_of(context.auth_context())
+    if door is None or tls_key_digest(shown.public_key()) != door:
+        return shown
+    said = [value for name, value in context.invocation_metadata() or () if name == SHOWN_HEADER]
+    return certificate_of({"x509_pem_cert": [unquote_to_bytes(one) for one in said if one]})
+
+
+def member_with(certificate: x509.Certificate, founding: Founding) -> Member:
+    """The member whose TLS key this certificate is of.
+
+    Raises:
+        IdentityError: TW2031, a certificate of nobody in this network.
+    """
+    digest = tls_key_digest(certificate.public_key())
     for member in founding.members:
         if member.tls_spki_sha256 == digest:
             return member

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -57,6 +58,35 @@ class TlsFiles:
             return configuration()
 
         return grpc.dynamic_ssl_server_credentials(first, fetch, mutual)
+
+    def server_context(self, *, mutual: bool) -> ssl.SSLContext:
+        """A server's context for what is not gRPC; each connection by what is in the files then."""
+
+        def made() -> ssl.SSLContext:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            read_secret(self.key)  # refuses a key that others can read
+            context.load_cert_chain(self.certificate, self.key)
+            if mutual:
+                context.load_verify_locations(self.ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+            return context
+
+        def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = made()
+
+        first = made()
+        first.sni_callback = renew
+        return first
+
+    def client_context(self) -> ssl.SSLContext:
+        """A client's context that trusts our CA alone and shows the certificate on disk now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.ca)
+        read_secret(self.key)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """Another value as soon as certificate or authorities were replaced."""
