@@ -9,6 +9,7 @@ import click
 
 from hospital_node import audit_cli, cli_approve, cli_join, cli_members, cli_moves, cli_standing
 from hospital_node.cli_doctor import doctor
+from hospital_node.cli_kill_switch import COMMANDS as KILL_SWITCH
 from hospital_node.cli_policy import policy
 from hospital_node.pseudonyms import pseudonyms
 from hospital_node.record import RECORD, typed
@@ -30,6 +31,7 @@ for command in (
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
+    *KILL_SWITCH,
     doctor,
     policy,
     pseudonyms,
@@ -212,9 +214,7 @@ def limit(*, folder: Path, record: str, epsilon: float | None, remove: bool, as_
 @click.option("--out", required=True, type=FILE_PATH, help="File for the letters; must be new.")
 @json_option
 @reports_errors
-def letters(
-    *, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool
-) -> None:
+def letters(*, folder: Path, study: str, mandate: int | None, out: Path, as_json: bool) -> None:
     """Write an enrolment letter for every patient, to be handed out on paper."""
     from hospital_node import audit_log, enrolment
 

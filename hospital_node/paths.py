@@ -72,6 +72,11 @@ class NodePaths:
         return self.state / "policy.seen.toml"
 
     @property
+    def training_stopped(self) -> Path:
+        """There while the hospital's kill switch is on."""
+        return self.state / "training.stopped"
+
+    @property
     def twins(self) -> Path:
         """Sealed twins of patients and what was observed of them; the key is not in here."""
         return self.state / "twins.sqlite"

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from hospital_node import approvals, policy_code
+from hospital_node import approvals, kill_switch, policy_code
 from hospital_node.audit_log import NodeAudit
 from hospital_node.paths import NodePaths
 from hospital_node.policy import require
@@ -81,9 +81,11 @@ class SiteRules:
             cohort: How many patients it would begin with.
 
         Raises:
-            TrainingError: The rule that refuses; see ``policy.require``.
+            TrainingError: TW6222, the kill switch is on; the rule that refuses, see
+                ``policy.require``.
             UsageError: As ``current``.
         """
+        kill_switch.require_off(self._folder)
         site = self.current()
         asked = Asked(
             plan=approved.plan,

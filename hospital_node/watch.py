@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) -> dict[str, Any]:
     """The node's state as JSON values; called in the daemon."""
-    from hospital_node import approvals, holdout  # noqa: PLC0415 - the daemon has it, the command does not
+    from hospital_node import approvals, holdout, kill_switch  # noqa: PLC0415 - the daemon has it, the command does not
     from hospital_node.privacy.lifetime import LIFETIME_DELTA  # noqa: PLC0415
     from hospital_node.twins.validation_standing import (  # noqa: PLC0415
         standing as validation_standing,
@@ -37,6 +37,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
     standing = node.follower.standing
     confirmed, trouble = standing.confirmed, standing.trouble
     policy = node.rules.standing()
+    stopped = kill_switch.standing(node.folder)
     studies = []
     for name in approvals.names(node.folder):
         approved = approvals.load(node.folder, name, founding=node.founding)
@@ -55,6 +56,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             and _can_confirm(node)
         ),
         "policy": policy,
+        "training_stopped": stopped,
         "supernode": {"online": supernode.is_online, "restarts": supernode.restarts},
         "ledger": {
             "block": node.mirror.block,
@@ -152,6 +154,7 @@ def as_text(found: dict[str, Any]) -> str:
         ("consent head", (ledger["head"] or "unreadable")[:16]),
         ("audit log", in_words(found["audit"])),
         ("policy", _policy(found["policy"])),
+        *_stopped(found["training_stopped"]),
         ("patients", str(found["patients"])),
         *(
             (f"study {study['study']}", f"{study.get('cohort', 'unknown')} patients permit it")
@@ -179,6 +182,14 @@ def as_text(found: dict[str, Any]) -> str:
     if ledger["trouble"]:
         rows.append(("trouble", f"[{ledger['trouble']['code']}] {ledger['trouble']['message']}"))
     return table(("WHAT", "STATE"), rows)
+
+
+def _stopped(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    said = f"since {found['since'] or 'unknown'} by {found['by'] or 'unknown'}"
+    reason = f": {found['reason']}" if found["reason"] else ""
+    return [("TRAINING STOPPED", said + reason)]
 
 
 def _policy(found: dict[str, Any]) -> str:
