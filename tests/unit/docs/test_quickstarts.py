@@ -56,13 +56,13 @@ def end_group(group):
 
 @pytest.mark.slow
 def test_hospital_patient_and_auditor_can_do_what_the_readme_says(tmp_path):
-    found, run = blocks("Quickstart: hospital IT")
+    found, run, look = blocks("Quickstart: hospital IT")
     one_patient, others = blocks("Quickstart: patient")
     verify, ask = blocks("Quickstart: auditor")
     answers = one_patient.replace("twinward consent grant", "yes | twinward consent grant")
     # A grant widens nothing until the ledger shows it.
     wait = "until twinward node status summit | grep -Eq '[1-9][0-9]* patients permit'; do :; done"
-    script = "\n".join([on_free_ports(found), answers, others, wait, run, verify, ask])
+    script = "\n".join([on_free_ports(found), answers, others, wait, run, look, verify, ask])
     (tmp_path / "quickstart.sh").write_text("set -e\n" + script)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
