@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from hospital_node import accounts, attest, desk
+from hospital_node import accounts, attest, desk, forwarder
 from hospital_node.audit_anchor import anchoring
 from hospital_node.leave import has_left
 from hospital_node.node import Node
@@ -32,6 +32,7 @@ from twinward.console import say
 from twinward.errors import InternalError, TwinwardError
 from twinward.logging import log
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.rpc.local import LocalAddress, local_server
 from twinward.rpc.messages_pb2 import Blob, Closing, Nothing, Opening
 from twinward.rpc.messages_pb2_grpc import NodeLocalServicer, add_NodeLocalServicer_to_server
@@ -108,6 +109,11 @@ async def _answered(
 
 
 async def _serve(folder: Path) -> None:
+    with forwarder.of(folder):  # first: what follows goes out through it
+        await _serve_node(folder)
+
+
+async def _serve_node(folder: Path) -> None:
     node = await asyncio.to_thread(Node.open, folder, clock=SystemClock())
     logging.configure(role="node", org=node.settings.org)
     await asyncio.to_thread(warm, node)
@@ -115,7 +121,7 @@ async def _serve(folder: Path) -> None:
     witness = WitnessThread.of(node)
     supernode = SuperNode(
         NodePaths(folder).supernode,
-        superlink=node.founding.endpoints["flower"],
+        superlink=Reach.of(folder).flower or node.founding.endpoints["flower"],
         ca=tls.ca,
         key=Organisation(folder).flower_key,
         port=node.settings.flower_port,

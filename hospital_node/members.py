@@ -18,6 +18,7 @@ from twinward.clock import SystemClock
 from twinward.errors import CoordinatorUnreachable, IdentityError
 from twinward.founding import Founding, Member
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.rpc.messages_pb2 import Blob, Nothing
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.rpc.replies import refusal_of
@@ -45,7 +46,8 @@ class Asking:
 def network(folder: Path, founding: Founding) -> Iterator[NetworkStub]:
     """The coordinator, over mutual TLS with the certificate that is on disk now."""
     credentials = Organisation(folder).tls.channel_credentials()
-    with grpc.secure_channel(founding.endpoints["network"], credentials) as channel:
+    options = Reach.of(folder).channel_options()
+    with grpc.secure_channel(founding.endpoints["network"], credentials, options) as channel:
         yield NetworkStub(channel)
 
 

@@ -48,6 +48,7 @@ from twinward.errors import IdentityError
 from twinward.founding import Founding
 from twinward.ids import RunId
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.rpc.reloading import ReloadingChannel
 from twinward.settings import load
 from twinward.signing import Identity
@@ -151,7 +152,11 @@ class Node:
             settings.on_chain_by_seconds, vault, identity.derive("consent-spread"), clock
         )
         relay = Relay(vault, ledger, shuffle=SystemRandom(), spread=spread)
-        channel = ReloadingChannel(founding.endpoints["network"], tls=organisation.tls)
+        channel = ReloadingChannel(
+            founding.endpoints["network"],
+            tls=organisation.tls,
+            options=Reach.of(folder).channel_options(),
+        )
         closing.callback(channel.close)
         follower = Follower(
             mirror,

@@ -23,6 +23,7 @@ from twinward.errors import LedgerError
 from twinward.ids import RunId
 from twinward.organisation import Organisation
 from twinward.plan import Plan
+from twinward.reach import Reach
 from twinward.rpc.tls import PROMPT
 
 PATIENCE_SECONDS = 20.0
@@ -91,7 +92,8 @@ async def take_part(
     # An earlier process of this node may have been in this run: its attempts count, and it enters
     # no epoch a second time.
     last_epoch, attempts_before = node.book.marked(run)
-    async with grpc.aio.secure_channel(address, credentials, options=PROMPT) as channel:
+    options = (*PROMPT, *Reach.of(node.folder).channel_options())
+    async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
         return await secure_sum.run_session(
             grpc_streams(channel),
             work=work,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from hospital_node.forwarder_settings import ForwarderSettings
 from twinward.ids import OrgName
 from twinward.settings import RoleSettings
 
@@ -37,6 +38,8 @@ class NodeSettings(RoleSettings):
     """How often every model and twin that was validated here is measured again."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
+    forwarder: ForwarderSettings | None = None
+    """The only way out of this node; without it the node connects by itself."""
 
 
 def write(path: Path, settings: NodeSettings) -> None:

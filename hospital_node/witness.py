@@ -39,6 +39,7 @@ from twinward.errors import (
 from twinward.founding import Founding
 from twinward.logging import log
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.rpc.reloading import ReloadingChannel
@@ -130,7 +131,7 @@ class WitnessThread:
             genesis=dict(founding.chain["genesis"]),
             host="127.0.0.1",
             port=0,
-            options=_upstream(founding, tls),
+            options=_upstream(founding, tls, Reach.of(paths.folder)),
             on_restart=lambda status: log().warning(
                 "the following ledger node ended and is started again", exit_status=status
             ),
@@ -166,7 +167,9 @@ class WitnessThread:
             founding=node.founding,
             identity=node.identity,
             channel=ReloadingChannel(
-                node.founding.endpoints["network"], tls=Organisation(node.folder).tls
+                node.founding.endpoints["network"],
+                tls=Organisation(node.folder).tls,
+                options=Reach.of(node.folder).channel_options(),
             ),
             egress=node.egress,
             clock=node.clock,
@@ -307,7 +310,7 @@ class WitnessThread:
             self.standing = replace(self.standing, agreed=agreed_at, witnesses=count)
 
 
-def _upstream(founding: Founding, tls: TlsFiles) -> tuple[str, ...]:
+def _upstream(founding: Founding, tls: TlsFiles, reach: Reach) -> tuple[str, ...]:
     url = founding.endpoints["ledger"]
     if not url.startswith("https:"):
         return ("--follow", url)
@@ -315,6 +318,7 @@ def _upstream(founding: Founding, tls: TlsFiles) -> tuple[str, ...]:
         *("--follow", url, "--upstream-ca", str(tls.ca.resolve())),
         *("--upstream-certificate", str(tls.certificate.resolve())),
         *("--upstream-key", str(tls.key.resolve())),
+        *(() if reach.proxy is None else ("--upstream-proxy", reach.proxy)),
     )
 
 

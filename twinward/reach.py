@@ -49,10 +49,8 @@ class Reach:
         return None if self.forwarder is None else f"http://{self.forwarder}"
 
     def channel_options(self) -> tuple[tuple[str, object], ...]:
-        """What a gRPC channel is told so that it goes this way, whatever the environment says."""
-        if self.proxy is None:
-            return (("grpc.enable_http_proxy", 0),)
-        return (("grpc.http_proxy", self.proxy),)
+        """What a gRPC channel is told so that it goes through the forwarder, if there is one."""
+        return () if self.proxy is None else (("grpc.http_proxy", self.proxy),)
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ new channel; calls under way end on the old one, which is closed at the renewal 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 class ReloadingChannel(grpc.Channel):  # type: ignore[misc]
     """A blocking channel over mutual TLS. Thread-safe."""
 
-    def __init__(self, address: str, *, tls: TlsFiles) -> None:
+    def __init__(
+        self, address: str, *, tls: TlsFiles, options: Sequence[tuple[str, object]] = ()
+    ) -> None:
         self._address = address
+        self._options = (*PROMPT, *options)
         self._tls = tls
         self._lock = threading.Lock()
         self._stamp: object = None
@@ -38,7 +42,7 @@ class ReloadingChannel(grpc.Channel):  # type: ignore[misc]
                     self._before.close()
                 credentials = self._tls.channel_credentials()
                 self._before = self._inner
-                self._inner = grpc.secure_channel(self._address, credentials, options=PROMPT)
+                self._inner = grpc.secure_channel(self._address, credentials, options=self._options)
                 self._stamp = stamp
             return self._inner
 

@@ -1,0 +1,104 @@
+"""``twinward node``: the way out of the hospital, alone, tried, and fenced in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from twinward.console import emit, json_option, next_step, reports_errors, say
+from twinward.errors import UsageError
+
+if TYPE_CHECKING:
+    from hospital_node.forwarder import Forwarder
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+
+
+@click.command()
+@FOLDER
+@click.option("--end-with-stdin", is_flag=True, help="Stop when standard input ends.")
+@reports_errors
+def forwarder(*, folder: Path, end_with_stdin: bool) -> None:
+    """Run the forwarder of the node in FOLDER alone, until it is told to end.
+
+    For a service of its own, under a user of its own: set `separate = true` in [forwarder] then.
+    """
+    from hospital_node import settings
+    from twinward import child, logging
+    from twinward.settings import load
+
+    if end_with_stdin:
+        child.end_with_stdin()
+    one = _of(folder)
+    logging.configure(role="forwarder", org=load(settings.NodeSettings, folder / settings.FILE).org)
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(one.serve(ready=lambda: say("forwarder is up")))
+
+
+@click.command("way-out")
+@FOLDER
+@json_option
+@reports_errors
+def way_out(*, folder: Path, as_json: bool) -> None:
+    """Try the way from this machine to the coordinator once, as the forwarder in FOLDER goes it.
+
+    Names what is in the way: DNS, proxy, its password, firewall, inspection of TLS.
+    """
+    one = _of(folder)
+    version = asyncio.run(one.check())
+    emit(
+        {"open": True, "tls": version},
+        schema="node.way-out",
+        as_json=as_json,
+        text=lambda: f"the way out is open ({version}, the network's own certificate)",
+    )
+
+
+@click.command()
+@FOLDER
+@click.option("--user", required=True, help="Unix user that the node runs as.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False))
+@json_option
+@reports_errors
+def firewall(*, folder: Path, user: str, out: Path, as_json: bool) -> None:
+    """Write firewall rules for the node in FOLDER into the folder OUT: nftables and systemd.
+
+    They let the node's user reach the coordinator, or the hospital's proxy, and nothing else.
+    """
+    from hospital_node import forwarder_firewall, membership, settings
+    from twinward.settings import load
+
+    configured = load(settings.NodeSettings, folder / settings.FILE)
+    files = forwarder_firewall.write(
+        out, settings=configured, founding=membership.load_founding(folder), user=user
+    )
+    emit(
+        {"files": [str(each) for each in files]},
+        schema="node.firewall",
+        as_json=as_json,
+        text=lambda: "\n".join(map(str, files)),
+    )
+    next_step(f"read them, then: nft -f {files[0]}")
+
+
+COMMANDS = (forwarder, way_out, firewall)
+
+
+def _of(folder: Path) -> Forwarder:
+    from hospital_node import membership, settings
+    from hospital_node.forwarder import Forwarder
+    from twinward.settings import load
+
+    configured = load(settings.NodeSettings, folder / settings.FILE).forwarder
+    if configured is None:
+        raise UsageError(
+            "this node has no forwarder",
+            code="TW6072",
+            at=str(folder / settings.FILE),
+            help="add a table [forwarder] with a `port` to node.toml",
+        )
+    return Forwarder(folder, founding=membership.load_founding(folder), settings=configured)
