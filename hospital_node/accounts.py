@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hospital_node.node import Node
 
 _NOT_RUNNING = "TW1040"
+COPY = {"copy": True}
+"""What a backup asks instead of a patient's line."""
 
 
 def open_(
@@ -118,6 +120,29 @@ def account(folder: Path, record: str, **change: float | None) -> dict[str, Any]
     return watch.ask(folder, lambda node: node.Account(Blob(data=question), timeout=30))
 
 
+def copied(folder: Path) -> Path | None:
+    """The accounts as of now, copied by the daemon that holds them; None if none is running.
+
+    The caller deletes the copy.
+
+    Raises:
+        UsageError: TW1050 no node here, TW1041 its daemon does not answer.
+    """
+    question = json.dumps(COPY).encode()
+    try:
+        watch.ask(folder, lambda node: node.Account(Blob(data=question), timeout=60))
+    except UsageError as error:
+        if error.code != _NOT_RUNNING:
+            raise
+        return None
+    return copy_path(folder)
+
+
+def copy_path(folder: Path) -> Path:
+    """Where the daemon puts the copy; in the private folder that the accounts are in."""
+    return NodePaths(folder).state / "accounts.copy.tmp"
+
+
 def row_of(node: Node, record: str) -> int:
     """Where a patient stands in the table.
 
@@ -137,6 +162,11 @@ def row_of(node: Node, record: str) -> int:
 def serve(node: Node, question: bytes) -> dict[str, Any]:
     """Answer ``account``; called in the daemon."""
     asked = json.loads(question)
+    if asked == COPY:
+        copy = copy_path(node.folder)
+        copy.unlink(missing_ok=True)
+        node.lifetime.copy_to(copy)
+        return {}
     row = row_of(node, asked["record"])
     if "epsilon" in asked:
         epsilon = asked["epsilon"]

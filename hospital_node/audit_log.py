@@ -14,7 +14,7 @@ from pathlib import Path
 
 from consent.study import Study
 from consent.withdrawals import KeptWithdrawal
-from hospital_node import membership
+from hospital_node import erasures, membership
 from hospital_node.cohort import Decided
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
@@ -206,6 +206,8 @@ def erase(folder: Path, record: str) -> int:
     """
     with opened(folder) as audit:
         audit.did("erase", by=getpass.getuser())
+        name = erasures.name(Organisation(folder).identity(), record)
+        erasures.note(NodePaths(folder).audit, "audit", name)
         return audit.log.erase(record)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node import audit_cli, cli_approve, cli_join, cli_members, cli_moves, cli_standing
+from hospital_node import audit_cli, cli_approve, cli_backup, cli_join, cli_members, cli_moves, cli_standing
 from hospital_node.cli_doctor import doctor
 from hospital_node.cli_kill_switch import COMMANDS as KILL_SWITCH
 from hospital_node.cli_policy import policy
@@ -28,6 +28,7 @@ def node() -> None:
 for command in (
     *audit_cli.COMMANDS,
     *cli_approve.COMMANDS,
+    *cli_backup.COMMANDS,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,

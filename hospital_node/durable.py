@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,14 @@ class DurableFile:
         """The first row of a query, if any."""
         with self._refusing():
             return self.connection.execute(sql, values).fetchone()
+
+    def copy_to(self, path: Path) -> None:
+        """Copy what is in the file now to a new one, for a backup while nobody else may read it."""
+        with self._refusing():
+            _create_private(path)
+            with closing(sqlite3.connect(path)) as copy:
+                self.connection.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
 
     def close(self) -> None:
         """Close the file; everything in it is durable already."""

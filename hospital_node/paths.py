@@ -8,6 +8,9 @@ from pathlib import Path
 PATIENTS = "patients.sqlite"
 """Name of the file of imported records; `data` in `node.toml` may name it."""
 
+ERASED = "erased"
+"""Name of the file of names of what was erased; beside the files that it was erased from."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodePaths:
@@ -90,6 +93,11 @@ class NodePaths:
     def patients_key(self) -> Path:
         """Opens them; apart from the node's other keys, which are made after the first import."""
         return self.folder / "patients.key"
+
+    @property
+    def erased(self) -> Path:
+        """Names of what was erased, so that a backup that is put back does not bring it again."""
+        return self.state / ERASED
 
     @property
     def reports(self) -> Path:

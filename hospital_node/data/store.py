@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from hospital_node import erasures
 from hospital_node.data.defects import Defect
 from hospital_node.data.drafts import Draft, Read, Values
 from hospital_node.durable import DurableFile
@@ -214,8 +215,13 @@ class PatientStore:
 
     def forget(self, record: RecordNumber) -> bool:
         """Erase a patient's record; whether there was one. What was reported of it stays."""
+        name = self._seal.name(record.encode())
+        erasures.note(self._file.path, "records", name)
+        return self.forget_named(name)
+
+    def forget_named(self, name: bytes) -> bool:
+        """The same, by the name under which it was noted that it was erased before."""
         with self._file.transaction() as db:
-            name = self._seal.name(record.encode())
             db.execute("DELETE FROM seen WHERE name = ?", (name,))
             found = db.execute("DELETE FROM patients WHERE name = ?", (name,)).rowcount == 1
         self._file.row("PRAGMA wal_checkpoint(TRUNCATE)")

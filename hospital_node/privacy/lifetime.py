@@ -236,6 +236,11 @@ class Lifetime:
             shares = self._spent[rows] / np.maximum(self._limits[rows], 1)
         return self.standing(int(rows[np.argmax(shares)]))
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the accounts to a new file, complete for every release that has begun."""
+        with self._lock:
+            self._file.copy_to(path)
+
     def close(self) -> None:
         """Close the file; everything in it is durable already."""
         self._file.close()

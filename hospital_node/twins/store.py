@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node import erasures
 from hospital_node.durable import DurableFile
 from hospital_node.sealing import Seal
 from hospital_node.twins import populations
@@ -210,6 +211,11 @@ class TwinStore:
             TwinModelError: TW7134, the rows are gone, the journal could not be emptied yet.
         """
         name = self._name(record)
+        erasures.note(self._file.path, "twins", name)
+        return self.forget_named(name)
+
+    def forget_named(self, name: bytes) -> int:
+        """The same, by the name under which it was noted that it was erased before."""
         with self._file.transaction() as db:
             rows = sum(
                 db.execute(f"DELETE FROM {table} WHERE name = ?", (name,)).rowcount  # noqa: S608

@@ -186,6 +186,11 @@ class Bodies:
                 ((about, word, patient) for patient, word in words.items()),
             )
 
+    def people(self) -> list[str]:
+        """Everyone for whom there is a key: patients by their number, others as `person`."""
+        with self._refusing():
+            return [one for (one,) in self._keys.execute("select patient from keys")]
+
     def erase(self, patient: str) -> int:
         """Delete a patient's key and bodies for good; returns how many bodies.
 
