@@ -22,6 +22,11 @@ LONGEST_SUBMISSION = 30 * DAY
 """A grant that may be relayed later than this is refused: two would be open at once."""
 
 
+def _every_grade(_: bytes) -> frozenset[str]:
+    """A desk that knows no plan: tests and benchmarks."""
+    return frozenset(Grade)
+
+
 def _unwritten(_: KeptWithdrawal, __: str | None) -> None:
     """Withdrawals of a desk without an audit log: tests and benchmarks."""
 
@@ -44,6 +49,7 @@ class Desk:
         withdrew: Is told of a withdrawal that holds, and who of the staff took it down if anyone
             did, before its receipt is made; what it raises is passed on, and there is no receipt
             until it is asked for again.
+        grades: Which grades the plans of a study accept.
     """
 
     hospital: OrgName
@@ -56,6 +62,7 @@ class Desk:
     next_step: Callable[[bytes], int | None]
     ledger_deadline: float = DAY
     withdrew: Callable[[KeptWithdrawal, str | None], None] = _unwritten
+    grades: Callable[[bytes], frozenset[str]] = _every_grade
 
 
 class Intake:
@@ -119,6 +126,17 @@ class Intake:
             )
         return study
 
+    def study_of(self, code: bytes) -> Study:
+        """The study that the letter with this code asks about, also when it is closed.
+
+        Raises:
+            ConsentError: TW3010, TW3011.
+        """
+        found = self._vault.enrolment(code)
+        if found is None:
+            raise _no_such_code()
+        return self.study(found.study, even_closed=True)
+
     def enrolment(self, code: bytes, study: bytes, *, to_withdraw: bool = False) -> Enrolment:
         """Whose letter carries this code; a code never expires for withdrawing.
 
@@ -129,11 +147,7 @@ class Intake:
         late = found is not None and self._desk.clock.now() >= found.valid_until
         used = found is not None and found.subject is not None
         if found is None or found.study != study or (late and not (to_withdraw or used)):
-            raise ConsentError(
-                "the code of the letter is not valid here",
-                code="TW3010",
-                help="check the letter, or ask the hospital for a new one",
-            )
+            raise _no_such_code()
         return found
 
     def _require_as_offered(self, grant: Grant, study: Study, *, grade: Grade) -> None:
@@ -221,6 +235,14 @@ class Intake:
         slot = self._desk.slot(kept.study, kept.subject)
         ended = slot is not None and slot.nonce > kept.grant.nonce and slot.purposes == 0
         return not (kept.withdrawn or ended or self.now().latest >= kept.grant.expiry)
+
+
+def _no_such_code() -> ConsentError:
+    return ConsentError(
+        "the code of the letter is not valid here",
+        code="TW3010",
+        help="check the letter, or ask the hospital for a new one",
+    )
 
 
 def _replayed(nonce: int, expected: int | None = None) -> ConsentError:

@@ -19,13 +19,13 @@ def read(body: bytes, *names: str) -> dict[str, Any]:
         UsageError: TW3019.
     """
     if len(body) > LARGEST_BODY:
-        raise _not_a_request(f"more than {LARGEST_BODY} bytes")
+        raise not_a_request(f"more than {LARGEST_BODY} bytes")
     try:
         value = canonical.decode(body, at="request")
     except UsageError as error:
-        raise _not_a_request("not canonical JSON") from error
+        raise not_a_request("not canonical JSON") from error
     if not isinstance(value, dict) or (names and set(value) != set(names)):
-        raise _not_a_request("fields are missing or unknown")
+        raise not_a_request("fields are missing or unknown")
     return value
 
 
@@ -36,7 +36,7 @@ def object_of(value: object) -> Mapping[str, Any]:
         UsageError: TW3019.
     """
     if not isinstance(value, dict):
-        raise _not_a_request("an object is expected")
+        raise not_a_request("an object is expected")
     return value
 
 
@@ -51,11 +51,12 @@ def hex_bytes(value: object) -> bytes:
     except ValueError:
         data = b""
     if not data or data.hex() != value:
-        raise _not_a_request("lower-case hex digits are expected")
+        raise not_a_request("lower-case hex digits are expected")
     return data
 
 
-def _not_a_request(note: str) -> UsageError:
+def not_a_request(note: str) -> UsageError:
+    """The refusal of a request that has another form."""
     return UsageError(
         "the consent desk cannot read this request",
         code="TW3019",

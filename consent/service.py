@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from consent import purposes
+from consent.foresight import foresee
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
 from consent.policy import Grade, Request, decide
@@ -36,12 +37,16 @@ class ConsentDesk:
         self._desk = desk
 
     def terms(self, body: bytes) -> bytes:
-        """``{study}`` to the study, the text to show and its digest.
+        """``{study}``, or a letter's ``{code}``, to the study, the text to show and its digest.
 
         Raises:
-            ConsentError: TW3011. UsageError: TW3019.
+            ConsentError: TW3010, TW3011. UsageError: TW3019.
         """
-        study = self._intake.study(hex_bytes(read(body, "study")["study"]))
+        value = read(body)
+        if set(value) == {"code"}:
+            study = self._intake.study_of(hex_bytes(value["code"]))
+        else:
+            study = self._intake.study(hex_bytes(read(body, "study")["study"]))
         shown = terms(study, hospital=self._desk.hospital)
         return canonical.encode(
             {
@@ -57,16 +62,21 @@ class ConsentDesk:
     def grant(self, body: bytes) -> bytes:
         """``{code, grant, signature}`` to the receipt, a signed document.
 
-        The same grant again, as after a lost answer, gives the same receipt.
+        The same grant again, as after a lost answer, gives the same receipt. Who adds ``grade``
+        says that no device of the patient's signed; it can only be ``signed-at-hospital``.
 
         Raises:
             ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016. UsageError: TW3003, TW3019.
         """
-        value = read(body, "code", "grant", "signature")
+        value = read(body)
+        grade = Grade.HOSPITAL if value.pop("grade", None) == Grade.HOSPITAL else Grade.DEVICE
+        named = ("grade",) if grade is Grade.HOSPITAL else ()
+        read(body, "code", "grant", "signature", *named)
         kept = self._intake.take(
             Grant.from_json(object_of(value["grant"])),
             hex_bytes(value["signature"]),
             code=hex_bytes(value["code"]),
+            grade=grade,
         )
         return grant_receipt(
             kept, hospital=self._desk.hospital, identity=self._desk.identity
@@ -115,14 +125,16 @@ class ConsentDesk:
     def show(self, body: bytes) -> bytes:
         """``{code, study}`` to what is on record for that patient and which rule applies.
 
+        With a ``draft`` beside them also which rule would apply if the patient signed that.
+
         Raises:
             ConsentError: TW3010, TW3011. UsageError: TW3019.
         """
-        value = read(body, "code", "study")
+        drafted = read(body).get("draft")
+        value = read(body, "code", "study", *(() if drafted is None else ("draft",)))
         study = self._intake.study(hex_bytes(value["study"]), even_closed=True)
-        record = self._intake.enrolment(
-            hex_bytes(value["code"]), study.id32, to_withdraw=True
-        ).record
+        enrolment = self._intake.enrolment(hex_bytes(value["code"]), study.id32, to_withdraw=True)
+        record = enrolment.record
         newest = self._vault.newest(study.id32, record)
         withdrawal = self._withdrawals.newest(study.id32, record)
         answer: dict[str, Any] = {"rule": "no-record", "permit": False, "grant": None}
@@ -134,7 +146,9 @@ class ConsentDesk:
                     verified=newest.verified(self._desk.domain),
                     mandate=self._register.mandate(newest.mandate),
                 ),
-                Request.of(study, hospital=self._desk.hospital, grades=frozenset(Grade)),
+                Request.of(
+                    study, hospital=self._desk.hospital, grades=self._desk.grades(study.id32)
+                ),
                 at=self._intake.now(),
                 standing=self._register.standing(record),
             )
@@ -144,6 +158,9 @@ class ConsentDesk:
                 "grant": {
                     "digest": newest.digest.hex(),
                     "subject": newest.subject.hex(),
+                    "nonce": newest.grant.nonce,
+                    "received_at": newest.received_at,
+                    "terms": newest.grant.terms_shown.hex(),
                     "purposes": list(purposes.names(newest.grant.purposes)),
                     "expiry": newest.grant.expiry,
                     "grade": newest.grade,
@@ -162,6 +179,27 @@ class ConsentDesk:
                 "ledger": withdrawal.state.value,
             }
         )
+        answer["mandates"] = [
+            {
+                "role": one.mandate.role.value,
+                "holder": one.holder,
+                "purposes": list(purposes.names(one.mandate.purposes)),
+                "begins": one.mandate.begins,
+                "ends": one.mandate.ends,
+            }
+            for one in self._register.mandates(record)
+        ]
+        if drafted is not None:
+            answer["foreseen"] = foresee(
+                object_of(drafted),
+                Request.of(
+                    study, hospital=self._desk.hospital, grades=self._desk.grades(study.id32)
+                ),
+                domain=self._desk.domain,
+                at=self._intake.now(),
+                standing=self._register.standing(record),
+                mandate=self._register.mandate(enrolment.mandate),
+            ).value
         return canonical.encode(answer)
 
     def _withdraw_signed(self, withdrawal: Withdrawal, signature: bytes) -> KeptWithdrawal:

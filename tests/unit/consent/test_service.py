@@ -343,7 +343,9 @@ def test_show_names_the_rule_that_applies(hospital, patient):
     def shown():
         return canonical.decode(hospital.desk.show(body))
 
-    assert shown() == {"rule": "no-record", "permit": False, "grant": None, "withdrawal": None}
+    assert shown() == {
+        "rule": "no-record", "permit": False, "grant": None, "withdrawal": None, "mandates": [],
+    }  # fmt: skip
     patient.grants()
     assert shown()["rule"] == "not-on-ledger"
     hospital.push()
@@ -384,3 +386,51 @@ def test_of_many_keys_racing_for_one_letter_exactly_one_wins(hospital):
     with ThreadPoolExecutor(8) as pool:
         results = sorted(pool.map(race, racers))
     assert results == ["TW3015"] * 7 + ["won"]
+
+
+def foreseen(hospital, patient, *names, grade="signed-on-device", days=365):
+    draft = patient.grant(names=names or ("heart-research",), days=days)
+    body = {
+        "code": patient.letter.code.hex(),
+        "study": STUDY.id32.hex(),
+        "draft": {
+            "purposes": draft.to_json()["purposes"],
+            "not_before": draft.not_before,
+            "expiry": draft.expiry,
+            "grade": grade,
+        },
+    }
+    return canonical.decode(hospital.desk.show(canonical.encode(body)))["foreseen"]
+
+
+def test_a_draft_is_told_what_it_would_do_and_is_not_kept(hospital, patient):
+    assert foreseen(hospital, patient) == "granted"
+    assert foreseen(hospital, patient, "health-research") == "granted"
+    assert foreseen(hospital, patient, "diabetes-research") == "purpose-not-permitted"
+    limited = foreseen(hospital, patient, "heart-research", "ethics-approved")
+    assert limited == "restriction"
+    assert foreseen(hospital, patient, grade="made-up") == "grade-not-accepted"
+    assert foreseen(hospital, patient, days=0) == "expired"
+    assert hospital.vault.newest(STUDY.id32, patient.record) is None
+
+
+def test_the_terms_are_found_by_the_code_of_a_letter(hospital, patient):
+    found = canonical.decode(
+        hospital.desk.terms(canonical.encode({"code": patient.letter.code.hex()}))
+    )
+    assert found["study"] == STUDY.to_json()
+    refused("TW3010", hospital.desk.terms, canonical.encode({"code": "00" * 16}))
+
+
+def test_a_yes_that_the_hospital_signed_says_so(hospital, patient):
+    said = payload(patient.grants(grade="signed-at-hospital"), GRANT_KIND)
+    assert said["grade"] == "signed-at-hospital"
+    hospital.push()
+    row = hospital.records.index(patient.record)
+    assert not hospital.cohort().mask()[row]
+    assert hospital.cohort(grades=["signed-at-hospital"]).mask()[row]
+
+
+def test_no_device_gets_a_better_grade_by_naming_one(hospital, patient):
+    for grade in ("staff-attested", "permitted-by-law", "signed-on-device", 1):
+        refused("TW3019", patient.grants, grade=grade)
