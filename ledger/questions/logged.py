@@ -140,7 +140,9 @@ ADMINISTRATION = (
     "auditor-invited", "auditor-removed", "add-approver", "endorse", "renew", "leave",
     "hospital-invited", "hospital-asked-to-join", "hospital-joined", "hospital-left",
     "hospital-revoked", "hospital-unrevoked", "authority-rolled", "authority-retired",
-    "paper-consents", "policy-changed",
+    "paper-consents", "policy-changed", "backup", "stop-training", "resume-training",
+    "standing", "mandate", "mandates", "hospital-missing",
+    "queue-add", "queue-abort", "queue-open", "queue-paused", "queue-draining",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""
 

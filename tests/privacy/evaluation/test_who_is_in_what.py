@@ -4,6 +4,7 @@ With the noise switched to a known stream a vector is a function of the records 
 can be changed without changing it is not in it.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -47,8 +48,9 @@ def plan():
 def a_node(patients, columns=None):
     key = Identity.generate().derive(holdout.PURPOSE) if columns is None else None
     return SimpleNamespace(
-        patients=SimpleNamespace(columns=columns or patients.columns, records=patients.records),
+        patients=replace(patients, columns=columns or patients.columns),
         settings=SimpleNamespace(org="harbour"),
+        rules=SimpleNamespace(require=lambda *_, **__: None),  # the site's policy permits
         mirror=SimpleNamespace(head=bytes(32)),
         lifetime=SimpleNamespace(allowed=lambda run, permitted: permitted),  # all can pay
         places=None if key is None else holdout.places(key, patients.records),

@@ -177,17 +177,26 @@ def test_no_other_source_of_randomness_is_reachable_in_the_node():
     assert not found
 
 
+SENDING = r"(egress|secure_sum\w*|train|local_training|session|evaluate|node|privacy)\b"
+
+
 def test_the_dice_of_the_twins_stay_with_the_twins():
-    """What trains, adds noise or sends does not import them, and they import none of that."""
+    """What trains, adds noise or sends imports no twins; what rolls dice imports none of that."""
     folder = Path(hospital_node.__file__).parent
-    twins = "\n".join(path.read_text() for path in (folder / "twins").rglob("*.py"))
-    sending = r"(egress|secure_sum|train|session|evaluate|node|privacy(?!\.durable))\b"
-    assert not re.search(rf"from hospital_node(\.| import .*\b){sending}", twins)
-    assert re.search(
-        rf"from hospital_node(\.| import .*\b){sending}", "from hospital_node.node import x"
-    )
-    others = (path for path in folder.rglob("*.py") if not path.is_relative_to(folder / "twins"))
-    assert not [path for path in others if "hospital_node.twins" in path.read_text()]
+    imports = rf"from hospital_node(\.| import .*\b){SENDING}"
+    assert re.search(imports, "from hospital_node.node import x")
+    twins = (folder / "twins").rglob("*.py")
+    dice = [path for path in twins if any(foreign_randomness(path.read_text()))]
+    assert len(dice) >= 3
+    assert not [path.name for path in dice if re.search(imports, path.read_text())]
+    sending = [path for path in folder.rglob("*.py") if re.match(SENDING, _inside(path, folder))]
+    assert len(sending) >= 20
+    assert not [path.name for path in sending if "hospital_node.twins" in path.read_text()]
+
+
+def _inside(path, folder):
+    """The module's or first folder's name."""
+    return path.relative_to(folder).parts[0].removesuffix(".py")
 
 
 def test_within_the_privacy_folder_only_two_modules_touch_randomness():
