@@ -76,7 +76,7 @@ class Way:
         Raises:
             IdentityError: TW6067, it is not an address of the coordinator's.
             CoordinatorUnreachable: TW6061 to TW6065.
-            UsageError: TW6066, the file of the proxy's credentials.
+            UsageError: TW6066, TW1014, the file of the proxy's credentials.
         """
         if target not in self._allowed:
             raise IdentityError(
@@ -170,16 +170,7 @@ class Way:
         if self._settings.proxy_credentials is None:
             return None
         path = self._folder / self._settings.proxy_credentials
-        try:
-            found = read_secret(path).strip()
-        except OSError as error:
-            raise UsageError(
-                "the file of the proxy's credentials cannot be read",
-                code="TW6066",
-                at=str(path),
-                note=error.strerror,
-                help="write USER:PASSWORD into it, with mode 0600",
-            ) from error
+        found = read_secret(path).strip()
         if b":" not in found or b"\n" in found:
             raise UsageError(
                 "the file of the proxy's credentials does not hold USER:PASSWORD",
