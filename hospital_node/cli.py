@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from hospital_node import audit_cli, cli_approve, cli_backup, cli_join, cli_members, cli_moves, cli_standing
+from hospital_node import (
+    audit_cli,
+    cli_approve,
+    cli_backup,
+    cli_forwarder,
+    cli_join,
+    cli_members,
+    cli_moves,
+    cli_standing,
+)
 from hospital_node.cli_doctor import doctor
 from hospital_node.cli_kill_switch import COMMANDS as KILL_SWITCH
 from hospital_node.cli_policy import policy
@@ -29,6 +38,7 @@ for command in (
     *audit_cli.COMMANDS,
     *cli_approve.COMMANDS,
     *cli_backup.COMMANDS,
+    *cli_forwarder.COMMANDS,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
