@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hospital_node import accounts, audit_log, erasures, membership
+from hospital_node import accounts, audit_log, erasures, membership, upgrade
 from hospital_node.doctor.site import copy_of
 from hospital_node.node import connect_ledger
 from hospital_node.paths import NodePaths
@@ -109,6 +109,7 @@ def restore(backups: Mapping[str, backup.Sealed], folder: Path, *, erased: Path 
 
     def finish(aside: Path, manifest: Mapping[str, Any]) -> None:
         nonlocal again
+        upgrade.require_known(aside)
         _move_data(aside / FILE, old=Path(manifest["folder"]), new=folder.resolve())
         again = erasures.take_up(aside, erased)
 

@@ -16,6 +16,7 @@ from hospital_node import (
     cli_members,
     cli_moves,
     cli_standing,
+    cli_support,
 )
 from hospital_node.cli_doctor import doctor
 from hospital_node.cli_kill_switch import COMMANDS as KILL_SWITCH
@@ -42,6 +43,7 @@ for command in (
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
+    *cli_support.COMMANDS,
     *KILL_SWITCH,
     doctor,
     policy,
@@ -246,9 +248,10 @@ def letters(*, folder: Path, study: str, mandate: int | None, out: Path, as_json
 @reports_errors
 def up(*, folder: Path, end_with_stdin: bool) -> None:
     """Start the node in FOLDER: daemon, consent desk and Flower's SuperNode; Ctrl-C stops all."""
-    from hospital_node import daemon
+    from hospital_node import daemon, upgrade
     from twinward import child
 
+    upgrade.require_known(folder)
     if end_with_stdin:
         child.end_with_stdin()
     sys.exit(daemon.main(folder))

@@ -8,6 +8,7 @@ import click
 
 from twinward import backup_options as options
 from twinward.console import emit, json_option, next_step, reports_errors
+from twinward.metrics_door import metrics_options
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 FILE = click.argument("file", type=options.PATH)
@@ -90,7 +91,23 @@ def restore(
     next_step(f"twinward server up {folder}; hospitals that executed more blocks say so (TW3552)")
 
 
+@click.command()
+@FOLDER
+@metrics_options
+@reports_errors
+def metrics(*, folder: Path, port: int, socket: Path | None) -> None:
+    """Answer Prometheus about the coordinator in FOLDER until Ctrl-C, on this machine only.
+
+    Off unless it is started.
+    """
+    from server.metrics import CoordinatorMetrics
+    from twinward import metrics_door
+
+    metrics_door.serve(CoordinatorMetrics(folder), folder=folder, port=port, socket=socket)
+
+
 COMMANDS = (
+    metrics,
     backup,
     restore,
     options.backup_key(role="server"),
