@@ -41,6 +41,7 @@ ALLOWED: Final = {
     ("network", "endorsement"): 65_536,
     ("network", "renewal"): 65_536,
     ("network", "leaving"): 4_096,
+    ("network", "absence"): 4_096,
     ("ledger", "endorsement"): 4_096,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.study import Study
-from hospital_node import approvals, holdout, local_training, members, secure_sum, session
+from hospital_node import absence, approvals, holdout, local_training, members, secure_sum, session
 from hospital_node.cohort import Cohort
 from hospital_node.data import records
 from hospital_node.evaluate import evaluate
@@ -46,6 +46,14 @@ async def train(node: Node, opening: Opening) -> Closing:
         TrainingError, IdentityError, ConsentError, BudgetError, LedgerError: The reason why this
             hospital does not take part, or had to stop. Nothing more leaves then.
     """
+    try:
+        return await _ordered(node, opening)
+    except TwinwardError as error:
+        await asyncio.to_thread(absence.tell, node, run=opening.run, code=error.code)
+        raise
+
+
+async def _ordered(node: Node, opening: Opening) -> Closing:
     # 1. The coordinator ordered it, and this hospital approved exactly this plan.
     order = read_opening(node, opening)
     node.run = order.run  # claimed before anything is awaited: Flower may bring two at once

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from server import cli_backup, cli_front_door, cli_members, cli_moves
+from server import cli_backup, cli_front_door, cli_members, cli_moves, cli_queue
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
@@ -25,7 +25,13 @@ def server() -> None:
     """Run the coordinator of a network."""
 
 
-for command in (*cli_backup.COMMANDS, *cli_members.COMMANDS, *cli_moves.COMMANDS, cli_front_door.command):
+for command in (
+    *cli_backup.COMMANDS,
+    *cli_members.COMMANDS,
+    *cli_moves.COMMANDS,
+    cli_front_door.command,
+    cli_queue.queue,
+):
     server.add_command(command)
 
 

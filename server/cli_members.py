@@ -74,7 +74,7 @@ def invite(
     where = address or settings.front_door or f"{settings.host}:{settings.join_port}"
     token = JoinToken.fresh(address=where, certificate_der=ca_rollover.der(root))
     expires = time.time() + 3600 * hours
-    _enter(folder, "hospital-invited")
+    enter(folder, "hospital-invited")
     with _register(folder) as register:
         register.invite(org, token.hash, hosts=(*_HOSTS, *hosts), expires=expires, renews=renew)
     fingerprint = digests(Organisation(folder).tls.ca.read_bytes())[0]
@@ -112,7 +112,7 @@ def revoke(*, folder: Path, hospital: str, undo: bool, as_json: bool) -> None:
     founding = _of(folder)
     member = founding.member(hospital)
     _require_hospital(member)
-    _enter(folder, "hospital-unrevoked" if undo else "hospital-revoked", about=member)
+    enter(folder, "hospital-unrevoked" if undo else "hospital-revoked", about=member)
     with _register(folder) as register:
         if undo:
             register.take_back(member.fingerprint)
@@ -198,7 +198,7 @@ def roll_ca(*, folder: Path, as_json: bool) -> None:
     from twinward.organisation import Organisation
 
     organisation, founding = Organisation(folder), _of(folder)
-    _enter(folder, "authority-rolled")
+    enter(folder, "authority-rolled")
     ca_rollover.roll(organisation, network=founding.network, now=time.time())
     ca_rollover.renew_own(organisation, founding, now=time.time())
     fingerprint = digests(organisation.tls.ca.read_bytes())[0]
@@ -224,7 +224,7 @@ def retire_ca(*, folder: Path, as_json: bool) -> None:
     from twinward.organisation import Organisation
 
     _of(folder)
-    _enter(folder, "authority-retired")
+    enter(folder, "authority-retired")
     count = ca_rollover.retire(Organisation(folder))
     emit(
         {"retired": count},
@@ -267,7 +267,7 @@ def _require_hospital(member: Member) -> None:
         )
 
 
-def _enter(folder: Path, what: str, *, about: Member | None = None) -> None:
+def enter(folder: Path, what: str, *, about: Member | None = None) -> None:
     """Enter a command into the coordinator's audit log, before it acts."""
     from ledger.questions import logbook
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ledger.endpoint import Endpoint
 from server.checkpoints import Checkpoints
 from server.paths import ServerPaths
 from server.settings import ServerSettings
+from server.study_queue import StudyQueue
 from server.witnesses import Witnesses
 from twinward.errors import LedgerError
 from twinward.founding import Founding, Member
@@ -115,7 +117,13 @@ class Coordinator:
                 for m in self.founding.members
             ],
             "running": None if self.run is None else self.run.id,
+            "progress": None if self.run is None else self.run.latest,
+            "queue": await asyncio.to_thread(self._queue),
         }
+
+    def _queue(self) -> dict[str, Any]:
+        with closing(StudyQueue(self.paths.queue)) as queue:
+            return queue.standing()
 
     async def _newest_block(self) -> int | None:
         """Its number; None while the ledger does not answer, which a status has to survive."""

@@ -24,8 +24,10 @@ from server.invitations import Register
 from server.joining import Joining, JoinService, join_server
 from server.paths import ServerPaths
 from server.publish import publish, unpublished
+from server.queue_keeper import QueueKeeper
 from server.services import LocalService, NetworkService, add_local, network_server
 from server.settings import FILE, ServerSettings
+from server.study_queue import StudyQueue
 from server.supervise import SuperLink
 from server.transcript import OPEN, Transcript
 from twinward import logging
@@ -120,10 +122,20 @@ async def _serve(folder: Path) -> None:
         watching = asyncio.create_task(gate.watch())
         stack.callback(watching.cancel)
         await asyncio.to_thread(complete_releases, coordinator)
+        await _keep_queue(stack, coordinator)
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+async def _keep_queue(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:
+    """Run the studies of the queue until the stack is closed; first what a stop interrupted."""
+    queue = StudyQueue(coordinator.paths.queue)
+    stack.callback(queue.close)
+    keeper = QueueKeeper(coordinator, queue, clock=SystemClock())
+    stack.push_async_callback(keeper.stop)
+    keeper.start()
 
 
 async def _at_the_door(

@@ -69,6 +69,18 @@ class MembersService(NetworkServicer):  # type: ignore[misc]
             lambda by: self._leave(by, request.data), context, although_left=True
         )
 
+    async def Absent(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """A hospital says why it is missing in the run under way."""
+        try:
+            fingerprint = self._gate.identify(context)
+            members = self._coordinator.founding.members
+            if self._coordinator.run is not None:
+                by = next(one for one in members if one.fingerprint == fingerprint)
+                await self._coordinator.run.take_absence(by, request.data)
+            return Blob()
+        except TwinwardError as error:
+            await abort(context, error)
+
     async def _answer(
         self,
         answer: Callable[[Member], bytes],

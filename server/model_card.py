@@ -7,7 +7,7 @@ the evidence pack recomputes exactly what is printed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,12 @@ def card(
     weights_digest: bytes,
     names: tuple[str, ...],
     privacy: Mapping[str, Any],
+    absent: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
-    """The card as a JSON value; ``plan`` is the plan's payload."""
+    """The card as a JSON value; ``plan`` is the plan's payload.
+
+    ``absent`` are the hospitals of the plan that were missing when the run ended, and why.
+    """
     return {
         "schema": SCHEMA,
         "title": texts.title,
@@ -60,6 +64,7 @@ def card(
         "weights": weights_digest.hex(),
         "inputs": list(names),
         "hospitals": list(plan["sites"]),
+        "absent": [dict(one) for one in absent],
         "intended_use": texts.intended_use,
         "limits": list(texts.limits),
         "mode": plan["aggregate"],
@@ -167,7 +172,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         f"# {card['title']}",
         "",
         f"Model `{card['model']}` ({card['kind']}), study `{card['study']}`.",
-        f"Hospitals: {', '.join(card['hospitals'])}.",
+        f"Hospitals: {', '.join(card['hospitals'])}.{_missing(card['absent'])}",
         "",
         "## Intended use",
         "",
@@ -236,6 +241,14 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _missing(absent: Sequence[Mapping[str, str]]) -> str:
+    """Who of them was not there at the end, in the coordinator's or the hospital's own words."""
+    if not absent:
+        return ""
+    named = "; ".join(f"{one['org']} ({one['words']})" for one in absent)
+    return f" Missing at the end: {named}."
 
 
 def _paragraphs(texts: list[str]) -> list[str]:

@@ -30,6 +30,11 @@ class ServerPaths:
         return self._private("members") / "register.sqlite"
 
     @property
+    def queue(self) -> Path:
+        """Studies that wait for their run."""
+        return self._private("queue") / "queue.sqlite"
+
+    @property
     def audit(self) -> Path:
         """The coordinator's own audit log."""
         return self._private("audit")

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ledger import evidence, verify
-from server import evaluate
+from server import evaluate, run_absences
 from server.finished import Finished, sums_of
 from server.model_card import CardTexts, card, markdown
 from server.report import render
@@ -213,6 +213,7 @@ class _Facts:
     weights: descent.Weights
     evaluation: Mapping[str, Any] | None
     measured: Finished | None
+    absent: list[dict[str, str]]
 
     @classmethod
     def of(
@@ -234,7 +235,8 @@ class _Facts:
             figures, measured = evaluate.figures(
                 evaluation, plan=plan, founding=founding, run=finished.run, model=digest
             )
-        return cls(plan, finished, tuple(iterates), released, figures, measured)
+        absent = run_absences.of(transcript)
+        return cls(plan, finished, tuple(iterates), released, figures, measured, absent)
 
 
 def _files(
@@ -257,6 +259,7 @@ def _files(
         weights_digest=digest,
         names=names,
         privacy=facts.sum.privacy,
+        absent=facts.absent,
     )
     stated = PrivacyStatement(payload, facts.sum.privacy)
     files = {

@@ -11,25 +11,27 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from ledger.chain import Kind
 from server import release as releases
+from server import run_events
 from server.coordinator import Coordinator
 from server.evaluate import evaluate
 from server.publish import ORDER_KIND, earlier_runs, publish
+from server.run_absences import Absences
+from server.run_events import Event
 from server.secure_sum import SecureSumRun
 from server.secure_sum_outcome import Outcome, Progress
 from server.studies import SignedStudy
-from server.transcript import AttemptRecord, Transcript
+from server.transcript import OPEN, AttemptRecord, Transcript
 from twinward import descent
 from twinward.clock import Clock, iso
 from twinward.errors import TrainingError
 from twinward.files import write_atomic
-from twinward.ids import Fingerprint, RunId
+from twinward.founding import Member
+from twinward.ids import Fingerprint, OrgName, RunId
 from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
-from twinward.secsum.messages import fingerprint
 from twinward.secsum.profile import MIN_MEMBERS
 from twinward.secsum.words import Integers
 from twinward.signing import Document, random_hex32
@@ -38,14 +40,26 @@ CLOSING_KIND = "twinward/closing/v1"
 PATIENCE_SECONDS = 20.0
 """How long a run waits for enough members, for signed closings, and for Flower's replies."""
 
-Event = dict[str, Any]
 Tell = Callable[[Event], Awaitable[None]]
 
 
 async def run_study(
-    coordinator: Coordinator, study: SignedStudy, *, clock: Clock, tell: Tell
+    coordinator: Coordinator,
+    study: SignedStudy,
+    *,
+    clock: Clock,
+    tell: Tell,
+    parent: RunId | None = None,
 ) -> releases.Release:
     """Train one model with every hospital that comes, and release it with its evidence.
+
+    Args:
+        coordinator: This coordinator.
+        study: What to train.
+        clock: Says when it was ordered.
+        tell: Told of every event.
+        parent: The run of the same plan that a stop of the coordinator ended, in whose place this
+            one is. Nothing of it is used: new keys, new noise, the whole price again.
 
     Raises:
         TrainingError: TW6010 a run is under way, TW6011 a node ended with other weights, and
@@ -59,12 +73,12 @@ async def run_study(
             code="TW6010",
             help="wait until it ends; `twinward server status` shows it",
         )
-    run = coordinator.run = Run(coordinator, study, clock=clock, tell=tell)
+    run = coordinator.run = Run(coordinator, study, clock=clock, tell=tell, parent=parent)
     carried: int | None = None
     try:
         # 2. Study and plan stand on the ledger before anyone is asked.
         await asyncio.to_thread(run.record_plan)
-        await tell(run.opened())
+        await tell(run_events.opened(run.id, run.plan))
         # 3. Flower carries plan and first weights to every hospital that is online.
         carried = await asyncio.to_thread(coordinator.superlink.start_run)
         # 4. T steps, each a sum of masked, noised vectors.
@@ -93,7 +107,13 @@ class Run:
     """One run under way: its order, its secure sum, its transcript, its closings."""
 
     def __init__(
-        self, coordinator: Coordinator, study: SignedStudy, *, clock: Clock, tell: Tell
+        self,
+        coordinator: Coordinator,
+        study: SignedStudy,
+        *,
+        clock: Clock,
+        tell: Tell,
+        parent: RunId | None = None,
     ) -> None:
         self.id = RunId(random_hex32())
         self.plan = study.plan
@@ -108,6 +128,7 @@ class Run:
                 "delta": study.plan.delta,
                 "evaluation_epsilon": study.plan.evaluation and study.plan.evaluation.epsilon,
                 "earlier": earlier_runs(coordinator.paths),
+                **({} if parent is None else {"parent": parent}),
             },
         ).signed_by(coordinator.identity)
         about = (f"run:{self.id}", f"digest:{study.plan.digest.hex()}")
@@ -121,6 +142,8 @@ class Run:
         self._closings: dict[Fingerprint, bytes] = {}
         self._closing_came = asyncio.Event()
         self.finished = asyncio.Event()
+        self.latest: Event = {}
+        """The newest event, for whoever asks how it goes."""
         self.transcript: _Watched = _Watched.create(
             coordinator.paths.transcript(self.id), run=bytes.fromhex(self.id), plan=self.plan.digest
         )
@@ -138,6 +161,12 @@ class Run:
             record=self.transcript,
             progress=self._progress,
             combine=_combine(self.plan),
+        )
+        self.absences = Absences(
+            self.id,
+            self.plan,
+            transcript=self.transcript,
+            enter=lambda about: coordinator.did("hospital-missing", about=about),
         )
         coordinator.remember(bytes.fromhex(self.id), self.secure_sum)
 
@@ -170,6 +199,19 @@ class Run:
                     self._closings[name] = closing.weights
                     self._closing_came.set()
         return self.finished.is_set()
+
+    async def take_absence(self, member: Member, data: bytes) -> None:
+        """A hospital's word on why it is missing; once all have signed, nothing changes any more.
+
+        Raises:
+            IdentityError, UsageError: As ``Absences.tells``.
+        """
+        if self.transcript.outcome == OPEN:
+            await self._tell_absent(self.absences.tells(member, data))
+
+    async def _tell_absent(self, found: Sequence[Mapping[str, str]]) -> None:
+        if found:
+            await self._tell({"event": "absent", "hospitals": [dict(one) for one in found]})
 
     async def evaluate(self, outcome: Outcome) -> None:
         """Measure the model on held-out patients, if the plan says so; it may come to nothing."""
@@ -234,23 +276,6 @@ class Run:
         self.finished.set()
         self.transcript.close()
 
-    def opened(self) -> Event:
-        """The first event of a run."""
-        plan = self.plan
-        return {
-            "event": "opened",
-            "run": self.id,
-            "study": plan.study,
-            "model": plan.model,
-            "plan": plan.digest.hex(),
-            "hospitals": list(plan.sites),
-            "steps": plan.steps,
-            "spare_attempts": plan.spare_attempts,
-            "epsilon": plan.epsilon,
-            "delta": plan.delta,
-            "slot_seconds": plan.slot_seconds,
-        }
-
     def released(self, done: releases.Release, outcome: Outcome) -> Event:
         """The last event of a run that went well."""
         chain = self._coordinator.chain
@@ -267,8 +292,9 @@ class Run:
             "attempts": outcome.attempts,
             "attempts_reserved": self.plan.attempts,
             "members": [self._coordinator.name_of(name) for name in outcome.members],
+            "absent": self.absences.as_json(),
             "report": str(done.report_page),
-            "evaluation": None if done.evaluation is None else _in_short(done.evaluation),
+            "evaluation": None if done.evaluation is None else run_events.in_short(done.evaluation),
             "ledger_block": chain.tip().number,
             "ledger_head": chain.consent_head().hex(),
             "verified": done.report.ok,
@@ -285,22 +311,23 @@ class Run:
             "missing": [name_of(name) for name in progress.missing],
             "ms": round(progress.milliseconds, 1),
         }
+        self.latest = event
         if progress.kind == "step" and self.transcript.last is not None:
-            event |= self._seen(self.transcript.last)
+            seen = run_events.seen(self.transcript.last, self.plan, name_of=name_of)
+            event = event | seen
         await self._tell(event)
+        if progress.kind == "lost":
+            await self._tell_absent(self.absences.lost(event["missing"], silent=progress.silent))
+        if progress.kind == "epoch":
+            online = await asyncio.to_thread(self._online)
+            await self._tell_absent(self.absences.at_epoch(event["members"], online))
 
-    def _seen(self, attempt: AttemptRecord) -> Event:
-        """What the coordinator received from one hospital, beside the sum: the first words."""
-        first, size = attempt.masked[0], self.plan.word_bits // 8
-        places = [slice(i * size, (i + 1) * size) for i in range(min(3, self.plan.dimension))]
-        total = memoryview(attempt.total or b"")
-        sums = [int.from_bytes(total[place], "little", signed=True) for place in places]
-        vector = first.vector  # large ones are not kept
-        return {
-            "received_from": self._coordinator.name_of(fingerprint(first.sender)),
-            "received": [vector[place][::-1].hex() for place in places] if vector else [],
-            "sum": [round(value * self.plan.grid, 2) for value in sums],
-        }
+    def _online(self) -> frozenset[OrgName]:
+        """Whose node Flower takes to be connected; nobody's where it does not say."""
+        try:
+            return self._coordinator.superlink.online()
+        except TrainingError:
+            return frozenset()
 
 
 def _combine(plan: Plan) -> Callable[[Sequence[Integers]], Integers] | None:
@@ -310,19 +337,6 @@ def _combine(plan: Plan) -> Callable[[Sequence[Integers]], Integers] | None:
     from server.flower_aggregate import robust_sum  # noqa: PLC0415 - Flower
 
     return partial(robust_sum, local=plan.fedavg)
-
-
-def _in_short(evaluation: Mapping[str, Any]) -> Event:
-    """What is said of an evaluation while the report is still closed."""
-    if evaluation["missing"] is not None:
-        return {"missing": evaluation["missing"]}
-    found = evaluation["figures"]["auroc"]
-    names = ("value", "low", "high", "noise_sd")
-    return {
-        "missing": None,
-        "epsilon": evaluation["privacy"]["epsilon"],
-        "auroc": None if found is None else {name: round(found[name], 4) for name in names},
-    }
 
 
 class _Watched(Transcript):

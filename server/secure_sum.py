@@ -228,7 +228,12 @@ class SecureSumRun:
             self._seats.drop(seat)
         for seat in seats:
             seat.send(frame)
-        await self._tell("lost", tuple(seat.peer for seat in seats), missing=missing)
+        await self._tell(
+            "lost",
+            tuple(seat.peer for seat in seats),
+            missing=missing,
+            silent=lost.reason is Reason.SILENT,
+        )
 
     async def _close(self, epoch: EpochRecord, seconds: float) -> Outcome:
         """Collect M6 of every member of the last epoch; durable before the run counts as done."""
@@ -272,6 +277,7 @@ class SecureSumRun:
         *,
         step: int | None = None,
         missing: tuple[bytes, ...] = (),
+        silent: bool = False,
     ) -> None:
         await self._progress(
             Progress(
@@ -281,5 +287,6 @@ class SecureSumRun:
                 members=names(members),
                 milliseconds=(now() - self._signal_at) * 1000,
                 missing=names(missing),
+                silent=silent,
             )
         )

@@ -24,6 +24,8 @@ class Progress:
     members: tuple[Fingerprint, ...]
     milliseconds: float = 0.0
     missing: tuple[Fingerprint, ...] = ()
+    silent: bool = False
+    """Whether those for whom an attempt was lost said nothing until the deadline."""
 
 
 @dataclass(frozen=True, slots=True)

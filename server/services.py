@@ -13,7 +13,8 @@ from server import studies
 from server.coordinator import Coordinator
 from server.gate import Gate
 from server.members_service import MembersService
-from server.run import Event, run_study
+from server.run import run_study
+from server.run_events import Event
 from server.secure_sum_service import serve_session
 from twinward.clock import Clock
 from twinward.errors import InternalError, TrainingError, TwinwardError

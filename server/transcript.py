@@ -23,6 +23,8 @@ from twinward.secsum.messages import Signed
 
 OPEN, FINISHED, FAILED = "open", "finished", "failed"
 _SCHEMA_VERSION = 2
+_ABSENCES = "CREATE TABLE IF NOT EXISTS absence (org TEXT PRIMARY KEY, cause TEXT NOT NULL) STRICT;"
+"""Added later; a file without it is of a run whose absences nobody wrote down."""
 _SCHEMA = """
 CREATE TABLE run (run BLOB NOT NULL, plan BLOB NOT NULL, outcome TEXT NOT NULL, cause TEXT);
 CREATE TABLE epoch (
@@ -101,7 +103,9 @@ class Transcript:
             )
         transcript = cls(_connect(path), Totals.beside(path))
         with transcript._sql as sql:
-            sql.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
+            sql.executescript(
+                f"BEGIN; {_SCHEMA} {_ABSENCES} PRAGMA user_version = {_SCHEMA_VERSION};"
+            )
             sql.execute("INSERT INTO run VALUES (?, ?, ?, NULL)", (run, plan, OPEN))
         return transcript
 
@@ -119,6 +123,7 @@ class Transcript:
             raise _unreadable(path, str(error)) from error
         if connection is None or version != _SCHEMA_VERSION:
             raise _unreadable(path, f"version {version}" if connection else "no such file")
+        connection.execute(_ABSENCES)
         return cls(connection, Totals.beside(path))
 
     @property
@@ -199,6 +204,20 @@ class Transcript:
             sql.execute(
                 "UPDATE run SET outcome = ?, cause = ? WHERE outcome = ?", (FAILED, cause, OPEN)
             )
+
+    def absent(self, org: str, cause: str) -> None:
+        """Write that a hospital is missing, and why (``twinward.absence``); replaces what was."""
+        with self._writing() as sql:
+            sql.execute("INSERT OR REPLACE INTO absence VALUES (?, ?)", (org, cause))
+
+    def present(self, org: str) -> None:
+        """Write that a hospital that was missing is back."""
+        with self._writing() as sql:
+            sql.execute("DELETE FROM absence WHERE org = ?", (org,))
+
+    def absences(self) -> list[tuple[str, str]]:
+        """Who was missing in the end, and why, in order of name."""
+        return list(self._sql.execute("SELECT org, cause FROM absence ORDER BY org"))
 
     def epochs(self) -> tuple[EpochRecord, ...]:
         """All epochs whose roster was complete, in order."""

@@ -55,19 +55,30 @@ def status(folder: Path) -> dict[str, Any]:
 def as_text(found: dict[str, Any]) -> str:
     """The state for people."""
     from ledger.audit.anchoring import in_words  # noqa: PLC0415 - --help must be instant
+    from server import cli_queue  # noqa: PLC0415 - only shown here
 
     rows = [
         (member["org"], member["role"], "online" if member["online"] else "-")
         for member in found["members"]
     ]
-    running = found["running"] or "no run under way"
+    running = _running(found) if found["running"] else "no run under way"
     return (
         f"coordinator of `{found['network']}`, pid {found['pid']}\n"
         f"ledger {found['ledger']['url']}, {_block(found['ledger']['block'])}, pid "
         f"{found['ledger']['pid']}, 1 operator, "
         f"{found['ledger']['witnesses']} witnesses\n"
-        f"audit log: {in_words(found['audit'])}\nrun: {running}\n\n"
-        + table(("MEMBER", "ROLE", "FLOWER"), rows)
+        f"audit log: {in_words(found['audit'])}\nrun: {running}\n"
+        f"{cli_queue.as_text(found['queue'])}\n\n" + table(("MEMBER", "ROLE", "FLOWER"), rows)
+    )
+
+
+def _running(found: dict[str, Any]) -> str:
+    latest = found["progress"]
+    if not latest:
+        return f"{found['running']}, waiting for hospitals"
+    return (
+        f"{found['running']}, step {latest['step']} of {latest['of']} with "
+        f"{', '.join(latest['members'])}"
     )
 
 
@@ -88,21 +99,14 @@ def show(event: Event) -> None:
             click.echo(f"epoch {event['epoch']} with {', '.join(event['members'])}")
         case "step":
             _show_step(event)
-        case "lost":
+        case "lost" | "absent" | "evaluation-lost" | "closing-missing":
             _end_line()
-            click.echo(
-                f"step {event['step']} was lost, charged all the same: "
-                f"{', '.join(event['missing'])} gone"
-            )
+            _show_missing(event)
         case "closed":
             _end_line()
             click.echo(f"all {len(event['members'])} members signed the same model")
         case "evaluating":
             click.echo(f"measuring on held-out patients, epsilon {event['epsilon']:g} for each")
-        case "evaluation-lost":
-            click.echo(f"{', '.join(event['missing'])} gone; measuring again, charged again")
-        case "closing-missing":
-            click.echo(f"no final weights by Flower from {', '.join(event['members'])}")
         case "released":
             click.echo(
                 f"released: {event['model']}\n"
@@ -129,6 +133,22 @@ def in_short(evaluation: Event | None) -> str:
         f"AUROC {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) on held-out "
         f"patients, epsilon {evaluation['epsilon']:g} for each of them"
     )
+
+
+def _show_missing(event: Event) -> None:
+    match event["event"]:
+        case "lost":
+            click.echo(
+                f"step {event['step']} was lost, charged all the same: "
+                f"{', '.join(event['missing'])} gone"
+            )
+        case "absent":
+            for one in event["hospitals"]:
+                click.echo(f"without {one['org']}: {one['words']}")
+        case "evaluation-lost":
+            click.echo(f"{', '.join(event['missing'])} gone; measuring again, charged again")
+        case "closing-missing":
+            click.echo(f"no final weights by Flower from {', '.join(event['members'])}")
 
 
 def _show_step(event: Event) -> None:

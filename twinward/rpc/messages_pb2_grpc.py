@@ -80,6 +80,11 @@ class NetworkStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                 _registered_method=True)
+        self.Absent = channel.unary_unary(
+                '/twinward.v1.Network/Absent',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -140,6 +145,12 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Absent(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -185,6 +196,11 @@ def add_NetworkServicer_to_server(servicer, server):
             ),
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Absent': grpc.unary_unary_rpc_method_handler(
+                    servicer.Absent,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
@@ -431,6 +447,33 @@ class Network:
             request,
             target,
             '/twinward.v1.Network/Leave',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Absent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.Network/Absent',
             twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,

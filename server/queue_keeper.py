@@ -1,0 +1,158 @@
+"""Runs the studies of the queue one after the other; what cannot run is parked with its cause.
+
+A study never blocks the next one. When the coordinator stops in the middle of a run, that run is
+over and stays charged; at the next start a successor is ordered, a new run under new masks that
+names it as its parent and pays the whole price again (ADR 13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import closing
+
+from server import studies
+from server.coordinator import Coordinator
+from server.run import run_study
+from server.run_events import Event
+from server.study_queue import ABORTED, DONE, PARKED, RUNNING, Entry, StudyQueue
+from server.transcript import FINISHED, Transcript
+from twinward.clock import Clock
+from twinward.errors import TrainingError, TwinwardError
+from twinward.ids import RunId
+from twinward.logging import log
+
+_LOOK_SECONDS = 0.5
+_ANOTHER_RUN = "TW6010"
+
+
+class QueueKeeper:
+    """One for a coordinator; lives on its event loop."""
+
+    def __init__(self, coordinator: Coordinator, queue: StudyQueue, *, clock: Clock) -> None:
+        self._coordinator = coordinator
+        self._queue = queue
+        self._clock = clock
+        self._keeping: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take up what a stop interrupted, then keep the queue going."""
+        for entry in self._queue.entries():
+            if entry.state == RUNNING:
+                self._take_up(entry)
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End; a run under way ends with it, and is taken up at the next start."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+
+    def _take_up(self, entry: Entry) -> None:
+        """What an entry comes to that was running when the coordinator stopped."""
+        if entry.run is None:
+            self._queue.put_back(entry.number)
+        elif self._is_finished(entry.run):
+            self._queue.ended(entry.number, DONE)  # its release is completed at each start
+        elif entry.aborting:
+            self._park(entry, _aborted(), state=ABORTED)
+        elif entry.successors < 1:
+            self._park(entry, _stopped_too_often())
+        else:
+            log().info("a successor of an interrupted run waits", run=entry.run)
+            self._queue.again(entry.number)
+
+    async def _keep(self) -> None:
+        trouble = None
+        while True:
+            try:
+                entry = None if self._coordinator.run else self._queue.take()
+                if entry is not None:
+                    await self._run(entry)
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - or no study would run from then on
+                what = type(error).__name__
+                if trouble != what:
+                    log().error("the queue could not go on", error=what)
+                trouble = what
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _run(self, entry: Entry) -> None:
+        async def tell(event: Event) -> None:
+            if event["event"] == "opened":  # durable before Flower carries it to anyone
+                self._queue.began(entry.number, RunId(event["run"]))
+
+        async def whole() -> None:
+            folder, identity = self._coordinator.paths.folder, self._coordinator.identity
+            study = await asyncio.to_thread(
+                studies.load, folder, entry.study, identity=identity.public
+            )
+            await run_study(
+                self._coordinator, study, clock=self._clock, tell=tell, parent=entry.parent
+            )
+
+        running = asyncio.create_task(whole())
+        try:
+            while not (await asyncio.wait([running], timeout=_LOOK_SECONDS))[0]:
+                if self._queue.entry(entry.number).aborting and not self._all_signed():
+                    running.cancel()
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await running
+        self._note(entry, running)
+
+    def _note(self, entry: Entry, running: asyncio.Task[None]) -> None:
+        if running.cancelled():
+            self._park(entry, _aborted(), state=ABORTED)
+            return
+        error = running.exception()
+        if error is None:
+            self._queue.ended(entry.number, DONE)
+        elif isinstance(error, TwinwardError) and error.code == _ANOTHER_RUN:
+            self._queue.put_back(entry.number)  # `server run` was quicker
+        elif isinstance(error, TwinwardError):
+            self._park(entry, error)
+        else:
+            log().error("run failed", error=type(error).__name__)
+            self._park(entry, _unexpected(error))
+
+    def _park(self, entry: Entry, error: TwinwardError, *, state: str = PARKED) -> None:
+        log().warning("a study of the queue ended", code=error.code, study=entry.study, state=state)
+        self._queue.ended(entry.number, state, code=error.code, cause=error.diagnostic.message)
+
+    def _all_signed(self) -> bool:
+        """Whether every member has signed the model: then it is too late to abort."""
+        run = self._coordinator.run
+        return run is not None and run.transcript.outcome == FINISHED
+
+    def _is_finished(self, run: RunId) -> bool:
+        path = self._coordinator.paths.transcript(run)
+        if not path.exists():
+            return False
+        with closing(Transcript.open(path)) as transcript:
+            return transcript.outcome == FINISHED
+
+
+def _aborted() -> TrainingError:
+    return TrainingError(
+        "the coordinator's staff aborted it",
+        code="TW6233",
+        help="attempts made stay charged; add the study to the queue again if it is wanted",
+    )
+
+
+def _stopped_too_often() -> TrainingError:
+    return TrainingError(
+        "the coordinator stopped during each of its runs",
+        code="TW6234",
+        help="find out why it stops; every run costs patients its whole price, so no more follow",
+    )
+
+
+def _unexpected(error: BaseException) -> TrainingError:
+    return TrainingError(
+        f"the run ended by an unexpected {type(error).__name__}",
+        code="TW6235",
+        help="report it with the coordinator's log; attempts made stay charged",
+    )

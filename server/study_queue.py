@@ -1,0 +1,229 @@
+"""Studies that wait for their run: one after the other, durable, never blocked by one that fails.
+
+One SQLite file that commands write and the running coordinator reads. A commit is on disk when the
+call returns; dying inside one leaves nothing of it. Nothing in it is about a patient.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from twinward.errors import UsageError
+from twinward.ids import RunId
+
+WAITING, RUNNING, DONE, PARKED, ABORTED = "waiting", "running", "done", "parked", "aborted"
+OPEN, PAUSED, DRAINING = "open", "paused", "draining"
+SUCCESSORS = 2
+"""How often a study is run again whose run ended with the coordinator, unless told otherwise."""
+_TABLES = """
+create table if not exists entries (
+    number integer primary key autoincrement, study text not null, state text not null,
+    run text, parent text, successors integer not null, code text, cause text,
+    aborting integer not null default 0);
+create table if not exists mode (one integer primary key check (one = 1), mode text not null);
+insert or ignore into mode values (1, 'open');
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One study in the queue.
+
+    Attributes:
+        number: Its place; lower ones go first.
+        study: Its name.
+        state: ``waiting``, ``running``, ``done``, ``parked`` or ``aborted``.
+        run: Its run, once hospitals may have heard of it.
+        parent: The run that a stop of the coordinator ended, and in whose place this one is.
+        successors: How many more runs may be put in the place of one that was ended like that.
+        code: Of the error for which it is parked or was aborted.
+        cause: The same in words.
+        aborting: Whether somebody wants its run ended.
+    """
+
+    number: int
+    study: str
+    state: str
+    run: RunId | None
+    parent: RunId | None
+    successors: int
+    code: str | None
+    cause: str | None
+    aborting: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """For the command line."""
+        return asdict(self)
+
+
+class StudyQueue:
+    """The file. Thread-safe; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._lock = threading.Lock()
+        path.chmod(0o600)
+        for pragma in ("busy_timeout = 5000", "journal_mode = wal", "synchronous = full"):
+            self._db.execute(f"pragma {pragma}")
+        self._db.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Close the file; all of it is durable."""
+        self._db.close()
+
+    # What people ask for
+
+    def add(self, study: str, *, successors: int = SUCCESSORS) -> Entry:
+        """Put a study at the end.
+
+        Raises:
+            UsageError: TW6230, the queue is being drained.
+        """
+        with self._transaction():
+            if self._mode() == DRAINING:
+                raise UsageError(
+                    "the queue is being drained and takes no more studies",
+                    code="TW6230",
+                    help="open it again with `twinward server queue resume`",
+                )
+            number = self._db.execute(
+                "insert into entries (study, state, successors) values (?, ?, ?)",
+                [study, WAITING, successors],
+            ).lastrowid
+            return self._entry(number)
+
+    def abort(self, number: int) -> Entry:
+        """Take a waiting study out now; have the run of a running one ended at the next look.
+
+        Raises:
+            UsageError: TW6231 there is none of this number, TW6232 it has ended already.
+        """
+        with self._transaction():
+            entry = self._entry(number)
+            if entry.state == WAITING:
+                self._put(entry, state=ABORTED)
+            elif entry.state == RUNNING:
+                self._put(entry, aborting=True)
+            else:
+                raise UsageError(
+                    f"number {number} of the queue has ended already: {entry.state}",
+                    code="TW6232",
+                    help="`twinward server queue list` shows what waits or runs",
+                )
+            return self._entry(number)
+
+    def turn(self, mode: str) -> None:
+        """``open``; ``paused``: begin no next study; ``draining``: take no more, finish these."""
+        with self._transaction():
+            self._db.execute("update mode set mode = ?", [mode])
+
+    @property
+    def mode(self) -> str:
+        """``open``, ``paused`` or ``draining``."""
+        with self._lock:
+            return self._mode()
+
+    def entries(self) -> list[Entry]:
+        """All of them, also those that ended, in order."""
+        with self._lock:
+            rows = self._db.execute("select * from entries order by number").fetchall()
+        return [_entry_of(row) for row in rows]
+
+    def standing(self) -> dict[str, Any]:
+        """Mode and entries, for the command line."""
+        return {"mode": self.mode, "entries": [one.as_json() for one in self.entries()]}
+
+    # What the coordinator does
+
+    def take(self) -> Entry | None:
+        """The next study, running from now on; None while it is paused or nothing waits."""
+        with self._transaction():
+            row = self._db.execute(
+                "select number from entries where state = ? order by number", [WAITING]
+            ).fetchone()
+            if row is None or self._mode() == PAUSED:
+                return None
+            return self._put(self._entry(row[0]), state=RUNNING)
+
+    def entry(self, number: int) -> Entry:
+        """The entry of this number.
+
+        Raises:
+            UsageError: TW6231.
+        """
+        with self._lock:
+            return self._entry(number)
+
+    def began(self, number: int, run: RunId) -> None:
+        """Note its run, before any hospital hears of it."""
+        with self._transaction():
+            self._put(self._entry(number), run=run)
+
+    def ended(
+        self, number: int, state: str, *, code: str | None = None, cause: str | None = None
+    ) -> None:
+        """Note how it ended: the next one may run."""
+        with self._transaction():
+            self._put(self._entry(number), state=state, code=code, cause=cause)
+
+    def put_back(self, number: int) -> None:
+        """Let it wait again: no hospital heard of it."""
+        with self._transaction():
+            self._put(self._entry(number), state=WAITING, run=None)
+
+    def again(self, number: int) -> None:
+        """Let it wait for a successor of the run that was ended; one fewer may follow."""
+        with self._transaction():
+            entry = self._entry(number)
+            self._put(
+                entry,
+                state=WAITING,
+                run=None,
+                parent=entry.run,
+                successors=entry.successors - 1,
+            )
+
+    def _mode(self) -> str:
+        return str(self._db.execute("select mode from mode").fetchone()[0])
+
+    def _entry(self, number: int | None) -> Entry:
+        row = self._db.execute("select * from entries where number = ?", [number]).fetchone()
+        if row is None:
+            raise UsageError(
+                f"there is no number {number} in the queue",
+                code="TW6231",
+                help="`twinward server queue list` shows the numbers",
+            )
+        return _entry_of(row)
+
+    def _put(self, entry: Entry, **changed: Any) -> Entry:
+        now = replace(entry, **changed)
+        number, _, *values = astuple(now)
+        self._db.execute(
+            "update entries set state = ?, run = ?, parent = ?, successors = ?, code = ?,"
+            " cause = ?, aborting = ? where number = ?",
+            [*values, number],
+        )
+        return now
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+            self._db.execute("commit")
+
+
+def _entry_of(row: tuple[Any, ...]) -> Entry:
+    *values, aborting = row
+    return Entry(*values, aborting=bool(aborting))
