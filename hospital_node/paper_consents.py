@@ -1,11 +1,7 @@
 """Consents that patients gave on paper before there was a network, brought in by staff.
 
-A table with one consent a line, each attested by one member of staff and checked by another. For
-each line that holds a fresh key is made, signs one grant that says of itself that staff wrote it
-down (``written-down-by-staff``, also on the ledger), and is thrown away: nobody can sign with it
-again. The grant takes the way of every other, through ``consent.intake``; its grade is
-``staff-attested``, so it counts only in plans that accept that grade. Paper never outranks what a
-patient said since: an answer to a letter, or a withdrawal after the signature, stands.
+A table with one consent a line, each attested by one member of staff and checked by another; what
+holds is taken as `consent.attested` takes it, and never outranks what a patient said since.
 
 Each line is entered in the audit log, then kept, before the next is looked at. A process that dies
 leaves whole lines; giving the same file again goes on, and takes no line twice.
@@ -22,14 +18,12 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from consent import purposes, signature
+from consent import purposes
+from consent.attested import Attested
 from consent.intake import Desk, Intake
-from consent.policy import Grade
-from consent.record import DAY, Grant, midnight_before
+from consent.record import midnight_before
 from consent.study import Study
-from consent.terms import terms
 from consent.vault import Vault
-from consent.withdrawals import Withdrawals
 from hospital_node import approvals, audit_log, membership
 from hospital_node.audit_log import NodeAudit
 from hospital_node.data import records
@@ -45,9 +39,6 @@ from twinward.settings import load
 
 COLUMNS = ("record", "signed_on", "until", "purposes", "form", "attested_by", "checked_by")
 """The first line of the table, in any order. ``purposes`` may be empty: what the study asks."""
-
-_SUBMISSION = 7 * DAY
-"""How long the hospital may take to bring a grant to the ledger, seconds."""
 
 _LONGEST_CELL = 200
 
@@ -106,10 +97,9 @@ class PaperConsents:
         records: Collection[RecordNumber],
         audit: NodeAudit | None,
     ) -> None:
-        self._vault = vault
         self._desk = desk
         self._intake = Intake(vault, desk)
-        self._withdrawals = Withdrawals(vault)
+        self._attested = Attested(vault, desk, study=study)
         self._study = study
         self._records = frozenset(records)
         self._audit = audit
@@ -170,48 +160,26 @@ class PaperConsents:
                 help="correct `signed_on` and `until`, or leave the line out",
             )
         asked = cells["purposes"].split() or [self._study.purpose]
-        mask = purposes.bits([*asked, purposes.BY_STAFF])
+        mask = purposes.bits(asked)
         return _Paper(record, signed_on, midnight_before(until), mask, cells["attested_by"])
 
     def _kept(self, paper: _Paper) -> Became:
-        study = self._study.id32
-        last = self._withdrawals.newest(study, paper.record)
-        if last is not None and last.received_at >= paper.signed_on:
-            raise UsageError(
-                "the patient withdrew after signing this",
-                code="TW7256",
-                help="leave the line out; the patient can be asked again with a letter",
-            )
-        newest = self._vault.newest(study, paper.record)
-        if newest is not None and not newest.withdrawn:
+        if self._attested.is_answered(paper.record, signed_on=paper.signed_on):
             return Became.KNOWN
-        if self._audit is None:
-            return Became.TAKEN
-        self._audit.attested(
-            paper.record, what="grant-attested", study=study, staff=paper.attested_by
-        )
-        (code,) = self._vault.enrol(study, [paper.record], valid_until=self._study.closes)
-        key = signature.new_key()
-        grant = self._grant(paper, signature.address_of(key))
-        signed = grant.sign(key, self._desk.domain)
-        self._intake.take(grant, signed, code=code, grade=Grade.STAFF)
+        audit = self._audit
+        if audit is not None:
+            self._attested.take(
+                paper.record,
+                mask=paper.mask,
+                until=paper.until,
+                enter=lambda: audit.attested(
+                    paper.record,
+                    what="grant-attested",
+                    study=self._study.id32,
+                    staff=paper.attested_by,
+                ),
+            )
         return Became.TAKEN
-
-    def _grant(self, paper: _Paper, subject: bytes) -> Grant:
-        now = self._desk.clock.now()
-        return Grant(
-            network=self._desk.domain.genesis,
-            study=self._study.id32,
-            subject=subject,
-            purposes=paper.mask,
-            purpose_table=purposes.table_digest(),
-            scope=self._study.scope(self._desk.hospital),
-            terms_shown=terms(self._study, hospital=self._desk.hospital).digest,
-            not_before=midnight_before(now),  # the day on the paper stays in the hospital
-            expiry=paper.until,
-            nonce=0,
-            submit_by=int(now + _SUBMISSION),
-        )
 
 
 def bring_in(folder: Path, file: Path, *, study: str, dry_run: bool) -> Iterator[Line]:
