@@ -13,6 +13,8 @@ from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hospital_node.forwarder import Forwarder
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
@@ -48,7 +50,7 @@ def way_out(*, folder: Path, as_json: bool) -> None:
 
     Names what is in the way: DNS, proxy, its password, firewall, inspection of TLS.
     """
-    one = _of(folder)
+    one = _of(folder, tell=lambda _trouble: None)  # it is told by the command
     version = asyncio.run(one.check())
     emit(
         {"open": True, "tls": version},
@@ -88,7 +90,7 @@ def firewall(*, folder: Path, user: str, out: Path, as_json: bool) -> None:
 COMMANDS = (forwarder, way_out, firewall)
 
 
-def _of(folder: Path) -> Forwarder:
+def _of(folder: Path, *, tell: Callable[[object], None] | None = None) -> Forwarder:
     from hospital_node import membership, settings
     from hospital_node.forwarder import Forwarder
     from twinward.settings import load
@@ -101,4 +103,5 @@ def _of(folder: Path) -> Forwarder:
             at=str(folder / settings.FILE),
             help="add a table [forwarder] with a `port` to node.toml",
         )
-    return Forwarder(folder, founding=membership.load_founding(folder), settings=configured)
+    founding = membership.load_founding(folder)
+    return Forwarder(folder, founding=founding, settings=configured, tell=tell)

@@ -49,14 +49,24 @@ def addresses_of(founding: Founding) -> dict[str, Address]:
 class Forwarder:
     """For one node. ``serve`` runs until it is cancelled."""
 
-    def __init__(self, folder: Path, *, founding: Founding, settings: ForwarderSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        founding: Founding,
+        settings: ForwarderSettings,
+        tell: Callable[[TwinwardError | None], None] | None = None,
+    ) -> None:
         addresses = addresses_of(founding)
         self._settings = settings
         self._tls = Organisation(folder).tls
         self._flower = addresses["flower"]
         self._coordinator = addresses["network"]
         self.way = Way(
-            settings, allowed=frozenset(addresses.values()), folder=folder, tell=_log_trouble
+            settings,
+            allowed=frozenset(addresses.values()),
+            folder=folder,
+            tell=tell or _log_trouble,
         )
 
     async def check(self) -> str:

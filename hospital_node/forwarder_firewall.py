@@ -55,7 +55,7 @@ def write(
     user: str,
     resolve: Callable[[str, int], Iterable[str]] | None = None,
 ) -> tuple[Path, Path]:
-    """Write ``twinward.nft`` and ``egress.conf``; a node without a proxy needs DNS as well.
+    """Write ``twinward.nft`` and ``egress.conf``; names need the resolver as well.
 
     Raises:
         UsageError: TW6073, a name has no address here.
@@ -72,7 +72,8 @@ def write(
         f"        {_family(address)} daddr {address} tcp dport {port} accept"
         for address, port in allowed
     ]
-    resolvers = sorted(set(_resolvers()))
+    named = any(not _is_address(host) for host, _ in targets)
+    resolvers = sorted(set(_resolvers())) if named else []
     rules += [
         f"        {_family(one)} daddr {one} meta l4proto {{ tcp, udp }} th dport {_DNS} accept"
         for one in resolvers
@@ -116,10 +117,15 @@ def _resolvers() -> list[str]:
 
 
 def _is_elsewhere(text: str) -> bool:
+    return _is_address(text) and not ipaddress.ip_address(text).is_loopback
+
+
+def _is_address(text: str) -> bool:
     try:
-        return not ipaddress.ip_address(text.partition("%")[0]).is_loopback
+        ipaddress.ip_address(text)
     except ValueError:
         return False
+    return True
 
 
 def _family(address: str) -> str:

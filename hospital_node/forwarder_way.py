@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import socket
 import ssl
 import time
@@ -239,7 +240,8 @@ async def _ask_proxy(connection: socket.socket, target: Address, credentials: by
 def _unreachable(
     address: Address, why: BaseException, *, what: str = "coordinator"
 ) -> CoordinatorUnreachable:
-    reason = getattr(why, "strerror", None) or "no answer in time"
+    number = getattr(why, "errno", None)
+    reason = os.strerror(number).lower() if number else "no answer in time"
     return CoordinatorUnreachable(
         f"the {what} cannot be reached ({reason})",
         code="TW6062",
