@@ -13,6 +13,7 @@ from contextlib import closing
 
 from server import studies
 from server.coordinator import Coordinator
+from server.publish import unpublished
 from server.run import run_study
 from server.run_events import Event
 from server.study_queue import ABORTED, DONE, PARKED, RUNNING, Entry, StudyQueue
@@ -53,7 +54,10 @@ class QueueKeeper:
         if entry.run is None:
             self._queue.put_back(entry.number)
         elif self._is_finished(entry.run):
-            self._queue.ended(entry.number, DONE)  # its release is completed at each start
+            if entry.run in unpublished(self._coordinator.paths):
+                self._park(entry, _not_released())
+            else:
+                self._queue.ended(entry.number, DONE)
         elif entry.aborting:
             self._park(entry, _aborted(), state=ABORTED)
         elif entry.successors < 1:
@@ -147,6 +151,14 @@ def _stopped_too_often() -> TrainingError:
         "the coordinator stopped during each of its runs",
         code="TW6234",
         help="find out why it stops; every run costs patients its whole price, so no more follow",
+    )
+
+
+def _not_released() -> TrainingError:
+    return TrainingError(
+        "all hospitals signed the model, but its release failed",
+        code="TW6236",
+        help="read the coordinator's log; the release is tried again at each start",
     )
 
 
