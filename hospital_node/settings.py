@@ -36,6 +36,8 @@ class NodeSettings(RoleSettings):
     """How often a head of the audit log goes to the ledger, whatever happened in between."""
     revalidate_days: float = Field(default=30.0, gt=0)
     """How often every model and twin that was validated here is measured again."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads of a clipped sum in torch; with patients of one hospital more of them mostly wait."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
     forwarder: ForwarderSettings | None = None
@@ -55,6 +57,7 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"ledger_cap_mu2 = {settings.ledger_cap_mu2}",
         f"mirror_max_age_seconds = {settings.mirror_max_age_seconds}",
         f"on_chain_by_seconds = {settings.on_chain_by_seconds}",
+        f"threads = {settings.threads}  # of a clipped sum in torch",
         f"audit_anchor_seconds = {settings.audit_anchor_seconds}  # heads of the audit log",
         f"revalidate_days = {settings.revalidate_days}  # reports on models and twins",
         f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",

@@ -271,7 +271,7 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
     registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
     prior = registry.prior(plan.model)
     if prior is not None:
-        vectors = records.histories(node.patients).vectors(prior)
+        vectors = records.histories(node.patients, prior).vectors(prior)
         return MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm)
     model = registry.risk(plan.model)
     columns = records.table(node.patients).columns
@@ -280,8 +280,11 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
     module = model.module(plan.sites)
     if module is None:
         return LogisticClippedSum(x, y, max_grad_norm=plan.max_grad_norm)
+    import torch  # noqa: PLC0415 - heavy
+
     from hospital_node.privacy.validate import engine_for  # noqa: PLC0415 - torch
 
+    torch.set_num_threads(node.settings.threads)
     return engine_for(module, x, y, max_grad_norm=plan.max_grad_norm)
 
 

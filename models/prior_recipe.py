@@ -15,8 +15,6 @@ from twinward.ids import OrgName, StudyId
 from twinward.plan import GRID_STEPS_PER_NORM, Evaluation, Plan
 
 DELTA = 1e-5
-FEWEST = 24.0
-"""Patients times epsilon below which the noise outweighs what is learnt (measured for glucose)."""
 
 
 def plan(
@@ -44,12 +42,13 @@ def plan(
     """
     if evaluation is not None:
         raise registry.no_risk(prior.name)
-    if divisor * epsilon < FEWEST:
+    if divisor * epsilon < prior.fewest:
         raise TwinModelError(
             f"{divisor} patients at epsilon {epsilon:g} are too few: the noise would outweigh "
             "what is learnt",
             code="TW7138",
-            help=f"patients times epsilon must be at least {FEWEST:g}; the public start needs none",
+            help=f"patients times epsilon must be at least {prior.fewest:g} for `{prior.name}`; "
+            "the public start needs none",
         )
     spec = prior.spec(sites)
     made = Plan(

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.baseline.population import VITALS_START, WELLNESS_START
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import made_up
 from models.cardiac_risk.risk import CardiacRisk
+from models.census.population import WardCounts
 from models.deployment import Deployment
 from models.glucose.population import GlucosePrior
 from models.glucose_forecast.population import GlucoseForecastStep
@@ -116,12 +118,18 @@ class PriorModel(Model, Protocol):
         """What each patient says, [patients, weights]; a row depends on that patient alone."""
         ...
 
-    def population(self, weights: Floats, *, noise_variance: float) -> Population:
+    @property
+    def fewest(self) -> float:
+        """Patients times epsilon below which noise outweighs what is learnt (measured)."""
+        ...
+
+    def population(self, weights: Floats, *, noise_variance: float, divisor: int) -> Population:
         """What a twin starts from; costs no privacy.
 
         Args:
-            weights: As released: the mean of the vectors with its noise.
+            weights: As released: the sum of the vectors over the divisor, with its noise.
             noise_variance: Of each of these numbers; public.
+            divisor: The plan's public guess at the number of patients.
         """
         ...
 
@@ -142,7 +150,14 @@ _RISKS: Mapping[str, RiskModel] = {
     model.name: model for model in (CardiacRisk(), MlpRisk(), INFARCTION, ABNORMALITY)
 }
 _PRIORS: Mapping[str, PriorModel] = {
-    model.name: model for model in (GlucosePrior(), GlucoseForecastStep())
+    model.name: model
+    for model in (
+        GlucosePrior(),
+        GlucoseForecastStep(),
+        VITALS_START,
+        WELLNESS_START,
+        WardCounts(),
+    )
 }
 _REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
     CardiacRisk.name: made_up.reference,

@@ -163,6 +163,12 @@ _ADVERSARIES = {
 }
 
 
+_KINDS = {
+    "risk": "risk: a statement about groups, no twin",
+    "prior": "prior: where twins start; a starting point, learnt once from many, and no twin",
+}
+
+
 def markdown(card: Mapping[str, Any]) -> str:
     """The card for people."""
     privacy, words = card["privacy"], card["privacy_in_words"]
@@ -171,7 +177,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     lines = [
         f"# {card['title']}",
         "",
-        f"Model `{card['model']}` ({card['kind']}), study `{card['study']}`.",
+        f"Model `{card['model']}` ({_KINDS[card['kind']]}), study `{card['study']}`.",
         f"Hospitals: {', '.join(card['hospitals'])}.{_missing(card['absent'])}",
         "",
         "## Intended use",
@@ -182,6 +188,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
         *_bullets(card["limits"]),
         "",
+        *_numbers(card),
         "## What this says about a patient",
         "",
         *_paragraphs(card["privacy_for_people"]),
@@ -249,6 +256,14 @@ def _missing(absent: Sequence[Mapping[str, str]]) -> str:
         return ""
     named = "; ".join(f"{one['org']} ({one['words']})" for one in absent)
     return f" Missing at the end: {named}."
+
+
+def _numbers(card: Mapping[str, Any]) -> list[str]:
+    """What each number of a prior is; the weights of a model of risk mean nothing one by one."""
+    if card["kind"] != "prior":
+        return []
+    names = card["inputs"]
+    return ["## Numbers", "", f"{len(names)} in this order: {', '.join(names)}.", ""]
 
 
 def _paragraphs(texts: list[str]) -> list[str]:

@@ -11,9 +11,11 @@ from typing import Any
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
 from models import prior_recipe
+from models.baseline.population import VITALS_START, WELLNESS_START
 from models.cardiac_ecg import recipe as electrocardiogram
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import recipe as logistic
+from models.census.population import WardCounts
 from models.glucose.population import GlucosePrior
 from models.glucose_forecast.population import GlucoseForecastStep
 from models.mlp_risk import recipe as network
@@ -75,6 +77,19 @@ _TWINS: dict[str, Any] = {
     ),
 }
 
+_BASELINE: dict[str, Any] = {
+    "purpose": "health-research",
+    "expected_patients": 400,
+    "evaluation": None,
+    "hyper_parameters": (
+        "weights, ends and the length to which each patient's numbers are cut were chosen on "
+        "made-up people; no patient was looked at"
+    ),
+}
+
+_MOST_ADMITTED = 20_000
+"""Patients of one hospital whose admissions are summed at most."""
+
 _NETWORK_NUMBERS = (
     "layers, steps, learning rates and norms were chosen beforehand on made-up patients, input "
     "scales on other splits of the public UCI heart-disease records; none was tuned on the "
@@ -132,6 +147,32 @@ TEMPLATES = {
         title="How does glucose go on within the next hour?",
         categories=("glucose readings",),
         **_TWINS,
+    ),
+    "vitals-baseline": Template(
+        recipe=partial(prior_recipe.plan, prior=VITALS_START),
+        title="What are usual vital signs, and how much do one person's readings vary?",
+        categories=("pulse, blood pressure, breathing, oxygen and temperature",),
+        **_BASELINE,
+    ),
+    "wellness-baseline": Template(
+        recipe=partial(prior_recipe.plan, prior=WELLNESS_START),
+        title="What is usual sleep, pulse and weight, and how much do one person's days vary?",
+        categories=("sleep, steps, resting pulse and weight",),
+        **_BASELINE,
+    ),
+    "ward-counts": Template(
+        recipe=partial(
+            prior_recipe.plan, prior=WardCounts(), max_patients_per_hospital=_MOST_ADMITTED
+        ),
+        title="How long do patients stay, and on which weekdays do they come?",
+        purpose="general-research",
+        categories=("days of admission and how long each stay was",),
+        expected_patients=2000,
+        evaluation=None,
+        hyper_parameters=(
+            "parts of stays, and how far the sums are believed, were chosen on made-up wards; no "
+            "patient was looked at"
+        ),
     ),
 }
 

@@ -1,13 +1,13 @@
 """Patients of one hospital with diaries: a folder of files ``RECORD.csv``, or a clear refusal.
 
-A diary is a CSV file with the column ``time`` and any of the quantities below, as for a twin
+A diary is a CSV file with the column ``time`` and inputs of any of the twins below, as for a twin
 (``hospital_node.twins.diary``). The name of the file is the patient's record number.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ from twinward.ids import OrgName, RecordNumber
 
 Floats = NDArray[np.float64]
 
-_TWIN = "glucose/1"
-"""Whose inputs a diary may hold."""
+_TWINS = ("glucose/1", "vitals/1", "wellness/1")
+"""Whose inputs a diary may hold; each study takes those of its own."""
 
 _RECORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LARGEST_FILE = 64 * 2**20
@@ -31,7 +31,7 @@ _LARGEST_FILE = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Diaries:
-    """All patients of one hospital, by record number. Stays in the hospital."""
+    """All patients of one hospital with their histories. Stays in the hospital."""
 
     hospital: OrgName
     records: tuple[RecordNumber, ...]
@@ -59,7 +59,10 @@ def read(folder: Path, *, hospital: OrgName) -> Diaries:
     paths = sorted(folder.glob("*.csv"))
     if not paths:
         raise _unreadable(folder, "there is no file `RECORD.csv`")
-    spec = twins.get(_TWIN).spec
+    specs = [twins.get(name).spec for name in _TWINS]
+    spec = replace(
+        specs[0], name=", ".join(_TWINS), inputs=tuple(q for each in specs for q in each.inputs)
+    )
     histories = []
     for number, path in enumerate(paths, start=1):
         if not _RECORD.fullmatch(path.stem) or path.stat().st_size > _LARGEST_FILE:
@@ -77,6 +80,6 @@ def _unreadable(folder: Path, why: str) -> DataError:
         f"these diaries cannot be used: {why}",
         code="TW7136",
         at=str(folder),
-        help="give a folder with one file `RECORD.csv` per patient, in UTF-8, with columns `time`, "
-        "`glucose`, `carbs`, `bolus`, `basal`",
+        help="give a folder with one file `RECORD.csv` per patient, in UTF-8, with `time` "
+        f"and inputs of {', '.join(_TWINS)}",
     )

@@ -17,7 +17,7 @@ CHECKS = (
     Check("disk", machine.disk),
     Check("state folder", machine.writable),
     Check("memory", machine.memory),
-    Check("threads", machine.threads),
+    Check("threads", machine.threads, ("configuration",)),
     Check("open files", machine.files),
     Check("daemon", daemon.daemon, ("configuration",)),
     Check("ports", machine.ports, ("configuration", "daemon")),

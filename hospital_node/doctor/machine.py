@@ -95,8 +95,15 @@ def memory(site: Site) -> str:
 
 
 def threads(site: Site) -> str:
-    """Libraries were not told to start more threads than there are processors, or none."""
+    """Nobody was told to start more threads than there are processors, or none."""
     count = site.machine.processors()
+    if site.settings.threads > count:
+        raise UsageError(
+            f"`threads` is {site.settings.threads} on {count} processors",
+            code="TW7326",
+            at="node.toml: threads",
+            help=f"set it to a number from 1 to {count}; 1 is mostly fastest",
+        )
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         text = site.environment.get(name)
         if text is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= count):
@@ -105,7 +112,7 @@ def threads(site: Site) -> str:
                 code="TW7326",
                 help=f"unset it, or set it to a number from 1 to {count}",
             )
-    return f"{count} processors"
+    return f"{site.settings.threads} for sums, of {count} processors"
 
 
 def files(site: Site) -> str:

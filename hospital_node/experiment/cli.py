@@ -41,13 +41,16 @@ def virtual_hospitals(*, folder: Path, seed: int, as_json: bool) -> None:
 @click.option("--people", default=24, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--days", default=5, show_default=True, type=click.IntRange(1, 60))
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same files.")
+@click.option("--vitals", is_flag=True, help="With hourly vital signs in each diary.")
 @json_option
 @reports_errors
-def virtual_diaries(*, folder: Path, people: int, days: int, seed: int, as_json: bool) -> None:
+def virtual_diaries(
+    *, folder: Path, people: int, days: int, seed: int, vitals: bool, as_json: bool
+) -> None:
     """Write diaries of PEOPLE virtual persons with diabetes at each of four hospitals to FOLDER."""
     from hospital_node.data import virtual_diaries as virtual
 
-    written = virtual.write(folder, people=people, days=days, seed=seed)
+    written = virtual.write(folder, people=people, days=days, seed=seed, vitals=vitals)
     emit(
         {"hospitals": {name: str(path) for name, path in written.items()}, "virtual": True},
         schema="experiment.virtual-diaries",

@@ -1,22 +1,21 @@
 """Beds taken, from a hospital's own file: read, asked, calibrated on its past, withheld if no help.
 
-The file stays where it is and nothing of it is kept. Two forms: ``arrived,left`` with a line for
-every admission (``left`` empty while in) makes the twin that may be asked what-if; ``time,beds``
-with one count a day makes a forecast and nothing else.
+The file stays where it is and nothing of it is kept. Two forms: a table of admissions
+(``hospital_node.data.admissions``) makes the twin that may be asked what-if; ``time,beds`` with one
+count a day makes a forecast and nothing else.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
+from hospital_node.data import admissions
 from hospital_node.twins import diary
+from hospital_node.twins.deployment import PUBLIC
 from models import twins
 from models.calibration import of_past
 from models.census import judge, made_up
@@ -24,6 +23,7 @@ from models.census.stays import DAY, observed
 from models.twin import (
     AS_PLANNED,
     Floats,
+    Population,
     Replay,
     Scenario,
     Series,
@@ -34,10 +34,8 @@ from models.twin import (
 from twinward.errors import DataError
 
 STAYS, COUNTS = "census/1", "bed-count/1"
-_ADMISSIONS = ["arrived", "left"]
 _LOOKED_AT = (1, 3, 7, 14)
 _Z90 = 1.6449
-_MOST_LINES = 500_000
 _SHOWN_DAYS = 14
 
 
@@ -47,6 +45,7 @@ class Census:
 
     Attributes:
         spec: Of the twin.
+        population: What it started from.
         asked_at: Moment of the last line, minutes since 1970 if the file has dates.
         scenarios: Titles.
         days: From now, [t].
@@ -60,6 +59,7 @@ class Census:
     """
 
     spec: TwinSpec
+    population: str
     asked_at: float
     scenarios: tuple[str, ...]
     days: Floats
@@ -78,18 +78,19 @@ def read(text: str) -> tuple[Twin, Series]:
     Raises:
         DataError: TW7145, TW7146; TW7130, TW7131 for counts.
     """
-    heading = [cell.strip() for cell in text.split("\n", 1)[0].split(",")]
-    if heading == ["time", "beds"]:
+    heading = admissions.heading(text)
+    if heading == ("time", "beds"):
         twin = twins.get(COUNTS)
         return twin, diary.read(text, spec=twin.spec)
-    if heading != _ADMISSIONS:
+    if heading not in (admissions.COLUMNS, admissions.WITH_RECORDS):
         raise DataError(
-            "the first line must be `arrived,left` or `time,beds`",
+            "the first line must be `arrived,left`, `record,arrived,left` or `time,beds`",
             code="TW7145",
             help="give a line for every admission, or one count a day; leave out everything else, "
-            "names and numbers of patients above all",
+            "names of patients above all",
         )
-    return twins.get(STAYS), observed(*_admissions(text))
+    found = admissions.parse(text)  # the forecast is of the ward: whose admissions is not looked at
+    return twins.get(STAYS), observed(found.came, found.left)
 
 
 def ask(
@@ -99,6 +100,7 @@ def ask(
     *,
     days: int,
     beds: float | None = None,
+    start: tuple[str, Population] | None = None,
 ) -> Census:
     """The forecast, and the beds under each scenario; nothing of it is kept.
 
@@ -108,12 +110,14 @@ def ask(
         scenarios: Changes.
         days: How far to look.
         beds: How many there are; asks how likely they are too few.
+        start: Label of what the twin starts from, and that; what is public if None.
 
     Raises:
         TwinModelError: TW7110, TW7111, it cannot answer this; TW7142 to TW7144, too little history.
     """
     require_may_be_asked(twin.spec, scenarios, horizon_minutes=days * DAY)
-    own = twin.individualise(twin.population(), history, generator=np.random.default_rng(0))
+    label, population = start or (PUBLIC, twin.population())
+    own = twin.individualise(population, history, generator=np.random.default_rng(0))
     state = twin.begin(own, history)
     told = twin.simulate(own, state, (AS_PLANNED, *scenarios), horizon_minutes=days * DAY)
     looked = [each for each in _LOOKED_AT if each <= days]
@@ -127,6 +131,7 @@ def ask(
     half = np.array([max(known[each].reach, 0.0) for each in looked])[nearest] * told.scale
     return Census(
         spec=twin.spec,
+        population=label,
         asked_at=float(history.minutes[-1]),
         scenarios=(AS_PLANNED.title, *(scenario.title for scenario in scenarios)),
         days=shown,
@@ -140,14 +145,23 @@ def ask(
     )
 
 
-def example(*, days: int, seed: int) -> str:
-    """A file of a made-up ward's admissions; nobody's."""
+def example(*, days: int, seed: int, records: bool = False) -> str:
+    """A table of a made-up ward's admissions; nobody's.
+
+    Args:
+        days: How long.
+        seed: Another seed is another ward.
+        records: With a record number for each patient; every seventh admission is of somebody
+            who was in before.
+    """
     came, left = made_up.stays(made_up.ward(seed), days=days, seed=seed)
     # The unix epoch is too long ago to be read as a calendar: whole weeks keep the weekdays.
     shift = 2920 * 7 * DAY
-    rows = [",".join(_ADMISSIONS)]
-    for begun, ended in zip(came, left, strict=True):
-        rows.append(f"{_date(begun + shift)},{_date(ended + shift) if ended <= came[-1] else ''}")
+    rows = [",".join(admissions.WITH_RECORDS if records else admissions.COLUMNS)]
+    for row, (begun, ended) in enumerate(zip(came, left, strict=True)):
+        gone = _date(ended + shift) if ended <= came[-1] else ""
+        whose = f"w{seed}-{row // 2 if row % 7 == 6 else row:05d}," if records else ""
+        rows.append(f"{whose}{_date(begun + shift)},{gone}")
     return "\n".join(rows) + "\n"
 
 
@@ -167,42 +181,5 @@ def _recent(past: Replay, *, now: float) -> tuple[tuple[float, float], ...]:
     return tuple(zip((before[shown] / DAY).tolist(), beds[shown].tolist(), strict=True))
 
 
-def _admissions(text: str) -> tuple[Floats, Floats]:
-    """When everybody came and left, by arrival; infinite while in."""
-    came, left = [], []
-    for line, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-        if line == 1 or not row:
-            continue
-        if line > _MOST_LINES:
-            raise _bad(line, f"there are more than {_MOST_LINES:,} lines")
-        if len(row) != 2:
-            raise _bad(line, f"it has {len(row)} cells instead of 2")
-        came.append(_moment(row[0], line))
-        left.append(_moment(row[1], line) if row[1].strip() else math.inf)
-        if left[-1] < came[-1]:
-            raise _bad(line, "somebody left before they came")
-    if not came:
-        raise _bad(2, "there are no admissions")
-    order = np.argsort(came, kind="stable")
-    return np.array(came)[order], np.array(left)[order]
-
-
-def _moment(cell: str, line: int) -> float:
-    try:
-        moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
-        raise _bad(line, "a time is no date of the form 2026-11-21T08:30") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / 60
-
-
 def _date(minutes: float) -> str:
     return datetime.fromtimestamp(minutes * 60, UTC).strftime("%Y-%m-%dT%H:%M")
-
-
-def _bad(line: int, reason: str) -> DataError:
-    # The cell itself is not repeated: it is a patient's, and messages end up in logs.
-    return DataError(
-        f"line {line} of the admissions cannot be used: {reason}",
-        code="TW7146",
-        help="correct the file; nothing of it was taken",
-    )

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from hospital_node.twins.service import TwinService
     from hospital_node.twins.store import TwinStore
-    from models.twin import Scenario, Series
+    from models.twin import Population, Scenario, Series, Twin
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -64,6 +64,14 @@ def stored(folder: Path) -> Iterator[TwinStore]:
         yield store
     finally:
         store.close()
+
+
+def started(folder: Path, twin: Twin) -> tuple[str, Population]:
+    """Label and arrays that this hospital's new twins start from; looks at no patient."""
+    from hospital_node.twins import deployment
+
+    with stored(folder) as store:
+        return deployment.start(store.populations, twin)
 
 
 def scenario(change: str) -> Scenario:

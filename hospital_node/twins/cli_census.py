@@ -26,14 +26,15 @@ def census() -> None:
 @click.argument("file", type=FILE)
 @click.option("--days", default=400, show_default=True, type=click.IntRange(60, 2000))
 @click.option("--seed", default=1, show_default=True, help="Another seed is another ward.")
+@click.option("--records", is_flag=True, help="With record numbers, as a hospital's data for runs.")
 @json_option
 @reports_errors
-def example(*, file: Path, days: int, seed: int, as_json: bool) -> None:
+def example(*, file: Path, days: int, seed: int, records: bool, as_json: bool) -> None:
     """Write the admissions of a made-up ward, to try the other command with."""
     from hospital_node.twins import census as wards
     from twinward.files import write_atomic
 
-    text = wards.example(days=days, seed=seed)
+    text = wards.example(days=days, seed=seed, records=records)
     write_atomic(file, text.encode(), mode=0o600)
     emit(
         {"file": str(file), "admissions": text.count("\n") - 1, "virtual": True},
@@ -53,6 +54,10 @@ def example(*, file: Path, days: int, seed: int, as_json: bool) -> None:
     "between them, several as one: arrivals=-100@0,arrivals=100@3 closes the door for three days.",
 )  # fmt: skip
 @click.option("--beds", type=float, help="Beds there are: how likely are they too few?")
+@click.option(
+    "--node", type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="This hospital's node: start from what it adopted (`twinward twin adopt`).",
+)  # fmt: skip
 @click.option("--plot", type=FILE, help="Write the fans as SVG.")
 @json_option
 @reports_errors
@@ -62,20 +67,24 @@ def ask(
     days: int,
     changes: tuple[str, ...],
     beds: float | None,
+    node: Path | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
     """Forecast the beds taken, and what would differ with each change.
 
     FILE has a line `arrived,left` and one for every admission, or `time,beds` and one count a day;
-    only the first can be asked what would differ.
+    only the first can be asked what would differ. Record numbers before each line are not looked
+    at.
     """
     from hospital_node.twins import census as wards
-    from hospital_node.twins.cli_arguments import text_of
+    from hospital_node.twins.cli_arguments import started, text_of
     from twinward.files import write_atomic
 
     twin, history = wards.read(text_of(file))
-    found = wards.ask(twin, history, [_scenario(each) for each in changes], days=days, beds=beds)
+    scenarios = [_scenario(each) for each in changes]
+    start = None if node is None else started(node, twin)
+    found = wards.ask(twin, history, scenarios, days=days, beds=beds, start=start)
     if plot is not None:
         write_atomic(plot, _plot(found).encode(), mode=0o600)
     emit(as_json_value(found), schema="twin.census", as_json=as_json, text=lambda: as_text(found))
@@ -91,6 +100,7 @@ def as_json_value(found: Census) -> dict[str, Any]:
 
     return {
         "twin": found.spec.name,
+        "population": found.population,
         "unit": "beds",
         "days": row(found.days),
         "scenarios": list(found.scenarios),

@@ -74,7 +74,7 @@ def read(pack: Path, *, founding: bytes) -> Released:
     return Released(
         prior=prior,
         digest=Document.decode(records["release.json"], kind=_RELEASE_KIND).digest.hex(),
-        population=prior.population(weights, noise_variance=sd**2),
+        population=prior.population(weights, noise_variance=sd**2, divisor=plan.divisor),
         noise_sd=sd,
         epsilon=plan.epsilon,
     )

@@ -86,12 +86,12 @@ class BaselineTwin:
                 code="TW7159",
                 help=f"give at least {FEWEST} moments with a reading; nothing is watched before",
             )
-        own = engine.personal(_usual(population), history, self._names)
+        own = engine.personal(usual_of(population), history, self._names)
         return {**_arrays(own), "until": history.minutes[-1:].copy()}
 
     def begin(self, individual: Individual, history: Series) -> State:
         """Levels and the watch at the end of the history."""
-        usual = _usual(individual)
+        usual = usual_of(individual)
         before, later = _parted(history, float(individual["until"][0]))
         levels, offs = engine.follow(usual, before, self._names)
         start = levels[-1] if levels else engine.begin(usual, minutes=0.0)
@@ -100,7 +100,7 @@ class BaselineTwin:
 
     def assimilate(self, individual: Individual, state: State, seen: Series) -> State:
         """Levels and watch after some more readings; a time already told of is not taken again."""
-        usual, now, watch = _usual(individual), _level(state), _watch(state)
+        usual, now, watch = usual_of(individual), _level(state), _watch(state)
         new = seen.minutes > now.minutes
         table = engine.columns(seen, self._names)
         for minutes, row in zip(seen.minutes[new], table[new], strict=True):
@@ -110,7 +110,7 @@ class BaselineTwin:
 
     def judged(self, individual: Individual, history: Series) -> tuple[Judged, ...]:
         """Every moment after the baseline was learnt, as the watch saw it when it came."""
-        usual, until = _usual(individual), float(individual["until"][0])
+        usual, until = usual_of(individual), float(individual["until"][0])
         before, later = _parted(history, until)
         state = self.begin(individual, before)
         now, watch, found = _level(state), _watch(state), []
@@ -130,7 +130,7 @@ class BaselineTwin:
 
     def expected(self, individual: Individual, history: Series) -> tuple[Floats, Floats]:
         """Level and standard deviation of each reading, as before it came, [times, quantities]."""
-        usual = _usual(individual)
+        usual = usual_of(individual)
         levels, _ = engine.follow(usual, history, self._names)
         before = [engine.begin(usual, minutes=float(history.minutes[0])), *levels[:-1]]
         there = [
@@ -149,7 +149,7 @@ class BaselineTwin:
         horizon_minutes: float,
     ) -> Trajectories:
         """The first quantity if everything goes on as it does; its copies are its uncertainty."""
-        usual, now = _usual(individual), _level(state)
+        usual, now = usual_of(individual), _level(state)
         step = self.spec.step_minutes
         count = max(1, int(horizon_minutes // step))
         minutes = step * np.arange(1, count + 1, dtype=np.float64)
@@ -169,7 +169,7 @@ class BaselineTwin:
 
     def replay(self, individual: Individual, history: Series, *, horizon_minutes: float) -> Replay:
         """What it would have said of the first reading that came at least so much later."""
-        usual = _usual(individual)
+        usual = usual_of(individual)
         read = np.isfinite(engine.columns(history, self._names[:1])[:, 0])
         levels, _ = engine.follow(usual, history, self._names)
         at = np.flatnonzero(read)
@@ -192,7 +192,7 @@ class BaselineTwin:
 
     def explain(self, individual: Individual, population: Population) -> Explanation:
         """The patient's own usual values beside the population's."""
-        own, people, normal = _usual(individual), _usual(population), NormalDist()
+        own, people, normal = usual_of(individual), usual_of(population), NormalDist()
         rows, words = [], []
         for number, each in enumerate(self._measured):
             level, middle = float(own.mean[number]), float(people.mean[number])
@@ -213,8 +213,9 @@ def _arrays(usual: Usual) -> dict[str, Floats]:
     }  # fmt: skip
 
 
-def _usual(arrays: Population) -> Usual:
-    return Usual(*(arrays[name] for name in ("mean", "between", "within", "drift", "slope")))
+def usual_of(population: Population) -> Usual:
+    """What is usual, as the arrays of a population or of one patient have it."""
+    return Usual(*(population[name] for name in ("mean", "between", "within", "drift", "slope")))
 
 
 def _state(level: Level, watch: Watch) -> State:

@@ -1,11 +1,9 @@
 """What hospitals may teach each other about stays: counts, cut per patient, summed under noise.
 
-The vector that a secure sum has to carry, one hospital's part of it, is ``WIDTH`` numbers: the
-first seven are arrivals of each weekday, Monday first; the others are stays that ended in each part
-of ``BORDERS``. One patient is the sum of their admissions, cut to ``LENGTH``: one admission goes in
-whole, and whoever came often counts as much as one who came once. Admissions are of a window that
-closed at least ``BORDERS[-1]`` days ago, so that nobody in it is still in. No weights are needed
-and one step is all: a plan has ``dimension = WIDTH``, ``max_grad_norm = LENGTH``, ``steps = 1``.
+The vector that a secure sum carries is ``WIDTH`` numbers: the first seven are arrivals of each
+weekday, Monday first; the others are stays that ended in each part of ``BORDERS``. One patient is
+the sum of their admissions, cut to ``LENGTH``: one admission goes in whole, and whoever came often
+counts as much as one who came once. No weights are needed and one step is all (``population``).
 
 From the noised sum alone ``population`` makes the curves that a new ward starts from; that costs no
 privacy.
@@ -30,6 +28,9 @@ LENGTH = math.sqrt(2.0)
 
 _HELD = 100.0
 """Patients that the public curve counts as, beside three deviations of the noise."""
+
+_WEEKDAYS = 0.1
+"""How far a weekday's share is expected from the public one, as standard deviation."""
 
 
 def of_patient(came: Floats, stayed: Floats) -> Floats:
@@ -69,6 +70,9 @@ def population(noised: Floats, *, noise_sd: float, start: Population) -> Populat
         # Within a part the days keep the public form: all rates are raised to one power.
         power = math.log(max(1 - share, 1e-9)) / math.log(max(1 - public, 1e-9))
         daily[low:high] = 1 - (1 - daily[low:high]) ** power
-    came = np.maximum(noised[:7], 0.0)
-    weekly = (came + held / 7 * start["weekly"]) / ((came.sum() + held) / 7)
+    usual = np.asarray(start["weekly"])
+    daily_count = max(float(noised[:7].sum()), 7.0, 7 * 2 * noise_sd) / 7
+    noise = (noise_sd**2 + daily_count) / daily_count**2
+    believed = _WEEKDAYS**2 / (_WEEKDAYS**2 + noise)
+    weekly = np.maximum(usual + believed * (noised[:7] / daily_count - usual), 0.05)
     return {**start, "survival": curve(daily[:DAYS]), "weekly": weekly / weekly.mean()}

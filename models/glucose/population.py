@@ -46,6 +46,7 @@ class GlucosePrior:
         "Measured on virtual people only, for whom it helps in the first days of a diary.",
         "Not learnt where patients times epsilon is below 24: noise would outweigh it.",
     )
+    fewest = 24.0
 
     def spec(self, sites: Sequence[OrgName]) -> dict[str, Any]:
         """Every public constant, as JSON values."""
@@ -80,8 +81,9 @@ class GlucosePrior:
             found[rows] = prior.summary(copies)
         return found
 
-    def population(self, weights: Floats, *, noise_variance: float) -> Population:
+    def population(self, weights: Floats, *, noise_variance: float, divisor: int) -> Population:
         """The private prior as a twin's population."""
+        del divisor
         return arrays(prior.learnt(weights, noise_variance=noise_variance))
 
     def deployed(self, released: Population | None, histories: Sequence[Series]) -> Deployment:

@@ -39,6 +39,7 @@ class GlucoseForecastStep:
         "Used at a centre only if it forecasts the centre's own past better than the public start.",
         "People with days of readings of their own gain nothing from it (measured).",
     )
+    fewest = 24.0
 
     def spec(self, sites: Sequence[OrgName]) -> dict[str, Any]:
         """Every public constant, as JSON values; the start that gradients are taken at, too."""
@@ -68,8 +69,9 @@ class GlucoseForecastStep:
         start = public.start()
         return np.stack([layers.gradient(start, rows_of(history)) for history in histories])
 
-    def population(self, weights: Floats, *, noise_variance: float) -> Population:
+    def population(self, weights: Floats, *, noise_variance: float, divisor: int) -> Population:
         """The start after the step."""
+        del divisor
         return arrays(layers.stepped(public.start(), weights, noise_variance=noise_variance))
 
     def deployed(self, released: Population | None, histories: Sequence[Series]) -> Deployment:

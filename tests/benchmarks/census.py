@@ -16,15 +16,14 @@ import csv
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism
-from hospital_node.twins.census_counts import CountsSum
+from models import prior_recipe, registry
 from models.calibration import Calibration
-from models.cardiac_risk import recipe
 from models.census import counts, judge, made_up
 from models.census import stays as stays_
 from models.census.beds import BedCount
@@ -164,31 +163,29 @@ def new_ward(lived):
 
 
 def noised_population(twin, lived):
-    """One sum over these hospitals, every patient one admission; noise of the product."""
-    plan = plan_of([f"hospital-{number}" for number in range(len(lived))])
-    mechanism, total, zeros = Mechanism(plan), 0, np.zeros(counts.WIDTH)
+    """One sum over these hospitals, every patient one admission; plan and noise of the product."""
+    prior = registry.prior_of(twin.spec.name)
+    plan = prior_recipe.plan(
+        prior=prior, network="0" * 64, study="ward-counts", purpose="general-research",
+        sites=tuple(f"hospital-{number}" for number in range(len(lived))), divisor=20_000,
+        grades=("signed-on-device",), epsilon=EPSILON, delta=DELTA,
+        max_patients_per_hospital=20_000,
+    )  # fmt: skip
+    mechanism, total, zeros = Mechanism(plan), 0, plan.start
     for came, left in lived:
-        admissions = [
-            (came[row : row + 1], (left[row : row + 1] - came[row : row + 1]) / DAY)
+        rows = [
+            counts.of_patient(
+                came[row : row + 1], (left[row : row + 1] - came[row : row + 1]) / DAY
+            )
             for row in range(min(came.size, plan.max_patients_per_hospital))
         ]
-        engine = CountsSum(admissions)
+        engine = MeanClippedSum(np.array(rows), max_grad_norm=plan.max_grad_norm)
         everyone = np.ones(engine.patients, dtype=bool)
         total = total + mechanism.release(engine, zeros, everyone, len(lived)).vector
-    sd = mechanism.guarantee(len(lived)).share_sd * np.sqrt(len(lived))
-    return counts.population(total * plan.grid, noise_sd=float(sd), start=twin.population())
-
-
-def plan_of(sites):
-    plan = recipe.plan(
-        network="0" * 64, study="census", sites=tuple(sites), divisor=600, purpose="planning",
-        grades=("signed-on-device",),
-    )  # fmt: skip
-    return replace(
-        plan, steps=1, spare_attempts=0, averaged_steps=1, epsilon=EPSILON, delta=DELTA,
-        max_grad_norm=counts.LENGTH, grid=counts.LENGTH / 2**16,
-        start_weights=(0.0,) * counts.WIDTH, max_patients_per_hospital=20_000,
-    )  # fmt: skip
+    sd = mechanism.guarantee(len(lived)).share_sd * np.sqrt(len(lived)) / plan.divisor
+    return prior.population(
+        -total * plan.grid / plan.divisor, noise_variance=float(sd) ** 2, divisor=plan.divisor
+    )
 
 
 def errors(past, rows):

@@ -228,6 +228,7 @@ FAULTS = [
     ("state cannot be written", not_a_folder, "state folder", "TW7324"),
     ("little memory", machine(memory=2**28), "memory", "TW7325"),
     ("too many threads", environment(OMP_NUM_THREADS="64"), "threads", "TW7326"),
+    ("too many threads set", setting("threads = 1 ", "threads = 200 "), "threads", "TW7326"),
     ("no thread", environment(MKL_NUM_THREADS="0"), "threads", "TW7326"),
     ("few open files", machine(descriptors=256), "open files", "TW7327"),
     # configuration

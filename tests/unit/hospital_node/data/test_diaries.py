@@ -1,8 +1,10 @@
 """A hospital's folder of diaries: read whole or refused, and never mistaken for a table."""
 
+import numpy as np
 import pytest
 
 from hospital_node.data import records, virtual, virtual_diaries
+from models import registry
 from twinward.errors import DataError
 
 GOOD = "time,glucose,carbs,bolus\n0,120,0,0\n5,,60,5\n"
@@ -50,12 +52,30 @@ def test_an_empty_folder_is_no_hospital(tmp_path):
 def test_a_plan_for_other_data_is_refused_before_anything_is_charged(folder, tmp_path):
     diaries = records.read(folder, hospital="harbour")
     table = records.read(virtual.write(tmp_path / "tables")["harbour"], hospital="harbour")
-    assert records.histories(diaries) is diaries
+    glucose, vitals = registry.prior("glucose_prior/1"), registry.prior("vitals_start/1")
+    assert records.histories(diaries, glucose) is diaries
     assert records.table(table) is table
-    for ask, given in ((records.table, diaries), (records.histories, table)):
+    for ask in (
+        lambda: records.table(diaries),
+        lambda: records.histories(table, glucose),
+        lambda: records.histories(diaries, vitals),
+    ):
         with pytest.raises(DataError) as refusal:
-            ask(given)
+            ask()
         assert refusal.value.code == "TW7137"
+
+
+def test_one_diary_serves_studies_of_other_quantities_too(tmp_path):
+    written = virtual_diaries.write(tmp_path, people=2, days=1, seed=5, vitals=True)
+    found = records.read(written["harbour"], hospital="harbour")
+    plain = virtual_diaries.write(tmp_path / "plain", people=2, days=1, seed=5)
+    without = records.read(plain["harbour"], hospital="harbour")
+    for name in ("glucose_prior/1", "glucose_forecast_step/1", "vitals_start/1"):
+        prior = registry.prior(name)
+        said = records.histories(found, prior).vectors(prior)
+        assert said.any(axis=1).all()
+        if name != "vitals_start/1":
+            np.testing.assert_array_equal(said, without.vectors(prior))
 
 
 def test_virtual_diaries_are_the_same_for_the_same_seed(tmp_path):

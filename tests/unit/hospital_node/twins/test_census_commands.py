@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hospital_node.privacy.mechanism import Mechanism
-from hospital_node.twins.census_counts import CountsSum
+from hospital_node.data import records
 from hospital_node.twins.cli import twin
-from models.census import counts
-from models.census.stays import DAY
-from tests.benchmarks.census import plan_of
+from models import registry
+from twinward.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +82,8 @@ def test_a_forecast_that_is_no_help_is_withheld(tmp_path):
         ("arrived,left\n2026-01-05,2026-01-01\n", "TW7146"),
         ("arrived,left\nsoon,\n", "TW7146"),
         ("arrived,left\n", "TW7146"),
+        ("record,arrived,left\n,2026-01-01,\n", "TW7146"),
+        ("record,arrived,left\nsoon,2026-01-01\n", "TW7146"),
         ("arrived,left\n2026-01-05,\n", "TW7143"),
         ("time,beds\n0,5\n", "TW7144"),
         ("time,beds\n0,five\n", "TW7131"),
@@ -99,15 +99,41 @@ def test_a_file_that_is_wrong_is_refused_and_not_repeated(tmp_path, text, code):
     assert "five" not in result.output
 
 
-def test_a_hospital_s_counts_go_through_the_mechanism_of_the_product():
-    plan = plan_of(["bern", "chur", "genf"])
-    engine = CountsSum([(np.array([4 * DAY]), np.array([2.5]))] * 500)
-    assert engine.sensitivity == plan.max_grad_norm
-    everyone = np.ones(500, dtype=bool)
-    sent = Mechanism(plan).release(engine, np.zeros(counts.WIDTH), everyone, 3)
-    sd = sent.guarantee.share_sd
-    found = sent.vector * plan.grid
-    assert found[[0, 9]] == pytest.approx([500, 500], abs=8 * sd)
-    assert not np.array_equal(found, np.round(found))
-    nobody = engine(np.zeros(counts.WIDTH), np.zeros(500, dtype=bool))
-    assert not nobody.any()
+def test_the_same_table_with_record_numbers_is_a_hospital_s_data(ward, tmp_path):
+    path = tmp_path / "admissions.csv"
+    assert run("example", path, "--days", "200", "--seed", "3", "--records").exit_code == 0
+    assert asked(path)["middle"] == asked(ward)["middle"]
+    found = records.read(path, hospital="harbour")
+    lines = path.read_text().splitlines()[1:]
+    assert set(found.records) == {line.split(",")[0] for line in lines}
+    prior = registry.prior("ward_counts/1")
+    assert records.histories(found, prior) is found
+    said = found.vectors(prior)
+    again = {line.split(",")[0] for line in lines[6::7]}
+    twice = np.array([record in again for record in found.records])
+    assert twice.sum() > 50
+    ended = said.any(axis=1)
+    # One admission is a weekday and a stay; of two as much goes out as of one.
+    np.testing.assert_allclose(np.linalg.norm(said[ended], axis=1), prior.length)
+    once = said[~twice & ended]
+    assert set(np.unique(once)) == {0.0, 1.0}
+    assert (once[:, :7].sum(axis=1) == 1).all()
+    # Who leaves changes nobody else's numbers.
+    path.write_text("\n".join(["record,arrived,left", *lines[1:]]))
+    fewer = records.read(path, hospital="harbour")
+    at = fewer.records.index(found.records[5])
+    np.testing.assert_array_equal(fewer.vectors(prior)[at], said[5])
+
+
+def test_a_table_of_admissions_is_no_data_for_another_study(tmp_path):
+    path = tmp_path / "admissions.csv"
+    path.write_text("record,arrived,left\na,2026-01-01,2026-01-03\n")
+    found = records.read(path, hospital="harbour")
+    for prior in ("glucose_prior/1", "vitals_start/1"):
+        with pytest.raises(DataError) as refusal:
+            records.histories(found, registry.prior(prior))
+        assert refusal.value.code == "TW7137"
+    path.write_bytes(b"record,arrived,left\n\xff,2026-01-01,\n")
+    with pytest.raises(DataError) as refusal:
+        records.read(path, hospital="harbour")
+    assert refusal.value.code == "TW7136"

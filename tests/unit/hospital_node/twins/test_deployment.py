@@ -28,7 +28,7 @@ def store(tmp_path):
 
 def released(twin, weights):
     prior = registry.prior_of(twin)
-    population = prior.population(weights, noise_variance=1e-6)
+    population = prior.population(weights, noise_variance=1e-6, divisor=40)
     return Released(prior, "ab" * 32, population, noise_sd=1e-3, epsilon=1.0)
 
 
