@@ -57,7 +57,7 @@ for command in (
 @click.option("--name", required=True, help="Short name of the hospital.")
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path),
-    help="File of patient records, or folder of recordings or of diaries.",
+    help="File of patient records or admissions, or folder of recordings or diaries.",
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the desk.")
 @click.option("--base-port", default=9500, show_default=True, help="First of two ports.")

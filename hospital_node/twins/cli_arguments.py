@@ -67,9 +67,18 @@ def stored(folder: Path) -> Iterator[TwinStore]:
 
 
 def started(folder: Path, twin: Twin) -> tuple[str, Population]:
-    """Label and arrays that this hospital's new twins start from; looks at no patient."""
-    from hospital_node.twins import deployment
+    """Label and arrays that this hospital's new twins start from; looks at no patient.
 
+    Raises:
+        UsageError: TW1050, no node is there.
+        TwinModelError: TW7139, this hospital looked and it is no help here.
+    """
+    from hospital_node.settings import FILE as SETTINGS
+    from hospital_node.settings import NodeSettings
+    from hospital_node.twins import deployment
+    from twinward.settings import load
+
+    load(NodeSettings, folder / SETTINGS)
     with stored(folder) as store:
         return deployment.start(store.populations, twin)
 

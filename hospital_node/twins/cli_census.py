@@ -42,7 +42,13 @@ def example(*, file: Path, days: int, seed: int, records: bool, as_json: bool) -
         as_json=as_json,
         text=lambda: f"{file}: {days} days of a made-up ward; no patient",
     )
-    next_step(f"twinward twin census ask {file} --change arrivals=30@0 --change stay=-1@0")
+    if records:
+        next_step(
+            f"twinward node init NODE --name NAME --data {file} --study ward-counts "
+            "--model ward_counts/1 --purpose general-research"
+        )
+    else:
+        next_step(f"twinward twin census ask {file} --change arrivals=30@0 --change stay=-1@0")
 
 
 @census.command()
@@ -128,6 +134,8 @@ def as_json_value(found: Census) -> dict[str, Any]:
 
 def as_text(found: Census) -> str:
     """A table of days, how the last weeks went, and the limits."""
+    from hospital_node.twins.deployment import PUBLIC
+
     shown = [column for column, day in enumerate(found.days) if day in {1, 2, 3, 5, 7, 10, 14}]
     rows = []
     for number, title in enumerate(found.scenarios):
@@ -149,6 +157,8 @@ def as_text(found: Census) -> str:
     lines.append(
         f"90 % intervals held: {', '.join(held)}." if held else "Too little is known for intervals."
     )
+    if found.population != PUBLIC:
+        lines.append(f"It started from a release: {found.population[:16]}.")
     return "\n".join([*lines, *found.spec.limits])
 
 
