@@ -1,0 +1,96 @@
+"""What a study of the queue comes to that was running when the coordinator stopped."""
+
+import asyncio
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+
+from server.paths import ServerPaths
+from server.queue_keeper import QueueKeeper
+from server.release import PACK
+from server.study_queue import StudyQueue
+from server.transcript import Transcript
+from twinward.clock import FixedClock
+from twinward.ids import RunId
+
+RUN = RunId("cd" * 32)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return ServerPaths(tmp_path)
+
+
+@pytest.fixture
+def queue(paths):
+    with closing(StudyQueue(paths.queue)) as found:
+        yield found
+
+
+def interrupted(paths, queue, *, run=RUN, successors=2, finished=None):
+    """A study that was running, with the transcript that its run left; then a start."""
+    number = queue.add("heart-risk", successors=successors).number
+    queue.take()
+    if run is not None:
+        queue.began(number, run)
+        record = Transcript.create(paths.transcript(run), run=bytes.fromhex(run), plan=bytes(32))
+        with closing(record):
+            if finished:
+                record.finish({})
+            else:
+                record.fail("the coordinator stopped during the run")
+    return number
+
+
+def started(paths, queue):
+    """The queue after a start of the coordinator in which another run is under way."""
+
+    async def start():
+        busy = SimpleNamespace(paths=paths, run=object())
+        keeper = QueueKeeper(busy, queue, clock=FixedClock(0))
+        keeper.start()
+        await keeper.stop()
+
+    asyncio.run(start())
+
+
+def test_a_run_that_was_under_way_is_followed_by_a_successor_that_names_it(paths, queue):
+    number = interrupted(paths, queue)
+    started(paths, queue)
+    found = queue.entry(number)
+    assert (found.state, found.run, found.parent, found.successors) == ("waiting", None, RUN, 1)
+
+
+def test_a_run_of_which_no_hospital_can_have_heard_is_no_parent(paths, queue):
+    number = interrupted(paths, queue, run=None)
+    started(paths, queue)
+    found = queue.entry(number)
+    assert (found.state, found.parent, found.successors) == ("waiting", None, 2)
+
+
+def test_patients_do_not_pay_for_ever_for_a_coordinator_that_stops(paths, queue):
+    number = interrupted(paths, queue, successors=0)
+    started(paths, queue)
+    found = queue.entry(number)
+    assert (found.state, found.code, found.run) == ("parked", "TW6234", RUN)
+
+
+def test_a_run_that_was_to_be_aborted_is_not_run_again(paths, queue):
+    number = interrupted(paths, queue)
+    queue.abort(number)
+    started(paths, queue)
+    assert (queue.entry(number).state, queue.entry(number).code) == ("aborted", "TW6233")
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_model_that_all_signed_is_released_and_never_trained_again(paths, queue, released):
+    number = interrupted(paths, queue, finished=True)
+    if released:
+        pack = paths.releases / RUN[:16] / PACK
+        pack.parent.mkdir()
+        pack.write_bytes(b"a pack")
+    started(paths, queue)
+    found = queue.entry(number)
+    expected = ("done", None) if released else ("parked", "TW6236")
+    assert (found.state, found.code) == expected
