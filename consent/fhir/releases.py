@@ -17,7 +17,16 @@ SCOPES = "http://terminology.hl7.org/CodeSystem/consentscope"
 PRIVACY = {"coding": [{"system": SCOPES, "code": "patient-privacy"}]}
 _TIME = "http://hl7.org/fhir/4.0/StructureDefinition/extension-Consent.dateTime"
 _OPPOSITE = {"permit": "deny", "deny": "permit"}
-_SAME = ("resourceType", "id", "meta", "implicitRules", "language", "text", "identifier")
+_SAME = (
+    "resourceType",
+    "id",
+    "meta",
+    "implicitRules",
+    "language",
+    "text",
+    "extension",
+    "identifier",
+)
 _SAME_IN_PROVISION = ("period", "action", "securityLabel", "purpose", "code", "dataPeriod", "data")
 _RENAMED = {"patient": "subject", "performer": "grantor", "organization": "controller"}
 _AS_LIST = ("sourceAttachment", "sourceReference")

@@ -19,7 +19,15 @@ Json = dict[str, Any]
 
 
 def consent_decision(
-    *, org: str, patient: str, study: str, consent: str, permit: bool, rule: str, at: float
+    *,
+    org: str,
+    patient: str,
+    study: str,
+    consent: str,
+    permit: bool,
+    rule: str,
+    at: float,
+    client: str = "federated-training",
 ) -> Json:
     """Whether a patient's data may be used for a study from now on, and by which rule.
 
@@ -31,6 +39,7 @@ def consent_decision(
         permit: The decision.
         rule: The rule that decided, of ``consent.policy``.
         at: Unix seconds.
+        client: Which program asked.
     """
     node = _named(f"urn:twinward:node:{org}")
     return {
@@ -43,7 +52,7 @@ def consent_decision(
         "purposeOfEvent": [{"coding": [_coding(codes.REASON, "HRESCH")]}],
         "agent": [
             _agent(codes.AUTHORIZER, node),
-            _agent(codes.CLIENT, _named("urn:twinward:federated-training"), network="localhost"),
+            _agent(codes.CLIENT, _named(f"urn:twinward:{client}"), network="localhost"),
             {**_agent(codes.USER, _named(f"urn:twinward:study:{study}")), "requestor": True},
             _agent(codes.PROVIDER, _named(f"urn:twinward:org:{org}")),
         ],

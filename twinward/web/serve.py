@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -69,6 +70,30 @@ def serve(app: ASGIApp, listener: socket.socket, *, tls: TlsFiles | None) -> Non
         UsageError: TW1014, no TLS key.
         IdentityError: TW2005, others can read it.
     """
+    _server(app, tls).run(sockets=[listener])
+
+
+class Background:
+    """A site that is served by a thread, for a process that does something else as well."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, tls: TlsFiles | None) -> None:
+        """Ready to serve; see `serve` for what is refused."""
+        self._server = _server(app, tls)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="site", daemon=True
+        )
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests, finish those that run, and return."""
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+
+def _server(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Server:
     if tls is not None:
         read_secret(tls.key)  # refuses a key that others can read
     config = uvicorn.Config(
@@ -86,4 +111,4 @@ def serve(app: ASGIApp, listener: socket.socket, *, tls: TlsFiles | None) -> Non
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
