@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 
 from consent.letters import Letter
+from consent.policy import Rule
 from twinward import canonical
 from twinward.errors import EXIT_UNREACHABLE, ConsentError
 from twinward.rpc.messages_pb2 import Blob
@@ -49,6 +50,10 @@ class DeskClient:
         """The study, the text to show and its digest, as the desk states them."""
         return self._object(self._stub.Terms, {"study": study.hex()})
 
+    def terms_of(self, code: bytes) -> dict[str, Any]:
+        """The same for the study that the letter with this code asks about."""
+        return self._object(self._stub.Terms, {"code": code.hex()})
+
     def grant(self, body: dict[str, Any]) -> PendingAnswer:
         """Hand in a signed grant; the answer is a receipt's bytes."""
         return self._start(self._stub.Grant, body)
@@ -60,6 +65,11 @@ class DeskClient:
     def show(self, *, code: bytes, study: bytes) -> dict[str, Any]:
         """What is on record for the holder of the code."""
         return self._object(self._stub.Show, {"code": code.hex(), "study": study.hex()})
+
+    def foresee(self, *, code: bytes, study: bytes, draft: dict[str, Any]) -> Rule:
+        """The rule that would decide if the holder of the code signed the draft."""
+        body = {"code": code.hex(), "study": study.hex(), "draft": draft}
+        return Rule(self._object(self._stub.Show, body)["foreseen"])
 
     def _object(self, method: Any, body: dict[str, Any]) -> dict[str, Any]:
         value = canonical.decode(self._start(method, body).result(), at="answer of the desk")

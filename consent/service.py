@@ -14,7 +14,7 @@ from consent.foresight import foresee
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
 from consent.policy import Grade, Request, decide
-from consent.receipts import grant_receipt, withdrawal_receipt
+from consent.receipts import WITHDRAWAL_KIND, grant_receipt, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
 from consent.register import Register
 from consent.requests import hex_bytes, object_of, read
@@ -24,6 +24,7 @@ from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward import canonical
 from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
+from twinward.signing import Document
 
 
 class ConsentDesk:
@@ -78,9 +79,7 @@ class ConsentDesk:
             code=hex_bytes(value["code"]),
             grade=grade,
         )
-        return grant_receipt(
-            kept, hospital=self._desk.hospital, identity=self._desk.identity
-        ).encode()
+        return self._grant_receipt(kept)
 
     def withdraw(self, body: bytes) -> bytes:
         """``{withdrawal, signature}`` or, without a key, ``{code, study}`` to the receipt.
@@ -177,8 +176,15 @@ class ConsentDesk:
                 "received_at": withdrawal.received_at,
                 "on_chain_by": withdrawal.on_chain_by,
                 "ledger": withdrawal.state.value,
+                "excluded_from_step": _excluded_from(withdrawal),
             }
         )
+        answer["receipts"] = {
+            "grant": None if newest is None else self._grant_receipt(newest).decode(),
+            "withdrawal": None
+            if withdrawal is None or withdrawal.receipt is None
+            else withdrawal.receipt.decode(),
+        }
         answer["mandates"] = [
             {
                 "role": one.mandate.role.value,
@@ -201,6 +207,11 @@ class ConsentDesk:
                 mandate=self._register.mandate(enrolment.mandate),
             ).value
         return canonical.encode(answer)
+
+    def _grant_receipt(self, kept: KeptGrant) -> bytes:
+        return grant_receipt(
+            kept, hospital=self._desk.hospital, identity=self._desk.identity
+        ).encode()
 
     def _withdraw_signed(self, withdrawal: Withdrawal, signature: bytes) -> KeptWithdrawal:
         digest = require_signed(withdrawal, signature, domain=self._desk.domain)
@@ -248,3 +259,11 @@ class ConsentDesk:
             excluded_from_step=self._desk.next_step(kept.study),
         )
         return self._withdrawals.keep_receipt(kept.digest, receipt.encode())
+
+
+def _excluded_from(withdrawal: KeptWithdrawal) -> int | None:
+    """What its receipt says of the run that was under way; None if nothing ran."""
+    if withdrawal.receipt is None:
+        return None
+    step = Document.decode(withdrawal.receipt, kind=WITHDRAWAL_KIND).payload["excluded_from_step"]
+    return None if step is None else int(step)

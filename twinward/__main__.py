@@ -34,6 +34,9 @@ _COMMANDS = {
     "explorer": _Command(
         "ledger.explorer.cli:explorer", "Show auditors what stands on the ledger.", "web"
     ),
+    "portal": _Command(
+        "hospital_node.cli_portal:portal", "Let patients see and decide on a page.", "web"
+    ),
     "demo": _Command(
         "twinward.demo.cli:demo", "See the whole network work on this machine.", "node"
     ),

@@ -10,7 +10,7 @@ def _syllables(word):
     return max(1, groups - silent)
 
 
-def _school_year(text):
+def school_year(text):
     """Flesch-Kincaid grade level (Kincaid et al. 1975); age is about five more."""
     sentences = [s for s in re.split(r"[.?!:\n]+", text) if s.strip()]
     words = re.findall(r"[A-Za-z]+", text)
@@ -21,7 +21,7 @@ def _school_year(text):
 
 def test_a_reader_of_twelve_understands_the_terms():
     text = terms(STUDY, hospital=HOSPITAL).text
-    assert _school_year(text) < 7
+    assert school_year(text) < 7
     assert not re.search(
         r"\b(blockchain|ledger|cryptograph|pseudonym|gradient)", text, re.IGNORECASE
     )

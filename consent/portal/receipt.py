@@ -1,0 +1,44 @@
+"""The receipt that a patient takes home, in the order of ISO/IEC TS 27560:2023.
+
+It carries the hospital's signed documents as they are, and the study with its salt: with them
+anybody can find the patient's entry on the ledger, without them nobody can.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from consent.portal.site import Asked
+from twinward.ids import OrgName
+
+
+def record_of(one: Asked, *, hospital: OrgName) -> dict[str, Any]:
+    """The record of one letter, with every receipt that the hospital signed for it."""
+    grant, withdrawal = one.known["grant"], one.known["withdrawal"]
+    return {
+        "schema": "twinward/consent-record/v1",
+        "form": "ISO/IEC TS 27560:2023",
+        "record_metadata": {
+            "record_id": grant["digest"] if grant else None,
+            "pii_principal_id": grant["subject"] if grant else None,
+        },
+        "notice": {"language": "en", "text": one.text, "digest": one.terms.hex()},
+        "pii_processing": {
+            "purposes": grant["purposes"] if grant else [],
+            "pii_controllers": [hospital],
+            "pii_categories": list(one.study.categories),
+            "valid_until": grant["expiry"] if grant else None,
+            "study": one.study.to_json(),
+        },
+        "event": {
+            "state": one.rule.value,
+            "grade": grant["grade"] if grant else None,
+            "given_at": grant["received_at"] if grant else None,
+            "withdrawn_at": withdrawal["received_at"] if withdrawal else None,
+        },
+        "receipts": {
+            name: None if text is None else json.loads(text)
+            for name, text in one.known["receipts"].items()
+        },
+    }

@@ -1,0 +1,60 @@
+"""The patients' site as a process: a channel to the desk, sessions on disk, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import grpc
+from starlette.types import ASGIApp
+
+from consent.portal.entrance import Entrance
+from consent.portal.pages import Pages
+from consent.portal.site import Portal
+from consent.record import Domain
+from twinward.clock import Clock
+from twinward.ids import OrgName
+
+
+def state_of(folder: Path) -> Path:
+    """Where the site keeps its sessions; only its owner can read it."""
+    state = folder / "state" / "portal"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.chmod(0o700)
+    return state
+
+
+@contextmanager
+def running(
+    state: Path,
+    *,
+    origin: str,
+    hospital: OrgName,
+    domain: Domain,
+    desk: str,
+    ca: bytes,
+    clock: Clock,
+) -> Iterator[ASGIApp]:
+    """The site, for as long as the block lasts.
+
+    Args:
+        state: Folder for the sessions.
+        origin: Where browsers reach the site.
+        hospital: Whose patients.
+        domain: What grants are signed for.
+        desk: ``host:port`` of the hospital's consent desk.
+        ca: PEM of the authority that the desk's certificate comes from.
+        clock: For sessions and for what is signed.
+    """
+    credentials = grpc.ssl_channel_credentials(root_certificates=ca)
+    portal = Portal(
+        origin=origin,
+        state=state,
+        hospital=hospital,
+        domain=domain,
+        channel=grpc.secure_channel(desk, credentials),
+        clock=clock,
+    )
+    with closing(portal):
+        yield portal.shell.build([Entrance(portal).router(), Pages(portal).router()])

@@ -1,0 +1,159 @@
+"""The patients' site: from a letter's code to a yes, a no, and what became of it.
+
+It has no key, no patient and no record of its own: it asks the hospital's consent desk over TLS, as
+a patient's own device does. What it knows of a visitor is in memory and ends with the visit.
+Addresses carry the place of a letter in the visit (0, 1, ...), never anything about a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from starlette.requests import Request
+
+from consent.desk import DeskClient
+from consent.policy import Rule
+from consent.portal.shell import PatientShell
+from consent.portal.visits import Visits
+from consent.record import Domain
+from consent.study import Study
+from twinward.clock import Clock
+from twinward.ids import OrgName
+from twinward.web.guard import too_often
+from twinward.web.limits import Limit
+from twinward.web.sessions import Sessions
+from twinward.web.shell import SessionNeeded, Site, nothing_here
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One letter of a visit: what it asks, and what is on record.
+
+    Attributes:
+        place: Its place in the visit: what addresses carry.
+        code: The letter's secret.
+        study: What is asked.
+        text: The terms, as they are signed for.
+        language: Which language they are in.
+        terms: Digest of the terms.
+        known: What the desk has on record.
+    """
+
+    place: int
+    code: bytes
+    study: Study
+    text: str
+    language: str
+    terms: bytes
+    known: dict[str, Any]
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that decides on this study now."""
+        return Rule(self.known["rule"])
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the study may use the record now."""
+        return bool(self.known["permit"])
+
+    @property
+    def has_said_yes(self) -> bool:
+        """Whether there is a yes that stopping would end."""
+        return self.is_used or self.rule is Rule.NOT_ON_LEDGER
+
+    @property
+    def withdrawal(self) -> dict[str, Any] | None:
+        """The withdrawal, if it is the last word."""
+        found: dict[str, Any] | None = self.known["withdrawal"]
+        return None if self.has_said_yes else found
+
+
+class Portal:
+    """One site of one hospital."""
+
+    def __init__(
+        self,
+        *,
+        origin: str,
+        state: Path,
+        hospital: OrgName,
+        domain: Domain,
+        channel: grpc.Channel,
+        clock: Clock,
+    ) -> None:
+        """A site whose sessions lie in ``state`` and whose desk is behind ``channel``."""
+        self.hospital, self.domain, self.clock = hospital, domain, clock
+        self.desk = DeskClient(channel)
+        self.visits = Visits()
+        self.sessions = Sessions(state / "sessions.sqlite", clock=clock)
+        site = Site(
+            title=hospital.replace("-", " ").title(),
+            origin=origin,
+            templates=Path(__file__).parent / "templates",
+            navigation=(),
+            help="",
+        )
+        self.shell = PatientShell(site, sessions=self.sessions, clock=clock)
+        # A person mistypes; codes have 128 bits, so this only keeps the noise down.
+        self._tries = Limit(per_second=1 / 10, burst=20)
+
+    def close(self) -> None:
+        """Release files and channel."""
+        self.sessions.close()
+        self.desk.__exit__()
+
+    def count_try(self, request: Request) -> None:
+        """Count a code that somebody typed, by address.
+
+        Raises:
+            UsageError: TW7032, too many.
+        """
+        seconds = self._tries.wait(request.client.host if request.client else "")
+        if seconds:
+            raise too_often(seconds)
+
+    def letters(self, request: Request) -> list[Asked]:
+        """The letters of this visit.
+
+        Raises:
+            SessionNeeded: Nobody is there, or the site was started anew since.
+            TwinwardError: The desk does not answer, or refuses.
+        """
+        codes = self._codes(request)
+        return [self._asked(place, code) for place, code in enumerate(codes)]
+
+    def letter(self, request: Request) -> Asked:
+        """The letter that the address names.
+
+        Raises:
+            SessionNeeded: As for `letters`.
+            UsageError: TW7036, this visit has no such letter.
+        """
+        codes, place = self._codes(request), str(request.path_params["place"])
+        if not (place.isascii() and place.isdecimal() and int(place) < len(codes)):
+            raise nothing_here()
+        return self._asked(int(place), codes[int(place)])
+
+    def _codes(self, request: Request) -> tuple[bytes, ...]:
+        session = self.shell.session(request)
+        codes = self.visits.codes(session.subject) if session else None
+        if not codes:
+            raise SessionNeeded
+        return tuple(codes)
+
+    def _asked(self, place: int, code: bytes) -> Asked:
+        said = self.desk.terms_of(code)
+        study = Study.from_json(said["study"])
+        return Asked(
+            place=place,
+            code=code,
+            study=study,
+            text=str(said["text"]),
+            language=str(said["language"]),
+            terms=bytes.fromhex(said["digest"]),
+            known=self.desk.show(code=code, study=study.id32),
+        )

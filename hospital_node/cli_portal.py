@@ -1,0 +1,81 @@
+"""``twinward portal``: the patients' site of one hospital."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twinward.clock import SystemClock
+from twinward.console import emit, json_option, reports_errors, say
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def portal() -> None:
+    """Show patients who uses their data, and let them decide."""
+
+
+@portal.command()
+@FOLDER
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9460, show_default=True, help="Port to listen on.")
+@click.option("--name", help="Host name in patients' browsers, if it is not the address.")
+@click.option("--plain", is_flag=True, help="HTTP without TLS, for this machine only.")
+@click.option("--end-with-stdin", is_flag=True, help="Stop when standard input ends.")
+@reports_errors
+def up(
+    *, folder: Path, host: str, port: int, name: str | None, plain: bool, end_with_stdin: bool
+) -> None:
+    """Serve the patients of the node in FOLDER; the node itself answers through its desk."""
+    from consent.portal.running import running, state_of
+    from hospital_node import membership
+    from hospital_node.enrolment import consent_domain
+    from hospital_node.settings import FILE, NodeSettings
+    from twinward import child, logging
+    from twinward.organisation import Organisation
+    from twinward.settings import load
+    from twinward.web import serve
+
+    if end_with_stdin:
+        child.end_with_stdin()
+    settings, founding = load(NodeSettings, folder / FILE), membership.load_founding(folder)
+    logging.configure(role="portal", org=settings.org)
+    tls = None if plain else Organisation(folder).tls
+    if tls is None and not serve.is_loopback(host):
+        serve.origin_of(host, port, tls=False)  # refuses, whatever name is given
+    origin = serve.origin_of(name or host, port, tls=tls is not None)
+    listener = serve.listen(host, port)
+    with (
+        listener,
+        running(
+            state_of(folder),
+            origin=origin,
+            hospital=settings.org,
+            domain=consent_domain(founding),
+            desk=f"{settings.host}:{settings.desk_port}",
+            ca=founding.ca_certificate.encode(),
+            clock=SystemClock(),
+        ) as site,
+    ):
+        say(f"portal is up: {origin}")
+        serve.serve(site, listener, tls=tls)
+
+
+@portal.command()
+@click.argument("letters", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@json_option
+@reports_errors
+def codes(*, letters: Path, as_json: bool) -> None:
+    """Show the codes of a file of LETTERS as patients type them. They are secrets."""
+    from consent.letters import read_letters
+    from consent.portal.codes import spelled
+
+    found = [(one.reference, spelled(one.code)) for one in read_letters(letters)]
+    emit(
+        {"codes": [{"letter": letter, "code": code} for letter, code in found]},
+        schema="portal.codes",
+        as_json=as_json,
+        text=lambda: "\n".join(f"{letter}  {code}" for letter, code in found),
+    )

@@ -1,0 +1,238 @@
+"""The patients' site by its addresses: what it tells, what it keeps, whom it refuses."""
+
+import re
+import sqlite3
+
+import pytest
+
+from consent import signature
+from consent.portal import at_hospital
+from consent.portal.codes import spelled
+from consent.portal.running import running
+from tests.simulators.consent.desk import RunningDesk
+from tests.simulators.consent.world import HOSPITAL, IDENTITY, STUDY, Hospital, Patient
+from tests.simulators.web.client import visit
+from twinward import canonical
+from twinward.signing import Document
+
+ORIGIN = "https://hospital.example"
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    return Hospital(tmp_path / "hospital")
+
+
+@pytest.fixture
+def desk(hospital, tmp_path):
+    running_desk = RunningDesk(hospital, tmp_path, changed=hospital.push)
+    yield running_desk
+    running_desk.close()
+
+
+@pytest.fixture
+def site(hospital, desk, tmp_path):
+    state = tmp_path / "portal"
+    state.mkdir()
+    with running(
+        state,
+        origin=ORIGIN,
+        hospital=HOSPITAL,
+        domain=hospital.domain,
+        desk=f"localhost:{desk.port}",
+        ca=desk.tls.ca.read_bytes(),
+        clock=hospital.clock,
+    ) as app:
+        yield app
+
+
+@pytest.fixture
+def patient(site):
+    with visit(site, ORIGIN) as visitor:
+        yield visitor
+
+
+def post(visitor, path, page, **fields):
+    """Send the form of a page as a browser does."""
+    token = re.search(r'name="csrf" value="([^"]+)"', visitor.get(page).text)[1]
+    return visitor.post(path, data={"csrf": token, **fields}, headers={"origin": visitor.origin})
+
+
+def comes_in(visitor, code):
+    return post(visitor, "/sign-in", "/sign-in", code=code)
+
+
+def says_yes(visitor, place=0, **fields):
+    return post(visitor, f"/studies/{place}/yes", f"/studies/{place}/stop", **fields)
+
+
+def stops(visitor, place=0):
+    return post(visitor, f"/studies/{place}/stop", f"/studies/{place}/stop")
+
+
+def used(hospital, number):
+    grades = ["signed-at-hospital", "signed-on-device"]
+    return bool(hospital.cohort(grades=grades).mask()[number])
+
+
+def test_yes_stop_and_yes_again_with_the_same_letter(hospital, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    for _ in range(2):
+        assert says_yes(patient).headers["location"] == "/studies/0"
+        assert used(hospital, 0)
+        assert stops(patient).status_code == 303
+        assert not used(hospital, 0)
+        hospital.push()
+    assert "You stopped" in patient.get("/studies/0").text
+
+
+def test_the_preview_is_the_policy_and_keeps_nothing(hospital, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    plain = post(patient, "/studies/0/preview", "/studies/0/yes").text
+    assert "Yes, I agree" in plain
+    limited = post(patient, "/studies/0/preview", "/studies/0/yes", **{"ethics-approved": "1"}).text
+    assert "Yes, I agree" not in limited
+    assert "One of your limits does not fit this study." in limited
+    assert hospital.vault.newest(STUDY.id32, hospital.records[0]) is None
+    wrong = post(patient, "/studies/0/preview", "/studies/0/yes", purpose="own-care")
+    assert (wrong.status_code, "TW8071" in wrong.text) == (400, True)
+
+
+def test_the_receipt_is_the_hospitals_and_carries_the_salt(hospital, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    says_yes(patient)
+    stops(patient)
+    found = patient.get("/studies/0/receipt.json").json()
+    assert found["pii_processing"]["study"]["salt"] == STUDY.salt
+    assert found["event"]["grade"] == "signed-at-hospital"
+    for name in ("grant", "withdrawal"):
+        receipt = found["receipts"][name]
+        document = Document.decode(canonical.encode(receipt), kind=receipt["kind"], at="receipt")
+        document.verify(IDENTITY.public)
+        assert document.payload["study"] == STUDY.id32.hex()
+
+
+def test_a_letter_that_a_device_used_is_stopped_by_its_code(hospital, patient):
+    owner = Patient(hospital, 0)
+    owner.grants()
+    hospital.push()
+    comes_in(patient, owner.letter.code.hex())
+    assert "You signed it with your own device" in patient.get("/studies/0").text
+    refused = says_yes(patient)
+    assert (refused.status_code, "TW3015" in refused.text) == (403, True)
+    stops(patient)
+    assert not used(hospital, 0)
+
+
+def test_one_visit_holds_several_letters_and_no_more_than_its_own(hospital, patient, site):
+    for number in (0, 1):
+        comes_in(patient, spelled(hospital.letter(number).code))
+    says_yes(patient, place=1)
+    assert (used(hospital, 0), used(hospital, 1)) == (False, True)
+    assert patient.get("/studies/2").status_code == 404
+    assert patient.get("/studies/-1").status_code == 404
+    with visit(site, ORIGIN) as stranger:
+        for path in ("/home", "/studies/0", "/studies/0/now", "/studies/0/stop"):
+            assert stranger.get(path).headers["location"].startswith("/sign-in")
+        assert stranger.get("/studies/0/receipt.json").status_code in (401, 403)
+
+
+def test_who_left_or_has_a_wrong_code_sees_nothing(hospital, patient):
+    for wrong in ("", "0" * 26, "hello"):
+        answer = comes_in(patient, wrong)
+        assert (answer.status_code, "session" in answer.headers.get("set-cookie", "")) == (
+            403, False,
+        )  # fmt: skip
+    comes_in(patient, spelled(hospital.letter(0).code))
+    post(patient, "/sign-out", "/home")
+    assert patient.get("/home").headers["location"].startswith("/sign-in")
+
+
+def test_guessing_is_slowed_down(patient):
+    answers = [comes_in(patient, "0" * 26).status_code for _ in range(22)]
+    assert (answers[0], answers[-1]) == (403, 429)
+
+
+def test_a_form_of_another_site_changes_nothing(hospital, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    for headers in ({"origin": "https://evil.example"}, {"origin": ORIGIN}, {}):
+        assert (
+            patient.post("/studies/0/yes", data={"csrf": "0" * 64}, headers=headers).status_code
+            == 403
+        )
+    assert not used(hospital, 0)
+
+
+def test_no_code_and_no_key_lies_on_a_disk_or_in_an_address(hospital, patient, tmp_path):
+    letter = hospital.letter(0)
+    comes_in(patient, spelled(letter.code))
+    moved = says_yes(patient)
+    key = at_hospital.key_of(letter.code, STUDY)
+    places = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(signature.address_of(key) in data for data in places)  # the subject is kept
+    for secret in (letter.code, key):
+        for spelling in (secret, secret.hex().encode(), spelled(letter.code).encode()):
+            assert not any(spelling in data for data in places)
+    assert moved.headers["location"] == "/studies/0"
+    assert letter.code.hex() not in patient.get("/studies/0").text
+
+
+def test_a_copy_of_the_hospitals_database_cannot_sign(hospital, patient, tmp_path):
+    """Every stored value of 16 or 32 bytes is tried, as code and as key."""
+    comes_in(patient, spelled(hospital.letter(0).code))
+    says_yes(patient)
+    subject = hospital.vault.newest(STUDY.id32, hospital.records[0]).subject
+    tried = 0
+    for path in tmp_path.rglob("*"):
+        if not path.is_file() or path.read_bytes()[:15] != b"SQLite format 3":
+            continue
+        copy = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        for (table,) in copy.execute("select name from sqlite_master where type = 'table'"):
+            for row in copy.execute(f'select * from "{table}"'):
+                for value in filter(lambda one: isinstance(one, bytes), row):
+                    keys = [at_hospital.key_of(value[at : at + 16], STUDY) for at in (0, 16)]
+                    keys += [value] if len(value) == 32 else []
+                    for key in keys:
+                        tried += 1
+                        assert signature.address_of(key) != subject
+        copy.close()
+    assert tried > 4
+
+
+def test_a_site_that_was_started_anew_knows_nobody(hospital, desk, tmp_path):
+    state = tmp_path / "portal"
+    state.mkdir()
+    more = {
+        "origin": ORIGIN, "hospital": HOSPITAL, "domain": hospital.domain,
+        "desk": f"localhost:{desk.port}", "ca": desk.tls.ca.read_bytes(), "clock": hospital.clock,
+    }  # fmt: skip
+    with running(state, **more) as app, visit(app, ORIGIN) as visitor:
+        comes_in(visitor, spelled(hospital.letter(0).code))
+        assert visitor.get("/home").status_code == 200
+        cookies = dict(visitor.cookies)
+    with running(state, **more) as app, visit(app, ORIGIN) as visitor:
+        visitor.cookies.update(cookies)
+        assert visitor.get("/home").headers["location"].startswith("/sign-in")
+
+
+def test_a_silent_desk_is_said_in_plain_words(hospital, desk, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    desk.stop()
+    answer = patient.get("/home")
+    assert "TW3001" in answer.text
+    assert "does not answer now" in answer.text
+
+
+def test_arabic_pages_run_from_right_to_left_in_arabic_only(hospital, patient):
+    answer = patient.get("/language/ar", params={"then": "/sign-in"})
+    assert answer.headers["location"] == "/sign-in"
+    away = patient.get("/language/ar", params={"then": "//evil.example"})
+    assert away.headers["location"] == "/"
+    comes_in(patient, spelled(hospital.letter(0).code))
+    says_yes(patient)
+    for path in ("/home", "/studies/0", "/studies/0/yes", "/studies/0/stop", "/about", "/none"):
+        text = patient.get(path).text
+        assert '<html lang="ar" dir="rtl">' in text
+        english = r'<head.*?</head>|<(\w+) [^>]*lang="en"[^>]*>.*?</\1>'
+        plain = re.sub(r"<[^>]+>", " ", re.sub(english, " ", text, flags=re.DOTALL))
+        assert set(re.findall(r"[A-Za-z]{3,}", plain)) <= {"UTC", "Cleveland"}, path

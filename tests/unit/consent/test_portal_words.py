@@ -1,0 +1,79 @@
+"""The patients' pages: every language whole, plain English, codes that survive a hand."""
+
+import os
+import re
+import string
+
+import pytest
+
+from consent.policy import Grade, Rule
+from consent.portal.choices import LIMITS, YEARS
+from consent.portal.codes import read, spelled
+from consent.portal.languages import chosen, languages
+from consent.purposes import PURPOSES
+from tests.unit.consent.test_terms import school_year
+from twinward.errors import UsageError
+
+ENGLISH = languages()["en"].words
+
+
+def places(text):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+@pytest.mark.parametrize("code", [code for code in languages() if code != "en"])
+def test_a_language_says_all_that_english_says(code):
+    words = languages()[code].words
+    assert set(words) == set(ENGLISH)
+    assert {key for key in words if places(words[key]) != places(ENGLISH[key])} == set()
+    assert {key for key in words if not words[key].strip()} == set()
+    same = {key for key in words if words[key] == ENGLISH[key]}
+    assert same == set()
+
+
+def test_everything_that_a_page_can_be_asked_to_say_has_words():
+    wanted = {f"rule_{rule}" for rule in Rule} | {f"grade_{grade}" for grade in Grade}
+    wanted |= {f"limit_{name}" for name in LIMITS} | {f"years_{number}" for number in YEARS}
+    wanted |= {f"purpose_{row.name}" for row in PURPOSES}
+    wanted |= {f"month_{number}" for number in range(1, 13)}
+    assert wanted - set(ENGLISH) == set()
+
+
+def test_a_reader_of_twelve_understands_the_pages():
+    sentences = [
+        text.replace("{hospital}", "Basel").replace("{moment}", "May").replace("{date}", "May")
+        for key, text in ENGLISH.items()
+        if " " in text.strip() and not key.startswith("month_")
+    ]
+    assert school_year("\n".join(sentences)) < 5
+    assert max(len(s.split()) for text in sentences for s in re.split(r"[.?!:\n]", text)) <= 22
+
+
+@pytest.mark.parametrize("code", languages())
+def test_nobody_reads_about_the_machine(code):
+    text = " ".join(languages()[code].words.values())
+    assert not re.search(
+        r"blockchain|ledger|cryptograph|pseudonym|gradient|token|بلوك|سلسلة", text, re.IGNORECASE
+    )
+
+
+def test_who_asks_for_nothing_known_reads_english():
+    assert chosen(None, "").code == "en"
+    assert chosen(None, "xx, de;q=0.5").code == "en"
+    assert chosen(None, "ar-EG,en;q=0.5").code == "ar"
+    assert chosen("en", "ar").code == "en"
+    assert chosen("../../etc", "ar").code == "ar"
+
+
+def test_a_code_survives_being_copied_by_hand():
+    for code in (bytes(16), b"\xff" * 16, os.urandom(16)):
+        shown = spelled(code)
+        careless = shown.lower().replace("0", "o").replace("1", "l").replace("-", " ")
+        assert read(shown) == read(careless) == read(code.hex()) == code
+
+
+@pytest.mark.parametrize("typed", ["", "A", "U" * 26, "Z" * 26, "0" * 27, "ü" * 26, "zz" * 16])
+def test_what_is_no_code_is_refused_before_anybody_is_asked(typed):
+    with pytest.raises(UsageError) as caught:
+        read(typed)
+    assert caught.value.code == "TW8070"
