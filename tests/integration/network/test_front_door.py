@@ -17,7 +17,6 @@ from twinward.reach import LEDGER_PATH
 pytestmark = pytest.mark.slow
 HOSPITAL = "harbour"
 CLOSED = {"400", "403", "404", "405", "421"}
-OUT_SECONDS = 5.0
 FORBIDDEN = (
     "/v1/control/start-run",
     "/v1/control/register-node",
@@ -161,21 +160,6 @@ def test_without_a_certificate_nothing_answers_but_joining(world):
     time.sleep(5)  # the limit on joining, which the test before may have used up
     found = curl(world, *grpc_paths("Join"), certificate=False)
     assert found == [("200", "2")] * len(grpc_paths("Join"))
-
-
-def test_a_revoked_hospital_is_out_within_five_seconds_and_may_be_let_in_again(world):
-    path = fleet_paths()[5]
-    assert status(world, path) not in CLOSED
-    world.do("server", "revoke", COORDINATOR, HOSPITAL)
-    begun = time.monotonic()
-    try:
-        for target in (path, LEDGER_PATH):
-            while status(world, target) != "403":
-                assert time.monotonic() - begun < OUT_SECONDS, target
-        print(f"out after {time.monotonic() - begun:.2f} s")
-    finally:
-        world.do("server", "revoke", COORDINATOR, HOSPITAL, "--undo")
-    assert status(world, path) not in CLOSED
 
 
 def test_the_services_behind_listen_on_the_loopback_only(world):
