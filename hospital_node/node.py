@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.intake import Desk
-from consent.policy import Request
+from consent.policy import Grade, Request
 from consent.record import Grant, Withdrawal
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
@@ -178,6 +178,7 @@ class Node:
             next_step=lambda study: node.next_step(study),  # noqa: PLW0108 - bound below
             ledger_deadline=settings.on_chain_by_seconds,
             withdrew=audit.withdrew,
+            grades=_grades(folder, founding),
         )
         node = cls(
             folder=folder,
@@ -335,3 +336,10 @@ def _studies(
     agreed = (approvals.load(folder, name, founding=founding) for name in approvals.names(folder))
     care = care_study.of(folder, founding=founding, identity=identity, clock=clock)
     return {care.id32: care, **{each.study.id32: each.study for each in agreed}}
+
+
+def _grades(folder: Path, founding: Founding) -> Callable[[bytes], frozenset[str]]:
+    """Which grades a study's approved plan accepts; for a patient's own care, each."""
+    agreed = (approvals.load(folder, name, founding=founding) for name in approvals.names(folder))
+    accepted = {each.study.id32: frozenset(each.plan.grades) for each in agreed}
+    return lambda study: accepted.get(study, frozenset(Grade))
