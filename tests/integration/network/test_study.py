@@ -21,11 +21,6 @@ def heal(world):
         world.wait_healthy(name)
 
 
-def named(outcome):
-    """Whether a run was released, or ended by a cause that has a code."""
-    return bool(outcome.release) or re.fullmatch(r"TW\d{4}", outcome.error["code"])
-
-
 def test_a_study_runs_through_the_front_door_and_for_one_through_a_proxy_with_a_password(world):
     heal(world)
     outcome = world.run().end()
