@@ -49,7 +49,7 @@ def portal(folder, *, patients=40):
     ) as app:
         server = uvicorn.Server(
             uvicorn.Config(
-                app, host="127.0.0.1", port=port, log_config=None, access_log=False,
+                app, host="127.0.0.1", port=port, log_config=None, access_log=False, ws="none",
                 ssl_certfile=str(desk.tls.certificate), ssl_keyfile=str(desk.tls.key),
             )
         )  # fmt: skip
@@ -57,6 +57,7 @@ def portal(folder, *, patients=40):
         thread.start()
         while not server.started:
             thread.join(0.02)
+            assert thread.is_alive()
         try:
             yield RunningPortal(hospital, desk, origin)
         finally:

@@ -80,6 +80,8 @@ def test_yes_stop_and_yes_again_with_the_same_letter(hospital, patient):
     for _ in range(2):
         assert says_yes(patient).headers["location"] == "/studies/0"
         assert used(hospital, 0)
+        home = re.sub(r"<[^>]+>", "", patient.get("/home").text)
+        assert f"Your data is used now by: {STUDY.title}" in home
         assert stops(patient).status_code == 303
         assert not used(hospital, 0)
         hospital.push()
