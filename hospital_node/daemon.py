@@ -19,7 +19,7 @@ from hospital_node import accounts, attest, desk, forwarder
 from hospital_node.audit_anchor import anchoring
 from hospital_node.leave import has_left
 from hospital_node.node import Node
-from hospital_node.paths import NodePaths
+from hospital_node.paths import FHIR, NodePaths
 from hospital_node.renew import Renewing
 from hospital_node.supervise import SuperNode
 from hospital_node.train import train, warm
@@ -154,6 +154,12 @@ async def _serve_node(folder: Path) -> None:
         for server in (socket, desk_server):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)
+        if (folder / FHIR).is_file():
+            from hospital_node import fhir  # noqa: PLC0415 - needs the extra `web`
+
+            fhir_api = await asyncio.to_thread(fhir.of, node)
+            fhir_api.start()
+            stack.callback(fhir_api.stop)
         stack.callback(supernode.stop)
         if has_left(folder):
             say("this hospital left the network: patients may withdraw, nothing is trained")

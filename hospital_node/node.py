@@ -86,6 +86,8 @@ class Node:
     relay: Relay
     follower: Follower
     desk: ConsentDesk
+    surroundings: Desk
+    """What the desk knows of this hospital; the FHIR API rests on the same."""
     _connections: ExitStack
     run: RunId | None = field(default=None)
     """The one run that this node takes part in, from its opening on."""
@@ -201,6 +203,7 @@ class Node:
             relay=relay,
             follower=follower,
             desk=ConsentDesk(vault, desk),
+            surroundings=desk,
             _connections=closing,
         )
         return node

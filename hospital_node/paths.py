@@ -8,6 +8,9 @@ from pathlib import Path
 PATIENTS = "patients.sqlite"
 """Name of the file of imported records; `data` in `node.toml` may name it."""
 
+FHIR = "fhir.toml"
+"""Settings of the FHIR API, in a node's folder; without the file there is none."""
+
 ERASED = "erased"
 """Name of the file of names of what was erased; beside the files that it was erased from."""
 
@@ -42,7 +45,7 @@ class NodePaths:
 
     @property
     def accounts(self) -> Path:
-        """What each patient has spent; never put back from a backup, never deleted."""
+        """What each patient has spent; never deleted. A copy from a backup is compared with the ledger."""
         return self.state / "accounts.sqlite"
 
     @property

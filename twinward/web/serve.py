@@ -102,6 +102,7 @@ def _server(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ws="none",
         timeout_keep_alive=15,
         limit_concurrency=200,
         h11_max_incomplete_event_size=16 * 1024,
