@@ -1,0 +1,113 @@
+"""The patients' site on a phone: from the letter's code to a yes, a look and a stop."""
+
+import pytest
+
+from tests.simulators.browser.chromium import Tab, chromium
+from tests.simulators.portal import portal
+
+pytestmark = pytest.mark.timeout(120)
+
+MOST_ACTIONS = 9
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    with portal(tmp_path_factory.mktemp("portal")) as found:
+        yield found
+
+
+@pytest.fixture
+def phone(browser):
+    tabs = []
+
+    def opened(**more):
+        tabs.append(Tab(browser, width="phone", ignore_https_errors=True, **more))
+        return tabs[-1]
+
+    yield opened
+    for tab in tabs:
+        tab.close()
+
+
+WORDS = {
+    "en": {
+        "code": "Code in your letter", "open": "Open", "decide": "Read and decide",
+        "effect": "Show me what this does", "yes": "Yes, I agree", "stop": "I want to stop",
+        "now": "Stop now", "used": "Your data is used now by",
+        "nobody": "Nobody uses your data now",
+    },
+    "ar": {
+        "code": "الرمز الموجود في رسالتك", "open": "افتح", "decide": "اقرأ وقرر",
+        "effect": "أرني ما الذي سيحدث", "yes": "نعم، أوافق", "stop": "أريد التوقف",
+        "now": "توقف الآن", "used": "تُستخدم بياناتك الآن في",
+        "nobody": "لا أحد يستخدم بياناتك الآن",
+    },
+}  # fmt: skip
+
+
+class Counted:
+    """Acts as a person does through the accessibility tree, and counts."""
+
+    def __init__(self, tab, words):
+        self.page, self.words, self.actions = tab.page, words, 0
+
+    def type(self, label, text):
+        self.page.get_by_label(self.words[label]).fill(text)
+        self.actions += 1
+
+    def press(self, name, role="button"):
+        self.page.get_by_role(role, name=self.words[name]).first.click()
+        self.actions += 1
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_grant_check_and_withdraw_in_nine_actions(site, phone, language, scripts, tmp_path):
+    number = 2 * (language == "ar") + scripts
+    tab = phone(scripts=scripts, locale=language)
+    person, faults, missing = Counted(tab, WORDS[language]), {}, []
+    tab.page.on("response", lambda one: one.status >= 400 and missing.append(one.url))
+
+    def look(name):
+        if scripts:
+            # A browser asks for an icon by itself; what pages ask for is in `missing`.
+            faults[name] = tab.faults() + [each for each in tab.trouble if " 404 " not in each]
+        if tab.is_too_wide():
+            faults[name] = [*faults.get(name, []), "wider than the window"]
+        direction = tab.page.locator("html").get_attribute("dir")
+        assert direction == ("rtl" if language == "ar" else "ltr")
+        tab.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+
+    tab.page.goto(site.origin)
+    look("door")
+    person.type("code", site.letter(number))
+    person.press("open")
+    look("home")
+    assert person.words["nobody"] in tab.page.locator("main").inner_text()
+    person.press("decide", role="link")
+    look("choose")
+    person.press("effect")
+    look("preview")
+    person.press("yes")
+    look("granted")
+    assert site.is_used(number)
+    assert site.newest(number).grade == "signed-at-hospital"
+    assert not site.is_used(number, grades=["signed-on-device"])
+    tab.page.goto(f"{site.origin}/home")
+    person.actions += 1  # the check
+    look("used")
+    assert person.words["used"] in tab.page.locator("main").inner_text()
+    person.press("stop", role="link")
+    look("stop")
+    person.press("now")
+    look("stopped")
+    assert not site.is_used(number)
+    assert person.actions <= MOST_ACTIONS
+    assert missing == []
+    assert {name: each for name, each in faults.items() if each} == {}
