@@ -45,7 +45,7 @@ class NodePaths:
 
     @property
     def accounts(self) -> Path:
-        """What each patient has spent; never deleted. A copy from a backup is compared with the ledger."""
+        """What each patient has spent; never deleted, and a copy is held against the ledger."""
         return self.state / "accounts.sqlite"
 
     @property

@@ -226,4 +226,4 @@ class StudyQueue:
 
 def _entry_of(row: tuple[Any, ...]) -> Entry:
     *values, aborting = row
-    return Entry(*values, aborting=bool(aborting))
+    return Entry(*(*values, bool(aborting)))
