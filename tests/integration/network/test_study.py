@@ -39,7 +39,7 @@ def test_what_is_in_the_way_of_a_hospital_is_named(world):
     def way_out(name):
         words = (sys.executable, "-m", "twinward", "node", "way-out", name, "--json")
         done = subprocess.run(
-            [*words, name, "--json"],
+            [*world.machines.exec_at(name), *words],
             cwd=world.folder,
             capture_output=True,
             text=True,
