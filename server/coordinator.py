@@ -54,6 +54,7 @@ class Coordinator:
     witnesses: Witnesses = field(init=False)
     checkpoints: Checkpoints = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         hospitals = {member.fingerprint: member.identity for member in self.founding.hospitals}
@@ -135,9 +136,10 @@ class Coordinator:
 
     async def tip(self) -> Document:
         """A fresh signed statement of the newest block: what hospitals measure freshness by."""
-        if self._tip is None or time.monotonic() - self._tip[0] > _TIP_SECONDS:
-            self._tip = (time.monotonic(), await asyncio.to_thread(self.sign_tip))
-        return self._tip[1]
+        async with self._asking:  # one thread waits for a silent ledger, however many nodes ask
+            if self._tip is None or time.monotonic() - self._tip[0] > _TIP_SECONDS:
+                self._tip = (time.monotonic(), await asyncio.to_thread(self.sign_tip))
+            return self._tip[1]
 
     def sign_tip(self) -> Document:
         """A signed statement of the block that is the newest at this moment."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from grpc.aio import Server
@@ -41,11 +42,19 @@ from twinward.rpc.local import LocalAddress, local_server
 from twinward.rpc.tls import TlsFiles
 from twinward.settings import load
 
+_THREADS = 32
+
 
 def main(folder: Path) -> int:
     """Run the coordinator until SIGTERM or Ctrl-C; returns the exit status."""
-    asyncio.run(_serve(folder))
+    asyncio.run(_with_threads(folder))
     return 0
+
+
+async def _with_threads(folder: Path) -> None:
+    """A silent ledger holds threads for as long as it may take; others find one all the same."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "aside"))
+    await _serve(folder)
 
 
 async def _serve(folder: Path) -> None:
