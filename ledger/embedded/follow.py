@@ -15,7 +15,7 @@ from typing import Any
 from ledger.embedded.blocks import ExecutionDiffers
 from ledger.embedded.node import Node
 from ledger.rpc import Rpc
-from twinward.errors import EXIT_UNREACHABLE, InternalError, LedgerError, TwinwardError
+from twinward.errors import InternalError, LedgerError, TwinwardError
 from twinward.files import write_atomic
 
 _PAUSE_SECONDS = 0.25
@@ -29,6 +29,9 @@ class Standing:
 
     upstream_block: int | None = None
     trouble: TwinwardError | None = None
+
+
+_CONTRADICTIONS = frozenset({"TW3550", "TW3551", "TW3552", "TW3553"})
 
 
 class Following:
@@ -71,8 +74,8 @@ class Following:
                 self.standing = Standing(self.catch_up())
             except TwinwardError as error:
                 self.standing = Standing(self.standing.upstream_block, error)
-                if error.exit_status != EXIT_UNREACHABLE:
-                    return  # it contradicted itself: nothing more of it is taken
+                if error.code in _CONTRADICTIONS:
+                    return  # nothing more of it is taken; a refusal may be one of its last words
             except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
                 problem = InternalError(
                     f"following the ledger met an unexpected {type(error).__name__}",

@@ -42,6 +42,7 @@ class RpcServer(ThreadingHTTPServer):
     """Serves `methods` at an address; `serve_forever` and `shutdown` as in `socketserver`."""
 
     daemon_threads = True
+    ending = False
     request_queue_size = 128
 
     def __init__(
@@ -63,6 +64,11 @@ class RpcServer(ThreadingHTTPServer):
         """Where it answers."""
         host, port = self.server_address[:2]
         return f"{'https' if self._tls else 'http'}://{host!s}:{port}"
+
+    def shutdown(self) -> None:
+        """Stop serving; what is asked from now on gets no answer, so that it is asked again."""
+        self.ending = True
+        super().shutdown()
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a connection; its handshake waits for its own thread, so that none holds others."""
@@ -129,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.access.allows(given, writing=writing, certificate=shown)
 
     def _answer(self, status: HTTPStatus, body: Any) -> None:
+        if self.server.ending:  # the database may be closed by now: better none than a wrong one
+            self.close_connection = True
+            return
         encoded = json.dumps(body, separators=(",", ":")).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
