@@ -7,13 +7,16 @@ import pytest
 import rlp
 
 from ledger.embedded.check import check
-from ledger.embedded.node import Refused
+from ledger.embedded.engine import Engine
+from ledger.embedded.methods import Methods
+from ledger.embedded.node import Node, Refused
+from ledger.embedded.store import Store
 from ledger.rpc import Rpc
 from ledger.witness import require_sound
 from tests.simulators.ledger.followers import Follower
 from tests.simulators.ledger.liar import LyingNode
 from tests.simulators.ledger.network import LedgerNetwork, Patient, RunningNode
-from twinward.errors import LedgerError
+from twinward.errors import LedgerError, LedgerUnreachable
 
 
 @pytest.fixture
@@ -193,6 +196,30 @@ def test_what_was_found_is_told_and_nothing_more_is_taken(network, operator, fol
     assert refusal.value.code == "TW3550"
     network.hospitals[1].raise_fence()
     assert follower.engine.head == good
+
+
+def test_a_follower_goes_on_after_an_operator_whose_last_word_was_an_internal_error(
+    network, operator, follower
+):
+    follower.following.start()
+    eventually(lambda: len(heads(operator, follower)) == 1)
+    operator.node.close()  # as while its process ends: it still answers, over a closed database
+    eventually(lambda: follower.following.standing.trouble is not None)
+    assert follower.following.standing.trouble.code == "TW5003"
+    operator.engine = Engine(Store(operator.folder / "chain.sqlite"), operator.genesis)
+    operator.node = Node(operator.engine, clock=operator.clock)
+    operator.server.methods = Methods(operator.node)
+    network.hospitals[0].raise_fence()
+    eventually(lambda: len(heads(operator, follower)) == 1)
+    eventually(lambda: follower.following.standing.trouble is None)
+
+
+def test_a_node_that_ends_gives_no_answer_rather_than_a_wrong_one(operator):
+    with closing(Rpc(operator.url)) as rpc:
+        assert rpc.call("eth_blockNumber") == "0x0"
+        operator.server.shutdown()
+        with pytest.raises(LedgerUnreachable):
+            rpc.call("eth_blockNumber")
 
 
 def eventually(condition, seconds=20.0):
