@@ -7,7 +7,6 @@ nothing of it.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from server import database
 from server.admission import JoinRequest
 from twinward.admission import KIND
 from twinward.errors import IdentityError
@@ -63,12 +63,8 @@ class Register:
     """The file. Thread-safe; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = database.connect(path, tables=_TABLES)
         self._lock = threading.Lock()
-        path.chmod(0o600)
-        for pragma in ("busy_timeout = 5000", "journal_mode = wal", "synchronous = full"):
-            self._db.execute(f"pragma {pragma}")
-        self._db.executescript(_TABLES)
 
     def close(self) -> None:
         """Close the file; all of it is durable."""

@@ -6,7 +6,6 @@ call returns; dying inside one leaves nothing of it. Nothing in it is about a pa
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from server import database
 from twinward.errors import UsageError
 from twinward.ids import RunId
 
@@ -66,12 +66,8 @@ class StudyQueue:
     """The file. Thread-safe; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = database.connect(path, tables=_TABLES)
         self._lock = threading.Lock()
-        path.chmod(0o600)
-        for pragma in ("busy_timeout = 5000", "journal_mode = wal", "synchronous = full"):
-            self._db.execute(f"pragma {pragma}")
-        self._db.executescript(_TABLES)
 
     def close(self) -> None:
         """Close the file; all of it is durable."""
