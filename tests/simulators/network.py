@@ -68,6 +68,8 @@ class Network:
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
     said: list = field(default_factory=list)
+    erased: dict = field(default_factory=dict)
+    """Of who granted, how many have no record any more, by hospital."""
     _begun_at: dict = field(default_factory=lambda: {COORDINATOR: 0})
 
     def __post_init__(self):
@@ -133,8 +135,16 @@ class Network:
 
     def wait_for_consents(self):
         """The cohorts are what the wallet says that patients granted."""
-        expected = {name: len(self.granted(name)) for name in self.hospitals}
-        eventually(lambda: {name: self.cohort(name) for name in self.hospitals} == expected)
+        expected = {
+            name: len(self.granted(name)) - self.erased.get(name, 0) for name in self.hospitals
+        }
+        cohorts = dict[str, int | None]()
+
+        def are_there():
+            cohorts.update({name: self.cohort(name) for name in self.hospitals})
+            return cohorts == expected
+
+        eventually(are_there, note=lambda: f"{cohorts}, and patients granted {expected}")
 
     def set(self, name, **values):
         """Change settings in a role's file; they hold from its next start."""
