@@ -8,7 +8,6 @@ https://www.sqlite.org/wal.html
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from twinward.errors import ConsentError, IdentityError
+from twinward.files import create_private
 
 
 class Store:
@@ -39,7 +39,7 @@ class Store:
             ConsentError: TW3021 made by another version, TW3022 damaged.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        create_private(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise IdentityError(
                 "the consent database can be read by other users",

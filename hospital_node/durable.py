@@ -6,7 +6,6 @@ process dies inside it, nothing of it remains. https://www.sqlite.org/wal.html
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twinward.errors import BudgetError
+from twinward.files import create_private
 
 
 class DurableFile:
@@ -39,7 +39,7 @@ class DurableFile:
         self.is_open = True
         self._lock = threading.Lock()
         with self._refusing():
-            _create_private(path)
+            create_private(path)
             self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(versions, alone=alone)
@@ -81,7 +81,7 @@ class DurableFile:
     def copy_to(self, path: Path) -> None:
         """Copy what is in the file now to a new one, for a backup while nobody else may read it."""
         with self._refusing():
-            _create_private(path)
+            create_private(path)
             with closing(sqlite3.connect(path)) as copy:
                 self.connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
@@ -132,16 +132,3 @@ class DurableFile:
                 help="check disk space and permissions; if it is damaged, bring back the latest "
                 "copy, never start with an empty file",
             ) from error
-
-
-def _create_private(path: Path) -> None:
-    """Create the file readable by its owner only, and make its name durable."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -5,9 +5,10 @@ https://www.sqlite.org/wal.html
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
+
+from twinward.files import create_private
 
 
 def connect(path: Path, *, tables: str) -> sqlite3.Connection:
@@ -16,7 +17,7 @@ def connect(path: Path, *, tables: str) -> sqlite3.Connection:
     The connection commits each statement unless the caller begins a transaction; threads that
     share it take turns by a lock of the caller's.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    create_private(path)
     path.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     for pragma in ("busy_timeout = 5000", "journal_mode = wal", "synchronous = full"):

@@ -51,6 +51,20 @@ def write_secret(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def create_private(path: Path) -> None:
+    """Make an empty file that only its owner can use, durably; one that is there stays as it is.
+
+    For databases. It never opens an existing file: closing any descriptor of a file drops all
+    POSIX locks that this process holds on it, and SQLite would lose its own
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    sync_folder(path.parent)
+
+
 def read_given(path: Path) -> bytes:
     """Read a file that a person named, or say which one is missing.
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.log.entry import commit
 from twinward.errors import LedgerError
+from twinward.files import create_private
 
 _SALT, _NONCE = 32, 12
 _BETWEEN = "\x1f"  # in no number of a patient
@@ -251,7 +252,7 @@ def _changed() -> LedgerError:
 
 
 def _open(path: Path, tables: str) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    create_private(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("pragma journal_mode = wal")
     db.execute("pragma synchronous = full")

@@ -1,5 +1,7 @@
 """The queue of studies on disk: order, modes, aborting, successors; two processes at once."""
 
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -109,3 +111,21 @@ def test_two_processes_never_take_the_same_study(path, queue):
 def test_the_file_is_for_its_owner_only(path, queue):
     queue.add("a")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_opening_it_once_more_in_the_same_process_costs_no_lock(path, queue):
+    """The daemon's own is open while a status opens another, and a command a third.
+
+    Without the daemon's lock the command takes itself for the last user and removes the journal.
+    """
+    first = queue.add("heart-risk")
+    StudyQueue(path).close()
+    command = (
+        "import sys; from pathlib import Path; from server.study_queue import StudyQueue;"
+        "queue = StudyQueue(Path(sys.argv[1])); queue.add('heart-network'); queue.close()"
+    )
+    subprocess.run([sys.executable, "-c", command, str(path)], check=True)
+    queue.ended(first.number, DONE)
+    with closing(StudyQueue(path)) as again:
+        assert [one.state for one in again.entries()] == [DONE, WAITING]
+    assert [one.study for one in queue.entries()] == ["heart-risk", "heart-network"]
