@@ -25,7 +25,8 @@ _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER = 8 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _DENIED_PAUSE = 60.0
-_PROXY_AUTHENTICATION = 407
+_WRONG_CREDENTIALS = (407, 401)
+"""RFC 9110, 15.5.8; tinyproxy says 401 to a wrong password, and 407 to none."""
 _OK = 200
 
 _OPTIONS = (
@@ -152,9 +153,9 @@ class Way:
         if status == _OK:
             return connection
         connection.close()
-        if status == _PROXY_AUTHENTICATION:
+        if status in _WRONG_CREDENTIALS:
             raise CoordinatorUnreachable(
-                "the proxy wants credentials, or others than it was given (407)",
+                f"the proxy wants credentials, or others than it was given ({status})",
                 code="TW6064",
                 at=f"{proxy[0]}:{proxy[1]}",
                 help="write USER:PASSWORD into the file that `proxy_credentials` names; it is tried"
