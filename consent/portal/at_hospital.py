@@ -11,45 +11,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from consent import purposes, signature
-from consent.patient_keys import SUBMISSION
+from consent import signature
 from consent.policy import Grade
-from consent.record import Domain, Grant, Withdrawal, midnight_before
+from consent.portal import drafts
+from consent.record import Domain, Grant
 from consent.study import Study
 from twinward import canonical
-from twinward.ids import OrgName
 
 
 def key_of(code: bytes, study: Study) -> bytes:
     """The secp256k1 key of whoever holds this letter."""
     return canonical.tagged_hash("signed-at-hospital/v1", code, study.id32)
-
-
-def draft(
-    study: Study,
-    *,
-    hospital: OrgName,
-    names: tuple[str, ...],
-    until: float,
-    terms_shown: bytes,
-    subject: bytes,
-    nonce: int,
-    at: float,
-) -> Grant:
-    """The grant that a patient's choice makes; times are Unix seconds, the end rounded down."""
-    return Grant(
-        network=bytes.fromhex(study.network),
-        study=study.id32,
-        subject=subject,
-        purposes=purposes.bits(names),
-        purpose_table=purposes.table_digest(),
-        scope=study.scope(hospital),
-        terms_shown=terms_shown,
-        not_before=midnight_before(at),
-        expiry=midnight_before(until),
-        nonce=nonce,
-        submit_by=int(at + SUBMISSION),
-    )
 
 
 def grant_request(grant: Grant, *, code: bytes, key: bytes, domain: Domain) -> dict[str, Any]:
@@ -73,13 +45,7 @@ def withdrawal_request(
     subject = signature.address_of(key)
     if known is None or known["subject"] != subject.hex():
         return {"code": code.hex(), "study": study.id32.hex()}
-    withdrawal = Withdrawal(
-        network=bytes.fromhex(study.network),
-        study=study.id32,
-        subject=subject,
-        nonce=max(known["nonce"] + 1, known["next_nonce"]),
-        signed_at=int(at),
-    )
+    withdrawal = drafts.withdrawal(study, known=known, at=at)
     return {
         "withdrawal": withdrawal.to_json(),
         "signature": withdrawal.sign(key, domain).hex(),

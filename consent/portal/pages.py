@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from consent import signature
-from consent.policy import Grade
-from consent.portal import at_hospital
+from consent.policy import Grade, Rule
+from consent.portal import at_hospital, drafts
 from consent.portal.choices import LIMITS, YEARS, Picked, offered
+from consent.portal.on_device import asked_to_grant, asked_to_withdraw, handed_in, key_for
 from consent.portal.receipt import record_of
+from consent.portal.sealed_keys import read
 from consent.portal.site import Asked, Portal
+from twinward.rpc.replies import RemoteRefusal
 from twinward.web.guard import form_of
 from twinward.web.shell import as_json
 
@@ -68,11 +74,26 @@ class Pages:
 
     def preview(self, request: Request) -> Response:
         """What the choice would do, by the policy itself; nothing is signed or kept."""
-        one = self._portal.letter(request)
-        picked, at = Picked.of(form_of(request), one.study), self._portal.clock.now()
-        rule = self._portal.desk.foresee(
-            code=one.code, study=one.study.id32, draft=picked.draft(at, grade=Grade.HOSPITAL)
+        one, portal = self._portal.letter(request), self._portal
+        picked, at = Picked.of(form_of(request), one.study), portal.clock.now()
+        at_hospital_rule, on_device_rule = (
+            portal.desk.foresee(
+                code=one.code, study=one.study.id32, draft=picked.draft(at, grade=grade)
+            )
+            for grade in (Grade.HOSPITAL, Grade.DEVICE)
         )
+        key = key_for(one, portal.keys.of(one.code))
+        asked = None
+        if key is not None and on_device_rule is Rule.GRANTED:
+            asked = asked_to_grant(
+                one,
+                key,
+                hospital=portal.hospital,
+                domain=portal.domain,
+                names=picked.names,
+                until=picked.until(at),
+                at=at,
+            )
         return self._html(
             request,
             "preview.html",
@@ -80,30 +101,45 @@ class Pages:
             one=one,
             picked=picked,
             until=picked.until(at),
-            rule=rule,
+            rule=at_hospital_rule,
+            asked=asked and json.dumps(asked),
+            key=key,
         )
 
     def say_yes(self, request: Request) -> Response:
-        """A yes, signed here at the visitor's request and marked as that."""
-        one = self._portal.letter(request)
-        self._grant(one, Picked.of(form_of(request), one.study))
+        """A yes: signed by the page's script, or else here at the visitor's request and marked."""
+        one, form = self._portal.letter(request), form_of(request)
+        if "signature" in form:
+            self._hand_in(one, form)
+        else:
+            self._grant(one, Picked.of(form, one.study))
         return RedirectResponse(f"/studies/{one.place}", status_code=303)
 
     def ask_stop(self, request: Request) -> Response:
         """What stopping does."""
-        one = self._portal.letter(request)
-        return self._html(request, "stop.html", title="stop_title", one=one)
+        one, portal = self._portal.letter(request), self._portal
+        key = key_for(one, portal.keys.of(one.code))
+        asked = None
+        if key is not None and key.sealed is not None:
+            asked = asked_to_withdraw(one, key, domain=portal.domain, at=portal.clock.now())
+        return self._html(
+            request, "stop.html", title="stop_title", one=one, asked=asked and json.dumps(asked)
+        )
 
     def stop(self, request: Request) -> Response:
-        """Stop; it holds when the next page is shown."""
-        one, portal = self._portal.letter(request), self._portal
-        body = at_hospital.withdrawal_request(
-            one.known["grant"],
-            one.study,
-            code=one.code,
-            domain=portal.domain,
-            at=portal.clock.now(),
-        )
+        """Stop; it holds when the next page is shown. No key is needed."""
+        one, portal, form = self._portal.letter(request), self._portal, form_of(request)
+        if form.get("signature"):
+            value, signed = handed_in(form)
+            body = {"withdrawal": value, "signature": signed}
+        else:
+            body = at_hospital.withdrawal_request(
+                one.known["grant"],
+                one.study,
+                code=one.code,
+                domain=portal.domain,
+                at=portal.clock.now(),
+            )
         portal.desk.withdraw(body).result()
         return RedirectResponse(f"/studies/{one.place}", status_code=303)
 
@@ -114,12 +150,28 @@ class Pages:
         response.headers["content-disposition"] = 'attachment; filename="receipt.json"'
         return response
 
+    def _hand_in(self, one: Asked, form: Mapping[str, str]) -> None:
+        """Hand in what a device signed; its sealed key is on disk first, and goes if it was no."""
+        value, signed = handed_in(form)
+        subject = str(value.get("subject"))
+        held = self._portal.keys.of(one.code)
+        if subject not in held:
+            self._portal.keys.keep(one.code, read(form.get("sealed", ""), subject=subject))
+        try:
+            self._portal.desk.grant(
+                {"code": one.code.hex(), "grant": value, "signature": signed}
+            ).result()
+        except RemoteRefusal:
+            if subject not in held:
+                self._portal.keys.forget([bytes.fromhex(subject)])
+            raise
+
     def _grant(self, one: Asked, picked: Picked) -> None:
         portal, at = self._portal, self._portal.clock.now()
         key = at_hospital.key_of(one.code, one.study)
         subject, known = signature.address_of(key), one.known["grant"]
         is_ours = known is not None and known["subject"] == subject.hex()
-        grant = at_hospital.draft(
+        grant = drafts.grant(
             one.study,
             hospital=portal.hospital,
             names=picked.names,

@@ -1,7 +1,7 @@
 """The patients' site: from a letter's code to a yes, a no, and what became of it.
 
-It has no key, no patient and no record of its own: it asks the hospital's consent desk over TLS, as
-a patient's own device does. What it knows of a visitor is in memory and ends with the visit.
+It has no patient, no record and no key that it could open: it asks the hospital's consent desk
+over TLS, as a patient's own device does. What it knows of a visitor ends with the visit.
 Addresses carry the place of a letter in the visit (0, 1, ...), never anything about a person.
 """
 
@@ -16,16 +16,26 @@ from starlette.requests import Request
 
 from consent.desk import DeskClient
 from consent.policy import Rule
+from consent.portal.sealed_keys import SealedKeys
 from consent.portal.shell import PatientShell
 from consent.portal.visits import Visits
 from consent.record import Domain
 from consent.study import Study
 from twinward.clock import Clock
 from twinward.ids import OrgName
+from twinward.web.files import Files
 from twinward.web.guard import too_often
 from twinward.web.limits import Limit
 from twinward.web.sessions import Sessions
 from twinward.web.shell import SessionNeeded, Site, nothing_here
+
+KEYS = "sealed_keys.sqlite"
+"""Its file in the folder of the site's state."""
+VENDORED = {
+    # @noble/curves 2.4.0 and @noble/hashes 2.4.0 from npm, MIT, as `device/` builds them
+    "noble-2.4.0.min.js": "d4fae824106cb02d630878a6f0d5da9e612efd5d179001ccb8321b1026047b19",
+}
+"""SHA-256 of every script that others wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Asked:
         study: What is asked.
         text: The terms, as they are signed for.
         language: Which language they are in.
+        version: Which version of it.
         terms: Digest of the terms.
         known: What the desk has on record.
     """
@@ -47,6 +58,7 @@ class Asked:
     study: Study
     text: str
     language: str
+    version: int
     terms: bytes
     known: dict[str, Any]
 
@@ -90,12 +102,14 @@ class Portal:
         self.desk = DeskClient(channel)
         self.visits = Visits()
         self.sessions = Sessions(state / "sessions.sqlite", clock=clock)
+        self.keys = SealedKeys.open(state / KEYS)
         site = Site(
             title=hospital.replace("-", " ").title(),
             origin=origin,
             templates=Path(__file__).parent / "templates",
             navigation=(),
             help="",
+            scripts=Files(Path(__file__).parent / "static", VENDORED),
         )
         self.shell = PatientShell(site, sessions=self.sessions, clock=clock)
         # A person mistypes; codes have 128 bits, so this only keeps the noise down.
@@ -104,6 +118,7 @@ class Portal:
     def close(self) -> None:
         """Release files and channel."""
         self.sessions.close()
+        self.keys.close()
         self.desk.__exit__()
 
     def count_try(self, request: Request) -> None:
@@ -154,6 +169,7 @@ class Portal:
             study=study,
             text=str(said["text"]),
             language=str(said["language"]),
+            version=int(said["version"]),
             terms=bytes.fromhex(said["digest"]),
             known=self.desk.show(code=code, study=study.id32),
         )

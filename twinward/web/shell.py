@@ -51,6 +51,7 @@ class Site:
         templates: Folder of its templates, which extend ``layout.html``.
         navigation: Entries for those who are signed in.
         help: Whom to ask, the same place on every page (WCAG 3.2.6).
+        scripts: Scripts of its own; pages name one by ``own_address`` and ``own_integrity``.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Site:
     templates: Path
     navigation: tuple[Link, ...]
     help: str
+    scripts: files.Files | None = None
 
     @property
     def is_tls(self) -> bool:
@@ -109,14 +111,21 @@ class Shell:
             lstrip_blocks=True,
         )
         self._engine.filters |= {"moment": _moment, "short": _short}
+        shared = files.SHARED
+        self._files = (shared, *((site.scripts,) if site.scripts else ()))
         self._engine.globals |= {
             "site": site,
-            "style": files.address("twinward.css"),
-            "style_integrity": files.integrity("twinward.css"),
-            "htmx": files.address("htmx-2.0.11.min.js"),
-            "htmx_integrity": files.integrity("htmx-2.0.11.min.js"),
+            "style": shared.address("twinward.css"),
+            "style_integrity": shared.integrity("twinward.css"),
+            "htmx": shared.address("htmx-2.0.11.min.js"),
+            "htmx_integrity": shared.integrity("htmx-2.0.11.min.js"),
             "csrf_field": TOKEN_FIELD,
         }
+        if site.scripts is not None:
+            self._engine.globals |= {
+                "own_address": site.scripts.address,
+                "own_integrity": site.scripts.integrity,
+            }
 
     def build(self, routers: Iterable[APIRouter], *, limit: Limit | None = None) -> ASGIApp:
         """The application, guarded.
@@ -128,7 +137,7 @@ class Shell:
         app = FastAPI(title=self.site.title, docs_url=None, redoc_url=None, openapi_url=None)
         for router in routers:
             app.include_router(router)
-        app.add_api_route("/static/{version}/{name}", _static, include_in_schema=False)
+        app.add_api_route("/static/{version}/{name}", self._static, include_in_schema=False)
         app.add_exception_handler(errors.TwinwardError, self._on_refusal)
         app.add_exception_handler(SessionNeeded, self._on_stranger)
         app.add_exception_handler(HTTPException, self._on_status)
@@ -230,6 +239,13 @@ class Shell:
             self.sessions.end(secret)
         request.state.session = None
 
+    def _static(self, version: str, name: str) -> Response:
+        for each in self._files:
+            found = each.serve(version, name)
+            if found is not None:
+                return found
+        raise HTTPException(404)
+
     # Errors
 
     def _on_refusal(self, request: Request, error: Exception) -> Response:
@@ -294,13 +310,6 @@ def as_json(value: Any, *, status: int = 200, media_type: str = "application/jso
     """A JSON answer, keys in order, readable by people too."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
     return Response(text + "\n", status_code=status, media_type=media_type)
-
-
-def _static(version: str, name: str) -> Response:
-    found = files.serve(version, name)
-    if found is None:
-        raise HTTPException(404)
-    return found
 
 
 def _status_of(error: errors.TwinwardError) -> int:
