@@ -11,13 +11,17 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from twinward.errors import ConsentError, IdentityError
 from twinward.files import create_private
+
+Migration = Callable[[sqlite3.Connection], None]
+"""Brings a file from one form to the next, inside the transaction that it is given."""
+_NO_MIGRATIONS: Mapping[int, Migration] = {}
 
 
 class Store:
@@ -28,11 +32,19 @@ class Store:
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, path: Path, *, tables: str, version: int) -> Store:
+    def open(
+        cls,
+        path: Path,
+        *,
+        tables: str,
+        version: int,
+        migrations: Mapping[int, Migration] = _NO_MIGRATIONS,
+    ) -> Store:
         """Open or create the file, mode 0600, with these tables.
 
         Dying between the creation of the file and of its tables leaves an empty file, which the
-        next call fills.
+        next call fills. ``migrations`` lead from the form that they are named by to the next one,
+        all in one transaction: dying in it leaves the old form whole. There is no way back.
 
         Raises:
             IdentityError: TW3020, other users can read it.
@@ -49,15 +61,12 @@ class Store:
             )
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, tables=tables, version=version, at=str(path))
+            _prepare(
+                connection, tables=tables, version=version, migrations=migrations, at=str(path)
+            )
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise ConsentError(
-                "the consent database is damaged",
-                code="TW3022",
-                at=str(path),
-                help="stop; restore the file from backup, then compare it with the ledger",
-            ) from error
+            raise _damaged(str(path)) from error
         except BaseException:
             connection.close()
             raise
@@ -91,21 +100,86 @@ class Store:
             self._connection.close()
 
 
-def _prepare(connection: sqlite3.Connection, *, tables: str, version: int, at: str) -> None:
+def form_of(path: Path) -> int:
+    """The form of a file; 0 if there is none, or an empty one.
+
+    Raises:
+        ConsentError: TW3022.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return _form(database)
+    except sqlite3.DatabaseError as error:
+        raise _damaged(str(path)) from error
+
+
+def execute_all(connection: sqlite3.Connection, statements: str) -> None:
+    """Several statements, each ended by a semicolon and a line, inside the transaction."""
+    for statement in statements.split(";\n"):
+        connection.execute(statement)
+
+
+def _prepare(
+    connection: sqlite3.Connection,
+    *,
+    tables: str,
+    version: int,
+    migrations: Mapping[int, Migration],
+    at: str,
+) -> None:
     connection.execute("pragma busy_timeout = 5000")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
-    connection.execute("pragma foreign_keys = on")
     connection.execute("pragma secure_delete = on")
-    (found,) = connection.execute("pragma user_version").fetchone()
+    if _form(connection) != version:
+        connection.execute("begin immediate")  # whoever else opens the file waits, and looks again
+        try:
+            _bring_to(connection, version, tables=tables, migrations=migrations, at=at)
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+        # What the old form said in the clear is not left in the log of changes either.
+        connection.execute("pragma wal_checkpoint(truncate)")
+    connection.execute("pragma foreign_keys = on")
+
+
+def _bring_to(
+    connection: sqlite3.Connection,
+    version: int,
+    *,
+    tables: str,
+    migrations: Mapping[int, Migration],
+    at: str,
+) -> None:
+    found = _form(connection)
     if found == 0:
-        connection.executescript(
-            f"begin immediate; {tables} pragma user_version = {int(version)}; commit;"
-        )
-    elif found != version:
+        execute_all(connection, tables)
+        found = version
+    while found < version and found in migrations:
+        migrations[found](connection)
+        found += 1
+    if found != version:
         raise ConsentError(
             f"the consent database has form {found}; this version reads form {version}",
             code="TW3021",
             at=at,
-            help="run the version of Twinward that made it, or migrate it",
+            help="run the version of Twinward that made it; nothing was changed",
         )
+    connection.execute(f"pragma user_version = {int(version)}")
+
+
+def _form(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("pragma user_version").fetchone()
+    return int(found)
+
+
+def _damaged(at: str) -> ConsentError:
+    return ConsentError(
+        "the consent database is damaged",
+        code="TW3022",
+        at=at,
+        help="stop; restore the file from backup, then compare it with the ledger",
+    )

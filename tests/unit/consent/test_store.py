@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from consent.store import Store
+from consent.store import Store, form_of
 from consent.vault import Vault
 from tests.simulators.consent.world import STUDY
 from twinward.errors import ConsentError, IdentityError
@@ -35,6 +35,39 @@ def test_a_database_of_another_version_is_refused(tmp_path):
     with pytest.raises(ConsentError) as error:
         Store.open(path, tables=TABLES, version=2)
     assert error.value.code == "TW3021"
+
+
+def newer_table(database):
+    database.execute("alter table t add column y integer not null default 7")
+
+
+def test_an_older_form_is_brought_to_the_new_one_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "x.db"
+    store = Store.open(path, tables=TABLES, version=1)
+    with store.transaction() as database:
+        database.execute("insert into t values (1)")
+    store.close()
+    for _ in range(2):  # and once more, with nothing to do
+        store = Store.open(path, tables="-", version=2, migrations={1: newer_table})
+        assert store.rows("select * from t") == [(1, 7)]
+        store.close()
+    assert form_of(path) == 2
+
+
+def test_a_migration_that_dies_half_way_leaves_the_old_form_whole(tmp_path):
+    path = tmp_path / "x.db"
+    Store.open(path, tables=TABLES, version=1).close()
+
+    def dies(database):
+        newer_table(database)
+        database.execute("insert into nowhere values (1)")
+
+    with pytest.raises(ConsentError):
+        Store.open(path, tables="-", version=3, migrations={1: newer_table, 2: dies})
+    assert form_of(path) == 1
+    store = Store.open(path, tables=TABLES, version=1)
+    assert store.rows("select * from t") == []
+    store.close()
 
 
 def test_a_damaged_database_is_refused(tmp_path):
