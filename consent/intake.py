@@ -179,6 +179,7 @@ class Intake:
         honest = (
             grant.expiry % DAY == 0
             and grant.not_before < grant.expiry
+            and grant.not_before <= latest + DAY  # a device's clock may be ahead, not a year
             and grant.submit_by <= latest + LONGEST_SUBMISSION
             and grant.nonce < LAST_NONCE
         )
@@ -186,7 +187,7 @@ class Intake:
             raise ConsentError(
                 "the dates of this grant cannot be accepted",
                 code="TW3009",
-                note="it must end at a UTC midnight and be handed in within 30 days",
+                note="from now to a UTC midnight, to be handed in within 30 days",
                 help="sign it again with the `twinward consent` command",
             )
 

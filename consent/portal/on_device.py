@@ -53,7 +53,7 @@ def asked_to_grant(
     until: float,
     at: float,
 ) -> dict[str, Any]:
-    """What the script needs to sign a yes, as JSON values; it signs nothing without a passphrase."""
+    """What the script needs to sign a yes, as JSON values; the passphrase is typed."""
     known = one.known["grant"]
     grant = drafts.grant(
         one.study,

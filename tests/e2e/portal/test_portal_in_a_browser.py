@@ -1,9 +1,17 @@
 """The patients' site on a phone: from the letter's code to a yes, a look and a stop."""
 
-import pytest
+import sqlite3
+from contextlib import closing
 
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from consent import signature
+from consent.portal.sealed_keys import SealedKeys, secret_of
+from consent.vault import CODE_BYTES
 from tests.simulators.browser.chromium import Tab, chromium
-from tests.simulators.portal import portal
+from tests.simulators.consent.world import STUDY
+from tests.simulators.portal import opened, portal
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -116,3 +124,54 @@ def test_grant_check_and_withdraw_in_nine_actions(site, phone, language, scripts
     assert person.actions <= MOST_ACTIONS
     assert missing == []
     assert {name: each for name, each in faults.items() if each} == {}
+
+
+def test_a_copy_of_the_hospitals_disks_cannot_sign_even_with_the_passphrase(site, phone):
+    """The sealed key opens with passphrase and letter, by another program; with nothing else."""
+    tab = phone()
+    person = Counted(tab, WORDS["en"])
+    tab.page.goto(f"{site.origin}/sign-in#{site.letter(10)}")  # as the letter's picture does
+    assert tab.page.url == f"{site.origin}/sign-in"
+    person.press("open")
+    person.press("decide", role="link")
+    person.press("effect")
+    person.type("passphrase", PASSPHRASE)
+    person.press("yes")
+    tab.page.wait_for_url("**/studies/0")
+    assert person.actions == 5
+    subject = site.newest(10).subject
+    folder = site.keys.parents[1]
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert not any(PASSPHRASE.encode() in data for data in files.values())
+    with closing(SealedKeys.open(site.keys)) as keys:
+        sealed = keys.of(site.codes[10])[subject.hex()]
+        assert keys.of(site.codes[10][:15] + b"?") == {}
+    assert (sealed["kdf"]["m"], sealed["kdf"]["t"]) == (65536, 3)
+    secret = secret_of(site.codes[10], STUDY)
+    key = opened(sealed, passphrase=PASSPHRASE, secret=secret)
+    assert signature.address_of(key) == subject
+    assert not any(key in data or secret in data for data in files.values())
+    with pytest.raises(InvalidTag):
+        opened(sealed, passphrase="four words nobody join", secret=secret)
+    stored = {
+        secret_of(data[at : at + CODE_BYTES], STUDY)
+        for data in stored_values(files) for at in (0, CODE_BYTES) if data[at:]
+    }  # fmt: skip
+    assert len(stored) > 4
+    for guess in stored:
+        with pytest.raises(InvalidTag):
+            opened(sealed, passphrase=PASSPHRASE, secret=guess)
+
+
+def stored_values(files):
+    """Every value of 16 or 32 bytes that lies in a database of these."""
+    for path, data in files.items():
+        if data[:15] != b"SQLite format 3":
+            continue
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as copy:
+            tables = copy.execute("select name from sqlite_master where type = 'table'").fetchall()
+            for (table,) in tables:
+                for row in copy.execute(f'select * from "{table}" limit 12'):
+                    yield from (
+                        one for one in row if isinstance(one, bytes) and len(one) in {16, 32}
+                    )
