@@ -64,6 +64,14 @@ def withdrawal_receipt(
     ).signed_by(identity)
 
 
+def step_of(receipt: bytes | None) -> int | None:
+    """From which step of the run under way the patient was out; None if nothing ran."""
+    if receipt is None:
+        return None
+    step = Document.decode(receipt, kind=WITHDRAWAL_KIND).payload["excluded_from_step"]
+    return None if step is None else int(step)
+
+
 def read_receipt(data: bytes, *, kind: str, hospital: PublicIdentity) -> Document:
     """Parse a receipt and require the hospital's signature.
 

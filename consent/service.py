@@ -14,7 +14,7 @@ from consent.foresight import foresee
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
 from consent.policy import Grade, Request, decide
-from consent.receipts import WITHDRAWAL_KIND, grant_receipt, withdrawal_receipt
+from consent.receipts import grant_receipt, step_of, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
 from consent.register import Register
 from consent.requests import hex_bytes, object_of, read
@@ -24,7 +24,6 @@ from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward import canonical
 from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
-from twinward.signing import Document
 
 
 class ConsentDesk:
@@ -176,7 +175,7 @@ class ConsentDesk:
                 "received_at": withdrawal.received_at,
                 "on_chain_by": withdrawal.on_chain_by,
                 "ledger": withdrawal.state.value,
-                "excluded_from_step": _excluded_from(withdrawal),
+                "excluded_from_step": step_of(withdrawal.receipt),
             }
         )
         answer["receipts"] = {
@@ -259,11 +258,3 @@ class ConsentDesk:
             excluded_from_step=self._desk.next_step(kept.study),
         )
         return self._withdrawals.keep_receipt(kept.digest, receipt.encode())
-
-
-def _excluded_from(withdrawal: KeptWithdrawal) -> int | None:
-    """What its receipt says of the run that was under way; None if nothing ran."""
-    if withdrawal.receipt is None:
-        return None
-    step = Document.decode(withdrawal.receipt, kind=WITHDRAWAL_KIND).payload["excluded_from_step"]
-    return None if step is None else int(step)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hospital_node import holdout, local_report, secure_sum, session
+from hospital_node import holdout, local_report, parts, secure_sum, session
 from hospital_node.approvals import Approved
 from hospital_node.cohort import Cohort
 from hospital_node.data.records import table
@@ -138,7 +138,7 @@ async def _together(
         numbers,
         run=own_run,
         plan_digest=plan.digest,
-        what=f"evaluation of {plan.study}",
+        what=parts.evaluation_of(plan.study),
         wanted=test.permitted(),
     )
     try:

@@ -71,11 +71,17 @@ class Follower:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="ledger-follower", daemon=True)
         self._also: Callable[[], None] = lambda: None
+        self._then: Callable[[], object] = lambda: None
+        self._then_trouble: str | None = None
         self.standing = Standing()
 
     def also_require(self, condition: Callable[[], None]) -> None:
         """Call this before every confirmation is believed; what it raises refuses the cohort."""
         self._also = condition
+
+    def then(self, task: Callable[[], object]) -> None:
+        """Do this after each tick; its trouble is logged and speaks against no confirmation."""
+        self._then = task
 
     def start(self) -> None:
         """Begin following."""
@@ -143,7 +149,15 @@ class Follower:
         while not self._ended.is_set():
             self._wake.clear()
             self._tick()
+            self._do_the_rest()
             self._wake.wait(_TICK_SECONDS)
+
+    def _do_the_rest(self) -> None:
+        trouble = self._trouble_of(self._then)
+        code = None if trouble is None else trouble.code
+        if trouble is not None and code != self._then_trouble:
+            log().warning("withdrawals wait", code=code, reason=trouble.diagnostic.message)
+        self._then_trouble = code
 
     def _tick(self) -> None:
         """Confirm, then relay; neither ends the thread. Grants wait for a confirmed mirror."""

@@ -34,6 +34,11 @@ class NodePaths:
         return self.state / "vault.sqlite"
 
     @property
+    def completions(self) -> Path:
+        """What became of withdrawals; by their digests, without record numbers."""
+        return self.state / "completions.sqlite"
+
+    @property
     def mirror(self) -> Path:
         """Copy of the ledger's consent events."""
         return self.state / "mirror.sqlite"

@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent.study import Study
-from hospital_node import absence, approvals, holdout, local_training, members, secure_sum, session
+from hospital_node import (
+    absence,
+    approvals,
+    holdout,
+    local_training,
+    members,
+    parts,
+    secure_sum,
+    session,
+)
 from hospital_node.cohort import Cohort
 from hospital_node.data import records
 from hospital_node.evaluate import evaluate
@@ -90,7 +99,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
         plan,
         run=order.run,
         plan_digest=plan.digest,
-        what=f"training of {plan.study}",
+        what=parts.training_of(plan.study),
         wanted=wanted,
         at_least=node.rules.least(approved),
     )

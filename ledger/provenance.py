@@ -115,6 +115,11 @@ class ProvenanceCalls(Calls):
         kind = self.read("Provenance", "recordOf", digest)[0]
         return Kind(kind) if kind else None
 
+    def recorded_by(self, digest: bytes) -> str | None:
+        """Account that recorded a digest, 0x and hex in lower case; None if nobody did."""
+        kind, by, *_ = self.read("Provenance", "recordOf", digest)
+        return str(by).lower() if kind else None
+
     def approve(self, digest: bytes) -> None:
         """Agree to a record, as a hospital."""
         self.write("Provenance", "approve", digest, done=("AlreadyApproved",))

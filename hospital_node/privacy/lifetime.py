@@ -82,6 +82,15 @@ class Standing:
         return self.spent_mu2 >= WARNING_SHARE * self.limit_mu2
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A release that a patient was charged for, in 1e-12 of mu^2."""
+
+    run: RunId
+    what: str
+    pico_mu2: int
+
+
 class Lifetime:
     """The accounts of the patients in one table, in its order. Thread-safe; one process at a time.
 
@@ -208,6 +217,22 @@ class Lifetime:
     def standing(self, row: int) -> Standing:
         """The account of the patient in this row of the table."""
         return Standing(int(self._spent[row]) / _PICO, int(self._limits[row]) / _PICO)
+
+    def parts_of(self, name: bytes) -> list[Part]:
+        """Every release that the patient of this name was charged for; also of one long erased."""
+        found = self._file.row("SELECT number FROM patients WHERE name = ?", (name,))
+        if found is None:
+            return []
+        byte, bit = divmod(found[0], 8)
+        rows = self._file.rows(
+            "SELECT run, what, pico_mu2, patients IS NULL, substr(patients, ?, 1) FROM releases",
+            (byte + 1,),
+        )
+        return [
+            Part(run, what, pico)
+            for run, what, pico, everyone, bits in rows
+            if everyone or (bits and bits[0] >> (7 - bit) & 1)
+        ]
 
     def can_pay(self, mu2: float) -> Mask:
         """Who could be part of a release at this price."""

@@ -254,3 +254,22 @@ def test_a_garbled_file_is_refused(tmp_path):
     refused(
         lambda: Lifetime(tmp_path / "newer.sqlite", key=KEY, records=RECORDS, limit_mu2=1), "TW4107"
     )
+
+
+def test_the_releases_of_one_patient_are_known_by_a_name_that_outlives_the_record(lifetime):
+    begin(lifetime, 1, rows(0, 9))
+    begin(lifetime, 2, rows(9), what="evaluation of heart-risk")
+    lifetime.charge_everyone({run(3): ONE})
+    lifetime.end(run(1), mu2=ONE / 2)
+
+    def runs_of(record):
+        (name,) = tombstones.names(KEY, [record])
+        return {part.run: part.pico_mu2 for part in lifetime.parts_of(name)}
+
+    assert runs_of("MRN-9") == {
+        run(1): math.ceil(ONE / 2 * 1e12), run(2): math.ceil(ONE * 1e12),
+        run(3): math.ceil(ONE * 1e12),
+    }  # fmt: skip
+    assert set(runs_of("MRN-0")) == {run(1), run(3)}
+    assert set(runs_of("MRN-5")) == {run(3)}
+    assert runs_of("nobody") == {}

@@ -1,0 +1,47 @@
+"""Withdrawals to their end, at this node: what the pipeline of `consent` asks of the hospital."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from consent.completions import Used
+from consent.pipeline import Pipeline, Surroundings
+from consent.withdrawals import KeptWithdrawal
+from hospital_node import parts
+from twinward import retirement
+from twinward.signing import Document
+
+if TYPE_CHECKING:
+    from hospital_node.node import Node
+
+
+def pipeline_of(node: Node) -> Pipeline:
+    """The pipeline of this node's withdrawals; nothing happens until it is advanced."""
+    coordinator = node.founding.coordinator.ledger_account.lower()
+
+    def used(kept: KeptWithdrawal) -> Sequence[Used]:
+        study = node.surroundings.studies.get(kept.study)
+        name = None if study is None else study.name
+        every = parts.of(node.lifetime, node.identity, kept.record)
+        return [one for one in every if one.study in {name, None}]
+
+    def retired(run: bytes) -> bool:
+        return node.chain.recorded_by(retirement.marker(run)) == coordinator
+
+    def entered(document: Document) -> None:
+        about = (f"study:{document.payload['study']}", f"digest:{document.digest.hex()}")
+        node.audit.did("withdrawal-completed", about=about)
+
+    return Pipeline(
+        node.vault,
+        node.completions,
+        Surroundings(
+            hospital=node.settings.org,
+            identity=node.identity,
+            clock=node.clock,
+            used=used,
+            retired=retired,
+            entered=entered,
+        ),
+    )
