@@ -79,3 +79,31 @@ def codes(*, letters: Path, as_json: bool) -> None:
         as_json=as_json,
         text=lambda: "\n".join(f"{letter}  {code}" for letter, code in found),
     )
+
+
+@portal.command()
+@click.argument("letters", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--site", required=True, help="Where patients reach the site: https://HOST[:PORT].")
+@click.option("--language", default="en", show_default=True, help="Of the letter: en or ar.")
+@json_option
+@reports_errors
+def letters(*, letters: Path, out: Path, site: str, language: str, as_json: bool) -> None:
+    """Make a page to print from a file of LETTERS: a sheet for each, with its code and a QR code.
+
+    OUT opens every permission of these patients. Delete it and LETTERS once they are posted.
+    """
+    from consent.letters import read_letters
+    from consent.portal import printed
+    from consent.portal.languages import named
+
+    found = read_letters(letters)
+    printed.write(out, found, site=site, language=named(language))
+    emit(
+        {"letters": len(found), "file": str(out)},
+        schema="portal.letters",
+        as_json=as_json,
+        text=lambda: (
+            f"{len(found)} letters to print: {out}\nDelete it, and {letters}, once posted."
+        ),
+    )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from twinward.errors import UsageError
+
 COOKIE = "language"
 _FOLDER = Path(__file__).parent / "words"
 _RIGHT_TO_LEFT = frozenset({"ar"})
@@ -68,6 +70,22 @@ def chosen(cookie: str | None, accepted: str) -> Language:
         if code in known:
             return known[code]
     return known["en"]
+
+
+def named(code: str) -> Language:
+    """The language of this code.
+
+    Raises:
+        UsageError: TW8074, we have no words in it.
+    """
+    found = languages().get(code)
+    if found is None:
+        raise UsageError(
+            f"there are no words in `{code}`",
+            code="TW8074",
+            help=f"use one of: {', '.join(languages())}",
+        )
+    return found
 
 
 def _words(code: str) -> Mapping[str, str]:
