@@ -84,15 +84,15 @@ class KeptGrant:
         )
 
     @classmethod
-    def read(cls, row: Sequence[Any]) -> Self:
-        """Read a row of the vault's query."""
-        _, digest, study, subject, record, body, signature, *rest = row
+    def read(cls, row: Sequence[Any], *, record: RecordNumber) -> Self:
+        """Read a row of the vault's query, whose ``record`` is hidden there."""
+        _, digest, study, subject, _, body, signature, *rest = row
         grade, received_at, state, reason, mandate, ended = rest
         return cls(
             digest=digest,
             study=study,
             subject=subject,
-            record=RecordNumber(record),
+            record=record,
             grant=Grant.from_json(json.loads(body)),
             signature=signature,
             grade=grade,

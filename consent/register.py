@@ -34,27 +34,31 @@ class Register:
 
     def __init__(self, vault: Vault) -> None:
         self._store = vault.store
+        self._hidden = vault.hidden
 
     def standing(self, record: RecordNumber) -> Standing:
         """What is known of one patient."""
         row = self._store.row(
-            "select of_age_at, died_at, objected_at from standings where record = ?", (record,)
+            "select of_age_at, died_at, objected_at from standings where record = ?",
+            (self._hidden.hide(record),),
         )
         return Standing(*row) if row else NOTHING_KNOWN
 
     def standings(self) -> dict[RecordNumber, Standing]:
         """What is known of all patients of whom something is known."""
         rows = self._store.rows("select record, of_age_at, died_at, objected_at from standings")
-        return {RecordNumber(record): Standing(*rest) for record, *rest in rows}
+        return {RecordNumber(self._hidden.show(record)): Standing(*rest) for record, *rest in rows}
 
     def note(self, record: RecordNumber, standing: Standing) -> None:
         """Write down what is known of a patient now, in place of what was."""
         with self._store.transaction() as database:
+            hidden = self._hidden.hide(record)
+            database.execute("delete from standings where record = ?", (hidden,))
             database.execute(
-                "insert or replace into standings values (?, ?, ?, ?)",
-                (record, standing.of_age_at, standing.died_at, standing.objected_at),
+                "insert into standings values (?, ?, ?, ?)",
+                (hidden, standing.of_age_at, standing.died_at, standing.objected_at),
             )
-            _tell(database, record)
+            _tell(database, hidden)
 
     def mandate(self, number: int | None) -> Mandate | None:
         """The mandate of this number with those that it stands on; None for None."""
@@ -70,7 +74,9 @@ class Register:
 
     def mandates(self, record: RecordNumber) -> list[KeptMandate]:
         """All that were ever given for a patient, oldest first."""
-        rows = self._store.rows(f"{_MANDATE} where record = ? order by id", (record,))
+        rows = self._store.rows(
+            f"{_MANDATE} where record = ? order by id", (self._hidden.hide(record),)
+        )
         return [self._read(row) for row in rows]
 
     def give(
@@ -97,9 +103,9 @@ class Register:
                 "insert into mandates (record, role, holder, purposes, begins, ends, given_by)"
                 " values (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    record,
+                    self._hidden.hide(record),
                     mandate.role,
-                    holder.strip(),
+                    self._hidden.hide(holder.strip()),
                     mandate.purposes.to_bytes(16),
                     mandate.begins,
                     mandate.ends,
@@ -120,7 +126,7 @@ class Register:
             raise _no_mandate(number)
         with self._store.transaction() as database:
             database.execute("update mandates set ends = min(ends, ?) where id = ?", (now, number))
-            _tell(database, of)
+            _tell(database, self._hidden.hide(of))
 
     def _require_within(self, whole: Mandate, record: RecordNumber, given_by: int | None) -> None:
         giver = whole.given_by
@@ -146,10 +152,11 @@ class Register:
             raise _no_mandate(number)
         return self._read(row)
 
-    def _read(self, row: tuple[int, str, str, str, bytes, int, int, int | None]) -> KeptMandate:
+    def _read(self, row: tuple[int, bytes, str, bytes, bytes, int, int, int | None]) -> KeptMandate:
         number, record, role, holder, mask, begins, ends, given_by = row
         mandate = Mandate(Role(role), int.from_bytes(mask), begins, ends, self.mandate(given_by))
-        return KeptMandate(number, RecordNumber(record), holder, mandate, given_by)
+        whose, named = self._hidden.show(record), self._hidden.show(holder)
+        return KeptMandate(number, RecordNumber(whose), named, mandate, given_by)
 
 
 def _no_mandate(number: int) -> ConsentError:
@@ -160,10 +167,10 @@ def _no_mandate(number: int) -> ConsentError:
     )
 
 
-def _tell(database: sqlite3.Connection, record: RecordNumber) -> None:
+def _tell(database: sqlite3.Connection, hidden: bytes) -> None:
     """The patient's permission may have changed in every study that they ever answered."""
     studies = database.execute(
-        "select distinct study from bindings where record = ?", (record,)
+        "select distinct study from bindings where record = ?", (hidden,)
     ).fetchall()
     for (study,) in studies:
-        note_change(database, study, record)
+        note_change(database, study, hidden)

@@ -9,61 +9,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from consent.hidden import Hidden
 from consent.kept import KeptGrant, State
 from consent.policy import Slot
 from consent.record import Grant
 from consent.store import Store
+from consent.vault_tables import FORM, TABLES, migrations
 from twinward import canonical
+from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
 
-VERSION = 2
 CODE_BYTES = 16
+TAG_BYTES = 16
 
-_TABLES = """
-create table enrolments (
-  code_hash blob primary key, study blob not null, record text not null,
-  valid_until integer not null, subject blob, mandate integer references mandates
-) strict, without rowid;
-create table standings (
-  record text primary key, of_age_at integer, died_at integer, objected_at integer
-) strict, without rowid;
-create table mandates (
-  id integer primary key autoincrement, record text not null, role text not null,
-  holder text not null, purposes blob not null, begins integer not null, ends integer not null,
-  given_by integer references mandates
-) strict;
-create index mandates_of_record on mandates (record);
-create table bindings (
-  study blob not null, subject blob not null, record text not null,
-  primary key (study, subject)
-) strict, without rowid;
-create table grants (
-  seq integer primary key autoincrement, digest blob not null unique, study blob not null,
-  subject blob not null, record text not null, nonce integer not null, body blob not null,
-  signature blob not null, grade text not null, received_at integer not null,
-  state text not null, reason text, mandate integer references mandates
-) strict;
-create index grants_of_record on grants (study, record, seq);
-create index grants_by_state on grants (state, study, subject);
-create index grants_by_patient on grants (record, seq);
-create table withdrawals (
-  seq integer primary key autoincrement, digest blob not null unique, study blob not null,
-  subject blob, record text not null, through_nonce integer not null, body blob, signature blob,
-  received_at integer not null, on_chain_by integer not null, receipt blob,
-  state text not null, reason text
-) strict;
-create index withdrawals_of_subject on withdrawals (study, subject, through_nonce);
-create index withdrawals_of_record on withdrawals (study, record, seq);
-create index withdrawals_by_state on withdrawals (state, study, subject);
-create index withdrawals_by_patient on withdrawals (record, seq);
-create table changes (
-  seq integer primary key autoincrement, study blob not null, record text not null
-) strict;
-"""
 _GRANT = """
 select g.seq, g.digest, g.study, g.subject, g.record, g.body, g.signature, g.grade, g.received_at,
   g.state, g.reason, g.mandate,
@@ -76,10 +39,11 @@ where g.study = ? and g.seq > ? and not exists (
 ) order by g.seq limit ?
 """
 _PAGE = 5_000
+_ALL = 2**62
 _READY = """
-select digest from grants g where state = ? and not exists (
+select digest from grants g where state = ? and digest >= ? and not exists (
   select 1 from withdrawals w where w.state = ? and w.study = g.study and w.subject = g.subject
-) order by seq
+) order by digest limit ?
 """
 
 
@@ -100,18 +64,30 @@ class Enrolment:
 class Vault:
     """Enrolments, subjects and signed grants of one hospital."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, hidden: Hidden) -> None:
         self.store = store
+        self.hidden = hidden
 
     @classmethod
-    def open(cls, path: Path) -> Vault:
+    def open(cls, path: Path, *, key: bytes) -> Vault:
         """Open or create the file (mode 0600). It also holds the hospital's withdrawals.
+
+        Args:
+            path: The file.
+            key: 32 bytes that are not in the file's folder; they hide whom a row is about.
 
         Raises:
             IdentityError: TW3020.
-            ConsentError: TW3021, TW3022.
+            ConsentError: TW3021, TW3022; TW8641, the file was made with another key.
         """
-        return cls(Store.open(path, tables=_TABLES, version=VERSION))
+        hidden = Hidden(key)
+        store = Store.open(path, tables=TABLES, version=FORM, migrations=migrations(hidden))
+        try:
+            _require_key(store, hidden, at=str(path))
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, hidden)
 
     def enrol(
         self,
@@ -132,7 +108,10 @@ class Vault:
         with self.store.transaction() as database:
             database.executemany(
                 "insert into enrolments values (?, ?, ?, ?, null, ?)",
-                [(code_hash(code), study, record, valid_until, mandate) for code, record in made],
+                [
+                    (code_hash(code), study, self.hidden.hide(record), valid_until, mandate)
+                    for code, record in made
+                ],
             )
         return [code for code, _ in made]
 
@@ -143,39 +122,44 @@ class Vault:
             " where code_hash = ?",
             (code_hash(code),),
         )
-        return Enrolment(*row) if row else None
+        if row is None:
+            return None
+        found, record, *rest = row
+        return Enrolment(found, self._shown(record), *rest)
 
     def record_of(self, study: bytes, subject: bytes) -> RecordNumber | None:
         """The patient behind a subject, if it is one of ours."""
         row = self.store.row(
             "select record from bindings where study = ? and subject = ?", (study, subject)
         )
-        return RecordNumber(row[0]) if row else None
+        return self._shown(row[0]) if row else None
 
     def subjects_of(self, record: RecordNumber) -> list[tuple[bytes, bytes]]:
         """Study and ledger pseudonym of every answer that this patient ever gave here."""
-        rows = self.store.rows("select study, subject from bindings where record = ?", (record,))
+        rows = self.store.rows(
+            "select study, subject from bindings where record = ?", (self.hidden.hide(record),)
+        )
         return [(study, subject) for study, subject in rows]
 
     def newest(self, study: bytes, record: RecordNumber) -> KeptGrant | None:
         """The newest grant that this patient signed: the one that decides."""
         row = self.store.row(
             f"{_GRANT} where g.study = ? and g.record = ? order by g.seq desc limit 1",
-            (study, record),
+            (study, self.hidden.hide(record)),
         )
-        return KeptGrant.read(row) if row else None
+        return self._read(row) if row else None
 
     def newest_of_all(self, study: bytes) -> Iterator[KeptGrant]:
         """The newest grant of every patient who ever signed one for this study."""
         last = 0
         while page := self.store.rows(_GRANT + _NEWEST_OF_ALL, (study, last, _PAGE)):
-            yield from map(KeptGrant.read, page)
+            yield from map(self._read, page)
             last = page[-1][0]
 
     def by_digest(self, digest: bytes) -> KeptGrant | None:
         """The grant of this digest, if it is kept here."""
         row = self.store.row(f"{_GRANT} where g.digest = ?", (digest,))
-        return KeptGrant.read(row) if row else None
+        return self._read(row) if row else None
 
     def waiting(self, study: bytes, subject: bytes) -> KeptGrant | None:
         """The subject's grant that is on its way to the ledger, if there is one."""
@@ -183,18 +167,23 @@ class Vault:
             f"{_GRANT} where g.state = ? and g.study = ? and g.subject = ?",
             (State.WAITING, study, subject),
         )
-        return KeptGrant.read(row) if row else None
+        return self._read(row) if row else None
 
     def in_state(self, state: State) -> list[KeptGrant]:
         """The grants that are so far on their way to the ledger, oldest first."""
         return [
-            KeptGrant.read(row)
+            self._read(row)
             for row in self.store.rows(f"{_GRANT} where g.state = ? order by g.seq", (state,))
         ]
 
-    def ready_for_ledger(self) -> list[bytes]:
-        """Digests of the waiting grants that no withdrawal of the same subject has to precede."""
-        return [digest for (digest,) in self.store.rows(_READY, (State.WAITING, State.WAITING))]
+    def ready_for_ledger(self, most: int = _ALL, *, first: bytes = b"") -> list[bytes]:
+        """Digests of the waiting grants that no withdrawal of the same subject has to precede.
+
+        In the order of the digests, which says nothing about patients: at most so many, from
+        ``first`` on.
+        """
+        values = (State.WAITING, first, State.WAITING, most)
+        return [digest for (digest,) in self.store.rows(_READY, values)]
 
     def note(self, notes: Iterable[tuple[bytes, State, str | None]]) -> None:
         """Write down how far grants are on their way: digest, state, reason; all or nothing."""
@@ -208,7 +197,7 @@ class Vault:
         """Every grant that this subject ever signed, oldest first."""
         where = "where g.study = ? and g.subject = ? order by g.seq"
         rows = self.store.rows(f"{_GRANT} {where}", (study, subject))
-        return [KeptGrant.read(row) for row in rows]
+        return [self._read(row) for row in rows]
 
     def next_nonce(self, study: bytes, subject: bytes, slot: Slot | None) -> int:
         """The nonce of the subject's next grant, by the ledger and by what is known here."""
@@ -240,13 +229,14 @@ class Vault:
 
         ``database`` is that of the `Store.transaction` in which the caller checked that it may.
         """
+        hidden = self.hidden.hide(record)
         database.execute(
             "update enrolments set subject = ? where code_hash = ?",
             (grant.subject, code_hash(code)),
         )
         database.execute(
-            "insert or ignore into bindings values (?, ?, ?)",
-            (grant.study, grant.subject, record),
+            "insert into bindings values (?, ?, ?) on conflict do nothing",
+            (grant.study, grant.subject, hidden),
         )
         database.execute(
             "insert into grants (digest, study, subject, record, nonce, body, signature, grade,"
@@ -255,7 +245,7 @@ class Vault:
                 digest,
                 grant.study,
                 grant.subject,
-                record,
+                hidden,
                 grant.nonce,
                 canonical.encode(grant.to_json()),
                 signature,
@@ -265,7 +255,7 @@ class Vault:
                 mandate,
             ),
         )
-        note_change(database, grant.study, record)
+        note_change(database, grant.study, hidden)
 
     def last_change(self) -> int:
         """Number of the newest change; never used twice, even after a crash."""
@@ -277,7 +267,21 @@ class Vault:
         rows = self.store.rows(
             "select distinct record from changes where seq > ? and study = ?", (after, study)
         )
-        return [RecordNumber(record) for (record,) in rows]
+        return [self._shown(record) for (record,) in rows]
+
+    def change_tag(self, number: int) -> bytes | None:
+        """What nobody can guess about the change of this number; None if there is none.
+
+        A file that was restored from an older copy and went on has other tags from there.
+        """
+        row = self.store.row("select tag from changes where seq = ?", (number,))
+        return None if row is None else bytes(row[0])
+
+    def _shown(self, record: bytes) -> RecordNumber:
+        return RecordNumber(self.hidden.show(record))
+
+    def _read(self, row: Sequence[Any]) -> KeptGrant:
+        return KeptGrant.read(row, record=self._shown(row[4]))
 
 
 def code_hash(code: bytes) -> bytes:
@@ -285,6 +289,37 @@ def code_hash(code: bytes) -> bytes:
     return canonical.tagged_hash("enrolment-code/v1", code)
 
 
-def note_change(database: sqlite3.Connection, study: bytes, record: RecordNumber) -> None:
-    """Tell whoever keeps a cohort that this patient's permission may have changed."""
-    database.execute("insert into changes (study, record) values (?, ?)", (study, record))
+def note_change(
+    database: sqlite3.Connection,
+    study: bytes,
+    hidden: bytes,
+    *,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> None:
+    """Tell whoever keeps a cohort that a patient's permission may have changed.
+
+    ``hidden`` is the record number as the vault keeps it.
+    """
+    database.execute(
+        "insert into changes (study, record, tag) values (?, ?, ?)",
+        (study, hidden, random_bytes(TAG_BYTES)),
+    )
+
+
+def _require_key(store: Store, hidden: Hidden, *, at: str) -> None:
+    with store.transaction() as database:
+        found = database.execute("select key_check from site").fetchone()
+        if found is None:
+            database.execute("insert into site values (?)", (hidden.check,))
+        elif found[0] != hidden.check:
+            raise other_key(at)
+
+
+def other_key(at: str) -> ConsentError:
+    """The one error for a vault whose key is not there."""
+    return ConsentError(
+        "the consent database was made with another key",
+        code="TW8641",
+        at=at,
+        help="put back `secrets/vault.key` of the same backup; without it nobody can open the file",
+    )

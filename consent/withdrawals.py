@@ -57,6 +57,7 @@ class Withdrawals:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._store = vault.store
+        self._hidden = vault.hidden
 
     def signed(
         self,
@@ -124,10 +125,11 @@ class Withdrawals:
             )
             return self._known(digest)
 
-    def _insert(self, database: sqlite3.Connection, **values: Any) -> None:
+    def _insert(self, database: sqlite3.Connection, *, record: RecordNumber, **others: Any) -> None:
+        values = {**others, "record": self._hidden.hide(record)}
         new = database.execute(
-            f"insert or ignore into withdrawals ({', '.join(values)})"  # noqa: S608 - our names
-            f" values ({', '.join('?' * len(values))})",
+            f"insert into withdrawals ({', '.join(values)})"  # noqa: S608 - our names
+            f" values ({', '.join('?' * len(values))}) on conflict do nothing",
             tuple(values.values()),
         ).rowcount
         if new:
@@ -152,14 +154,15 @@ class Withdrawals:
     def by_digest(self, digest: bytes) -> KeptWithdrawal | None:
         """The withdrawal of this digest, if it is kept here."""
         row = self._store.row(f"{_ROW} where digest = ?", (digest,))
-        return _kept(row) if row else None
+        return self._kept(row) if row else None
 
     def newest(self, study: bytes, record: RecordNumber) -> KeptWithdrawal | None:
         """The patient's newest withdrawal from this study, if there is one."""
         row = self._store.row(
-            f"{_ROW} where study = ? and record = ? order by seq desc limit 1", (study, record)
+            f"{_ROW} where study = ? and record = ? order by seq desc limit 1",
+            (study, self._hidden.hide(record)),
         )
-        return _kept(row) if row else None
+        return self._kept(row) if row else None
 
     def keep_receipt(self, digest: bytes, receipt: bytes) -> bytes:
         """Keep the receipt that the patient gets; the first one stays for ever."""
@@ -175,7 +178,7 @@ class Withdrawals:
     def waiting(self) -> list[KeptWithdrawal]:
         """Those that the ledger does not show yet, oldest first."""
         rows = self._store.rows(f"{_ROW} where state = ? order by seq", (State.WAITING,))
-        return [_kept(row) for row in rows]
+        return [self._kept(row) for row in rows]
 
     def note(self, digest: bytes, state: State, *, reason: str | None) -> None:
         """Write down how far a withdrawal is on its way; what it ends stays ended."""
@@ -185,20 +188,20 @@ class Withdrawals:
                 (state, reason, digest),
             )
 
-
-def _kept(row: Sequence[Any]) -> KeptWithdrawal:
-    digest, study, subject, record, through, body, signature, at, by, receipt, state, reason = row
-    return KeptWithdrawal(
-        digest=digest,
-        study=study,
-        subject=subject,
-        record=RecordNumber(record),
-        through_nonce=through,
-        withdrawal=None if body is None else Withdrawal.from_json(json.loads(body)),
-        signature=signature,
-        received_at=at,
-        on_chain_by=by,
-        receipt=receipt,
-        state=State(state),
-        reason=reason,
-    )
+    def _kept(self, row: Sequence[Any]) -> KeptWithdrawal:
+        digest, study, subject, hidden, through, body, signature, at, by, *rest = row
+        receipt, state, reason = rest
+        return KeptWithdrawal(
+            digest=digest,
+            study=study,
+            subject=subject,
+            record=RecordNumber(self._hidden.show(hidden)),
+            through_nonce=through,
+            withdrawal=None if body is None else Withdrawal.from_json(json.loads(body)),
+            signature=signature,
+            received_at=at,
+            on_chain_by=by,
+            receipt=receipt,
+            state=State(state),
+            reason=reason,
+        )

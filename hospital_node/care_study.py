@@ -21,6 +21,7 @@ from consent.register import Register
 from consent.study import KIND, Study
 from consent.vault import Vault
 from hospital_node import membership
+from hospital_node.consents import open_vault
 from hospital_node.enrolment import consent_domain
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE as SETTINGS
@@ -127,7 +128,7 @@ def answers(folder: Path, *, clock: Clock) -> Iterator[CareAnswers]:
     settings, organisation = load(NodeSettings, folder / SETTINGS), Organisation(folder)
     founding, paths = membership.load_founding(folder), NodePaths(folder)
     mirror = MirrorReader(paths.mirror) if paths.mirror.exists() else None
-    vault = Vault.open(paths.vault)
+    vault = open_vault(folder)
     try:
         yield CareAnswers(
             vault,

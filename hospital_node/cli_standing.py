@@ -142,12 +142,11 @@ def mandates(*, folder: Path, record: str, end: int | None, as_json: bool) -> No
 @contextmanager
 def _register(folder: Path, command: str) -> Iterator[Register]:
     from consent.register import Register
-    from consent.vault import Vault
     from hospital_node import audit_log
-    from hospital_node.paths import NodePaths
+    from hospital_node.consents import open_vault
 
     audit_log.commanded(folder, command)
-    vault = Vault.open(NodePaths(folder).vault)
+    vault = open_vault(folder)
     try:
         yield Register(vault)
     finally:

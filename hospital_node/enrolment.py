@@ -9,10 +9,9 @@ from consent.letters import Letter, write_letters
 from consent.record import Domain
 from consent.register import Register
 from consent.study import Study
-from consent.vault import Vault
 from hospital_node import approvals, membership
+from hospital_node.consents import open_vault
 from hospital_node.data import records
-from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from twinward.errors import UsageError
 from twinward.founding import Founding
@@ -61,7 +60,7 @@ def write_for(
         )
     settings = load(NodeSettings, folder / FILE)
     founding = membership.load_founding(folder)
-    vault = Vault.open(NodePaths(folder).vault)
+    vault = open_vault(folder)
     if mandate is not None:
         patients = (Register(vault).patient_of(mandate),)
     codes = vault.enrol(study.id32, patients, valid_until=study.closes, mandate=mandate)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consent.completions import Completions
 from consent.intake import Desk
 from consent.policy import Grade, Request
 from consent.record import Grant, Withdrawal
@@ -21,9 +22,10 @@ from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.spread import Spread
 from consent.vault import Vault
-from hospital_node import accounts, approvals, care_study, holdout, membership
+from hospital_node import accounts, approvals, care_study, holdout, membership, patient_view, withdrawn
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
+from hospital_node.consents import open_vault
 from hospital_node.data import records, version
 from hospital_node.data.records import Records
 from hospital_node.egress import Egress
@@ -88,6 +90,8 @@ class Node:
     desk: ConsentDesk
     surroundings: Desk
     """What the desk knows of this hospital; the FHIR API rests on the same."""
+    completions: Completions
+    """What became of withdrawals; the follower's thread goes on with them (``withdrawn``)."""
     _connections: ExitStack
     run: RunId | None = field(default=None)
     """The one run that this node takes part in, from its opening on."""
@@ -130,7 +134,7 @@ class Node:
         audit = NodeAudit.open(
             folder, org=settings.org, founding=founding, identity=identity, clock=clock
         )
-        vault = Vault.open(paths.vault)
+        vault = open_vault(folder)
         domain = consent_domain(founding)
         courier = connect_ledger(founding, new_key(), folder=folder)
         rpc = Endpoint.of(founding, folder).rpc()
@@ -181,6 +185,7 @@ class Node:
             ledger_deadline=settings.on_chain_by_seconds,
             withdrew=audit.withdrew,
             grades=_grades(folder, founding),
+            uses=lambda record, check: patient_view.uses(node, record, check=check),
         )
         node = cls(
             folder=folder,
@@ -204,8 +209,10 @@ class Node:
             follower=follower,
             desk=ConsentDesk(vault, desk),
             surroundings=desk,
+            completions=Completions(paths.completions),
             _connections=closing,
         )
+        follower.then(withdrawn.pipeline_of(node).advance)
         return node
 
     def next_step(self, study: bytes) -> int | None:
@@ -250,6 +257,7 @@ class Node:
         self._connections.close()
         self.mirror.close()
         self.vault.store.close()
+        self.completions.store.close()
         self.lifetime.close()
         self.book.close()
         self.egress.close()

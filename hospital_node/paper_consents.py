@@ -26,9 +26,9 @@ from consent.study import Study
 from consent.vault import Vault
 from hospital_node import approvals, audit_log, membership
 from hospital_node.audit_log import NodeAudit
+from hospital_node.consents import open_vault
 from hospital_node.data import records
 from hospital_node.enrolment import consent_domain
-from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from twinward.clock import SystemClock
 from twinward.errors import TwinwardError, UsageError
@@ -205,7 +205,7 @@ def bring_in(folder: Path, file: Path, *, study: str, dry_run: bool) -> Iterator
         next_step=lambda _study: None,
     )
     patients = records.read(settings.data, hospital=settings.org).records
-    vault = Vault.open(NodePaths(folder).vault)
+    vault = open_vault(folder)
     with closing(vault.store), audit_log.opened(folder) as audit:
         if not dry_run:
             audit.did("paper-consents", by=getpass.getuser())

@@ -41,10 +41,9 @@ def of_record(folder: Path, record: RecordNumber) -> list[dict[str, str]]:
     Raises:
         UsageError: TW3740, there is none.
     """
-    from consent.vault import Vault  # noqa: PLC0415 - --help must be instant
-    from hospital_node.paths import NodePaths  # noqa: PLC0415
+    from hospital_node.consents import open_vault  # noqa: PLC0415 - --help must be instant
 
-    vault = Vault.open(NodePaths(folder).vault)
+    vault = open_vault(folder)
     with closing(vault.store):
         rows = vault.subjects_of(record)
     if not rows:

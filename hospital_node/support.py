@@ -19,7 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from consent.hidden import Hidden
 from hospital_node import backup, watch
+from hospital_node.consents import vault_key
 from hospital_node.doctor.checks import CHECKS
 from hospital_node.doctor.findings import examine
 from hospital_node.doctor.site import Site
@@ -183,7 +185,10 @@ def _record_numbers(folder: Path) -> set[str]:
             "select record from enrolments union select record from bindings"
             " union select record from standings"
         ).fetchall()
-    return {f"{record}" for (record,) in rows if len(record) >= _SHORTEST}
+    hidden = Hidden(vault_key(folder))
+    # Before the node was started after an upgrade they stand there as they are.
+    found = (row if isinstance(row, str) else hidden.show(row) for (row,) in rows)
+    return {record for record in found if len(record) >= _SHORTEST}
 
 
 def _secrets(folder: Path) -> set[str]:

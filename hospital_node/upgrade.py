@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hospital_node.doctor.findings import Finding
 
 FORMS: Final[Mapping[str, int]] = {
-    "state/vault.sqlite": 2,
+    "state/vault.sqlite": 3,
     "state/mirror.sqlite": 2,
     "state/budget.sqlite": 4,
     "state/accounts.sqlite": 1,

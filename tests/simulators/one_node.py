@@ -13,9 +13,9 @@ from pathlib import Path
 import grpc
 
 from consent.study import KIND as STUDY_KIND
-from consent.vault import Vault
 from hospital_node import approvals, policy_file
 from hospital_node.audit_log import NodeAudit
+from hospital_node.consents import open_vault
 from hospital_node.data import records, virtual
 from hospital_node.doctor.checks import CHECKS
 from hospital_node.doctor.findings import examine
@@ -140,7 +140,7 @@ class World:
         )  # fmt: skip
         paths, identity = NodePaths(folder), home.identity()
         patients = records.read(data, hospital=ORG).records
-        vault = Vault.open(paths.vault)
+        vault = open_vault(folder)
         vault.enrol(study.id32, patients[:5], valid_until=int(now) + 86_400)
         vault.store.close()
         self.study, self.patients = study.id32, patients

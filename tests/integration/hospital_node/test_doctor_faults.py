@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from consent.vault import Vault
 from consent.withdrawals import Withdrawals
 from hospital_node import policy_file
+from hospital_node.consents import open_vault
 from hospital_node.doctor.findings import Result
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY, Continuity
@@ -95,7 +95,7 @@ def garbage(name):
 
 
 def overdue(hospital):
-    vault = Vault.open(hospital.state("vault.sqlite"))
+    vault = open_vault(hospital.folder)
     study, record = hospital.world.study, hospital.world.patients[0]
     Withdrawals(vault).without_key(study, record, received_at=1, on_chain_by=2)
     with vault.store.transaction() as database:

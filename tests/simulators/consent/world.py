@@ -28,6 +28,7 @@ from twinward.signing import Identity
 
 NOW = 1_795_226_400.0
 GENESIS = bytes(range(32))
+VAULT_KEY = b"\x77" * 32
 DOMAIN = Domain(chain_id=1337, contract=b"\x11" * 20, genesis=GENESIS)
 HOSPITAL = OrgName("cleveland")
 IDENTITY = Identity.generate()
@@ -167,7 +168,7 @@ class Hospital:
         self.path = folder / "consent.db"
         self.next_step: int | None = None
         self.withdrew = lambda _kept, _staff: None
-        self.vault = Vault.open(self.path)
+        self.vault = Vault.open(self.path, key=VAULT_KEY)
         self._build()
 
     def _build(self) -> None:
@@ -196,7 +197,7 @@ class Hospital:
 
     def reopen(self) -> None:
         self.vault.store.close()
-        self.vault = Vault.open(self.path)
+        self.vault = Vault.open(self.path, key=VAULT_KEY)
         self._build()
 
     def push(self) -> None:

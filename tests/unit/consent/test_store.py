@@ -1,11 +1,18 @@
 import sqlite3
 import stat
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from consent import purposes
+from consent.kept import State
+from consent.register import Register
+from consent.standing import Mandate, Role, Standing
 from consent.store import Store, form_of
 from consent.vault import Vault
-from tests.simulators.consent.world import STUDY
+from consent.withdrawals import Withdrawals
+from tests.simulators.consent.world import DOMAIN, STUDY, VAULT_KEY, Hospital, Patient
 from twinward.errors import ConsentError, IdentityError
 from twinward.ids import RecordNumber
 
@@ -13,7 +20,7 @@ TABLES = "create table t (x integer);"
 
 
 def test_every_file_of_the_database_is_private_to_its_owner(tmp_path):
-    vault = Vault.open(tmp_path / "consent.db")
+    vault = Vault.open(tmp_path / "consent.db", key=VAULT_KEY)
     vault.enrol(STUDY.id32, [RecordNumber("R1")], valid_until=1)
     names = {path.name for path in tmp_path.iterdir()}
     assert "consent.db-wal" in names
@@ -22,10 +29,10 @@ def test_every_file_of_the_database_is_private_to_its_owner(tmp_path):
 
 def test_a_database_that_others_can_read_is_refused(tmp_path):
     path = tmp_path / "consent.db"
-    Vault.open(path).store.close()
+    Vault.open(path, key=VAULT_KEY).store.close()
     path.chmod(0o640)
     with pytest.raises(IdentityError) as error:
-        Vault.open(path)
+        Vault.open(path, key=VAULT_KEY)
     assert error.value.code == "TW3020"
 
 
@@ -97,7 +104,7 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path):
 
 def test_letter_codes_are_not_in_the_database(tmp_path):
     path = tmp_path / "consent.db"
-    vault = Vault.open(path)
+    vault = Vault.open(path, key=VAULT_KEY)
     codes = vault.enrol(STUDY.id32, map(RecordNumber, ("R1", "R2")), valid_until=10)
     assert len(set(codes)) == 2
     vault.store.close()
@@ -106,3 +113,79 @@ def test_letter_codes_are_not_in_the_database(tmp_path):
     with sqlite3.connect(path) as database:
         assert database.execute("select count(*) from enrolments").fetchone() == (2,)
     database.close()
+
+
+def form_2(path):
+    """A vault as an older release left it: whom a row is about stands there in the clear."""
+    database = sqlite3.connect(path)
+    database.executescript((Path(__file__).parent / "vault_form_2.sql").read_text())
+    database.close()
+    path.chmod(0o600)
+
+
+def test_a_vault_of_the_last_release_is_brought_over_with_every_row(tmp_path):
+    path = tmp_path / "consent.db"
+    form_2(path)
+    with closing(sqlite3.connect(path)) as old:
+        tables = ("grants", "withdrawals", "bindings", "enrolments", "mandates", "changes")
+        count = "select count(*) from "
+        before = {table: old.execute(count + table).fetchone() for table in tables}
+        subjects = {subject for (subject,) in old.execute("select subject from bindings")}
+    assert b"MRN-0001" in path.read_bytes()
+    vault = Vault.open(path, key=VAULT_KEY)
+    assert {table: vault.store.row(count + table) for table in tables} == before
+    record = RecordNumber("MRN-0001")
+    kept = vault.newest(STUDY.id32, record)
+    assert (kept.record, kept.verified(DOMAIN), kept.state) == (record, True, State.ON_LEDGER)
+    assert {subject for _, subject in vault.subjects_of(record)} <= subjects
+    register = Register(vault)
+    assert register.standing(record) == Standing(objected_at=7)
+    (mandate,) = register.mandates(record)
+    assert (mandate.holder, mandate.mandate.role) == ("Erika Mustermann", Role.DELEGATE)
+    assert vault.enrolment(b"c" * 16).mandate == mandate.number
+    ended = Withdrawals(vault).newest(STUDY.id32, RecordNumber("MRN-0002"))
+    assert vault.newest(STUDY.id32, RecordNumber("MRN-0002")).withdrawn
+    assert ended.receipt == b"receipt"
+    assert vault.changed_records(STUDY.id32, after=0) == [record, RecordNumber("MRN-0002")]
+    assert vault.last_change() == before["changes"][0]
+    vault.store.close()
+    everything = b"".join(one.read_bytes() for one in tmp_path.glob("consent.db*"))
+    assert b"MRN-" not in everything
+    assert b"Mustermann" not in everything
+
+
+def test_nobody_stands_in_the_file_in_the_clear(tmp_path):
+    hospital = Hospital(tmp_path, patients=0)
+    hospital.records = [RecordNumber("MRN-0001"), RecordNumber("MRN-0002")]
+    for number in range(2):
+        patient = Patient(hospital, number)
+        patient.grants()
+        patient.withdraws()
+    register = Register(hospital.vault)
+    register.note(hospital.records[0], Standing(died_at=7))
+    mandate = Mandate(Role.DELEGATE, purposes.bits(["heart-research"]), 1, 2)
+    register.give(hospital.records[0], mandate, holder="Erika Mustermann")
+    hospital.vault.store.close()
+    everything = b"".join(one.read_bytes() for one in tmp_path.glob("consent.db*"))
+    assert b"MRN-" not in everything
+    assert b"Mustermann" not in everything
+
+
+def test_a_vault_does_not_open_with_another_key(tmp_path):
+    path = tmp_path / "consent.db"
+    Vault.open(path, key=VAULT_KEY).store.close()
+    with pytest.raises(ConsentError) as error:
+        Vault.open(path, key=bytes(32))
+    assert error.value.code == "TW8641"
+
+
+def test_a_row_that_was_given_another_patient_from_outside_is_noticed(tmp_path):
+    hospital = Hospital(tmp_path)
+    patient = Patient(hospital)
+    patient.grants()
+    with hospital.vault.store.transaction() as database:
+        database.execute("update grants set record = ?", (b"\1" * 32,))
+    with pytest.raises(ConsentError) as error:
+        hospital.cohort().mask()
+    assert error.value.code == "TW8640"
+    hospital.vault.store.close()

@@ -7,7 +7,9 @@ from click.testing import CliRunner
 
 from hospital_node.paths import NodePaths
 from hospital_node.pseudonyms import pseudonyms
-from tests.simulators.consent.world import Hospital, Patient
+from tests.simulators.consent.world import VAULT_KEY, Hospital, Patient
+from twinward.files import write_secret
+from twinward.organisation import Organisation
 
 
 def ask(folder, record, **more):
@@ -24,6 +26,8 @@ def test_the_pseudonyms_of_one_patient_are_told_to_their_hospital(tmp_path):
     path = NodePaths(tmp_path / "node").vault
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copy(hospital.path, path)
+    Organisation(tmp_path / "node").secrets.mkdir()
+    write_secret(Organisation(tmp_path / "node").secrets / "vault.key", VAULT_KEY)
     status, told = ask(tmp_path / "node", "R0")
     assert status == 0
     assert told["pseudonyms"] == [

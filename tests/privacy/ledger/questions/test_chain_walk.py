@@ -10,8 +10,10 @@ from hashlib import sha256
 
 import pytest
 
+from consent.hidden import Hidden
 from consent.spread import Spread
 from consent.study import Study
+from hospital_node.consents import vault_key
 from ledger.deployed import CONTRACTS, Addresses, artifact
 from ledger.history import History
 from ledger.history_feed import HistoryFeed
@@ -34,7 +36,9 @@ def secrets_of(network):
     for name in network.hospitals:
         path = network.folder / name / "state" / "vault.sqlite"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            found |= {record.encode() for (record,) in db.execute("select record from bindings")}
+            rows = {bytes(row) for (row,) in db.execute("select record from bindings")}
+            hidden = Hidden(vault_key(network.folder / name))
+            found |= rows | {hidden.show(row).encode() for row in rows}
             found |= {bytes(code) for (code,) in db.execute("select code_hash from enrolments")}
         for secret in (network.folder / name / "secrets").iterdir():
             found.add(secret.read_bytes().strip())
