@@ -25,6 +25,9 @@ from twinward.errors import TwinwardError
 from twinward.files import write_atomic
 from twinward.rpc.local import LocalAddress
 
+DATABASE = "superlink.db"
+"""Flower's own, in the SuperLink's folder; nothing in it outlives a run."""
+
 _REPLY_SECONDS = 2.0  # for the whole of one reply, from its announcement
 _LOOK_SECONDS = 0.05
 
@@ -155,7 +158,7 @@ def launch_superlink(launch: Launch) -> None:
                 "ssl-keyfile": launch.key,
                 "host": "127.0.0.1",
                 "port": launch.port,
-                "database": launch.folder / "superlink.db",
+                "database": launch.folder / DATABASE,
                 "isolation": "process",
                 "superexec-auth-secret-file": secret_file,
             }

@@ -20,7 +20,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from server.fab import fab_bytes, fab_sha256
-from server.launcher import Launch
+from server.flower_register import forget_unregistered
+from server.launcher import DATABASE, Launch
 from twinward import flower_launch
 from twinward.child import Child, scrubbed_environment
 from twinward.errors import CoordinatorUnreachable, IdentityError, TrainingError
@@ -35,6 +36,7 @@ Response = TypeVar("Response")
 _PROTOBUF = "application/protobuf"
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 3.0
+_PUT_OUT = "unregistered"
 
 
 class SuperLink:
@@ -67,6 +69,7 @@ class SuperLink:
             log=folder / "superlink.log",
             folder=folder,
         )
+        self._database = folder / DATABASE
         self._ca = tls.ca
         self._http = self._client()
 
@@ -132,18 +135,19 @@ class SuperLink:
     def enrol(self, keys: Mapping[OrgName, str]) -> None:
         """Make these SuperNode keys (OpenSSH text) the registered ones, and no others.
 
-        Keys registered earlier that are not named are removed. Dying in between leaves some
-        registered; calling it again completes it.
+        Keys registered earlier that are not named are removed, and may come back later. Dying in
+        between leaves some registered; calling it again completes it.
 
         Raises:
             IdentityError: TW6212, a key is not an elliptic-curve public key in OpenSSH form.
             CoordinatorUnreachable: TW6213.
-            TrainingError: TW6214.
+            TrainingError: TW6214, TW6237.
         """
         from flwr.proto import control_pb2 as control  # noqa: PLC0415 - the coordinator's only
 
         wanted = {_pem(org, key): org for org, key in keys.items()}
-        known = {bytes(node.public_key): node for node in self._listed()}
+        listed = self._listed()
+        known = {bytes(node.public_key): node for node in listed if node.status != _PUT_OUT}
         for key, node in known.items():
             if wanted.get(key) != node.name:
                 self._call(
@@ -151,6 +155,9 @@ class SuperLink:
                     control.UnregisterNodeRequest(node_id=node.node_id),
                     control.UnregisterNodeResponse,
                 )
+        kept = {bytes(node.public_key) for node in listed} - set(known)
+        if back := kept & set(wanted):
+            forget_unregistered(self._database, back)
         for key, org in wanted.items():
             if key not in known or known[key].name != org:
                 self._call(
@@ -239,7 +246,7 @@ class SuperLink:
         from flwr.proto import control_pb2 as control  # noqa: PLC0415 - the coordinator's only
 
         answer = self._call("list-nodes", control.ListNodesRequest(), control.ListNodesResponse)
-        return [node for node in answer.nodes_info if node.status != "unregistered"]
+        return list(answer.nodes_info)
 
     def _call(self, procedure: str, request: Any, response: Any) -> Any:
         try:

@@ -255,6 +255,19 @@ def test_a_key_that_is_taken_off_the_register_is_cut_off(network, sites):
         assert leaver.daemon.calls == []
 
 
+def test_a_key_that_was_taken_off_by_mistake_comes_back(network, sites):
+    keys = {each.org: each.public_key for each in sites}
+    network.superlink.enrol({each.org: each.public_key for each in sites[:-1]})
+    assert sites[-1].org not in network.superlink.online()
+    for _ in range(2):  # it is known again; what is known stays as it is
+        network.superlink.enrol(keys)
+    sites[-1].node.wait_online()
+    until = time.monotonic() + 30  # its SuperNode may have been ended in between, or not yet
+    while network.superlink.online() != set(keys):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 def test_nobody_without_the_secret_can_fetch_a_task(network, sites):
     """Flower's runtime API has no login by default: any local process could take a task."""
     from flwr.proto.runtime_pb2 import AcquireTaskRequest
