@@ -11,11 +11,13 @@ import grpc
 
 from consent.letters import Letter
 from consent.policy import Rule
+from consent.uses import KIND as USES
 from twinward import canonical
 from twinward.errors import EXIT_UNREACHABLE, ConsentError
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import ConsentDeskStub
 from twinward.rpc.replies import refusal_of
+from twinward.signing import Document
 
 _SECONDS = 10.0
 
@@ -70,6 +72,12 @@ class DeskClient:
         """The rule that would decide if the holder of the code signed the draft."""
         body = {"code": code.hex(), "study": study.hex(), "draft": draft}
         return Rule(self._object(self._stub.Show, body)["foreseen"])
+
+    def uses(self, *, code: bytes, study: bytes, check: bool) -> Document:
+        """What was done with the data of the holder of the code; see ``consent.uses``."""
+        how = "check" if check else "look"
+        body = {"code": code.hex(), "study": study.hex(), "uses": how}
+        return Document.decode(self._start(self._stub.Show, body).result(), kind=USES, at="uses")
 
     def _object(self, method: Any, body: dict[str, Any]) -> dict[str, Any]:
         value = canonical.decode(self._start(method, body).result(), at="answer of the desk")

@@ -11,12 +11,13 @@ from consent.policy import Grade, Moment, Slot
 from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
 from consent.study import Study
 from consent.terms import terms
+from consent.uses import Uses
 from consent.vault import Enrolment, Vault
 from consent.withdrawals import KeptWithdrawal
 from twinward.clock import Clock
 from twinward.errors import ConsentError
-from twinward.ids import OrgName
-from twinward.signing import Identity
+from twinward.ids import OrgName, RecordNumber
+from twinward.signing import Document, Identity
 
 LONGEST_SUBMISSION = 30 * DAY
 """A grant that may be relayed later than this is refused: two would be open at once."""
@@ -25,6 +26,16 @@ LONGEST_SUBMISSION = 30 * DAY
 def _every_grade(_: bytes) -> frozenset[str]:
     """A desk that knows no plan: tests and benchmarks."""
     return frozenset(Grade)
+
+
+def _not_completed(_: bytes) -> Document | None:
+    """A desk whose withdrawals nobody follows up: tests and benchmarks."""
+    return None
+
+
+def _no_uses(_: RecordNumber, __: bool) -> Uses:  # noqa: FBT001 - as it is called
+    """A desk without an audit log: tests and benchmarks."""
+    return Uses((), None)
 
 
 def _unwritten(_: KeptWithdrawal, __: str | None) -> None:
@@ -50,6 +61,8 @@ class Desk:
             did, before its receipt is made; what it raises is passed on, and there is no receipt
             until it is asked for again.
         grades: Which grades the plans of a study accept.
+        completed: The last word on a withdrawal, by its digest, once there is one.
+        uses: What was done with a patient's data, its proof checked if that is asked for.
     """
 
     hospital: OrgName
@@ -63,6 +76,8 @@ class Desk:
     ledger_deadline: float = DAY
     withdrew: Callable[[KeptWithdrawal, str | None], None] = _unwritten
     grades: Callable[[bytes], frozenset[str]] = _every_grade
+    completed: Callable[[bytes], Document | None] = _not_completed
+    uses: Callable[[RecordNumber, bool], Uses] = _no_uses
 
 
 class Intake:

@@ -7,6 +7,7 @@ receipt is made and holds from that moment, whatever the ledger does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from consent import purposes
@@ -17,8 +18,9 @@ from consent.policy import Grade, Request, decide
 from consent.receipts import grant_receipt, step_of, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
 from consent.register import Register
-from consent.requests import hex_bytes, object_of, read
+from consent.requests import hex_bytes, not_a_request, object_of, read
 from consent.terms import terms
+from consent.uses import statement
 from consent.vault import Vault
 from consent.withdrawals import KeptWithdrawal, Withdrawals
 from twinward import canonical
@@ -123,11 +125,15 @@ class ConsentDesk:
     def show(self, body: bytes) -> bytes:
         """``{code, study}`` to what is on record for that patient and which rule applies.
 
-        With a ``draft`` beside them also which rule would apply if the patient signed that.
+        With a ``draft`` beside them also which rule would apply if the patient signed that. With
+        ``uses`` instead of it what was done with the data, a signed document: ``look``, or
+        ``check`` to have the log's proof checked.
 
         Raises:
             ConsentError: TW3010, TW3011. UsageError: TW3019.
         """
+        if "uses" in read(body):
+            return self._uses(read(body, "code", "study", "uses"))
         drafted = read(body).get("draft")
         value = read(body, "code", "study", *(() if drafted is None else ("draft",)))
         study = self._intake.study(hex_bytes(value["study"]), even_closed=True)
@@ -158,6 +164,7 @@ class ConsentDesk:
                     "subject": newest.subject.hex(),
                     "nonce": newest.grant.nonce,
                     "received_at": newest.received_at,
+                    "begins": newest.grant.not_before,
                     "terms": newest.grant.terms_shown.hex(),
                     "purposes": list(purposes.names(newest.grant.purposes)),
                     "expiry": newest.grant.expiry,
@@ -183,6 +190,7 @@ class ConsentDesk:
             "withdrawal": None
             if withdrawal is None or withdrawal.receipt is None
             else withdrawal.receipt.decode(),
+            "completion": None if withdrawal is None else self._last_word(withdrawal),
         }
         answer["mandates"] = [
             {
@@ -206,6 +214,24 @@ class ConsentDesk:
                 mandate=self._register.mandate(enrolment.mandate),
             ).value
         return canonical.encode(answer)
+
+    def _last_word(self, withdrawal: KeptWithdrawal) -> str | None:
+        found = self._desk.completed(withdrawal.digest)
+        return None if found is None else found.encode().decode()
+
+    def _uses(self, value: Mapping[str, Any]) -> bytes:
+        study = self._intake.study(hex_bytes(value["study"]), even_closed=True)
+        enrolment = self._intake.enrolment(hex_bytes(value["code"]), study.id32, to_withdraw=True)
+        if value["uses"] not in {"look", "check"}:
+            raise not_a_request("uses are looked at or checked")
+        return statement(
+            self._desk.uses(enrolment.record, value["uses"] == "check"),
+            study=study,
+            only_study=enrolment.mandate is not None,
+            hospital=self._desk.hospital,
+            identity=self._desk.identity,
+            at=self._desk.clock.now(),
+        ).encode()
 
     def _grant_receipt(self, kept: KeptGrant) -> bytes:
         return grant_receipt(

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hospital_node import holdout, watch
+from hospital_node import holdout, parts, watch
 from hospital_node.data import records as data
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
@@ -167,12 +167,23 @@ def serve(node: Node, question: bytes) -> dict[str, Any]:
         copy.unlink(missing_ok=True)
         node.lifetime.copy_to(copy)
         return {}
-    row = row_of(node, asked["record"])
+    if "parts" in asked:
+        found = parts.of(node.lifetime, node.identity, RecordNumber(asked["parts"]))
+        return {"parts": [asdict(one) for one in found]}
     if "epsilon" in asked:
         epsilon = asked["epsilon"]
         mu2 = gdp.mu_of(epsilon, LIFETIME_DELTA) ** 2 if epsilon else epsilon
-        node.lifetime.set_limit(row, mu2)
-    standing = node.lifetime.standing(row)
+        node.lifetime.set_limit(row_of(node, asked["record"]), mu2)
+    return standing_of(node, asked["record"])
+
+
+def standing_of(node: Node, record: str) -> dict[str, Any]:
+    """What a patient has spent and may spend here, as epsilon.
+
+    Raises:
+        ConsentError: TW3041, not a patient of this node.
+    """
+    standing = node.lifetime.standing(row_of(node, record))
     return {
         "epsilon_spent": _epsilon(standing.spent_mu2),
         "epsilon_limit": _epsilon(standing.limit_mu2),

@@ -22,7 +22,15 @@ from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.spread import Spread
 from consent.vault import Vault
-from hospital_node import accounts, approvals, care_study, holdout, membership, patient_view, withdrawn
+from hospital_node import (
+    accounts,
+    approvals,
+    care_study,
+    holdout,
+    membership,
+    patient_view,
+    withdrawn,
+)
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
 from hospital_node.consents import open_vault
@@ -185,6 +193,7 @@ class Node:
             ledger_deadline=settings.on_chain_by_seconds,
             withdrew=audit.withdrew,
             grades=_grades(folder, founding),
+            completed=lambda digest: node.completions.newest(digest),  # noqa: PLW0108 - likewise
             uses=lambda record, check: patient_view.uses(node, record, check=check),
         )
         node = cls(

@@ -7,7 +7,7 @@ labels, chosen recipients) is refused by its element, never left out: that would
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -229,13 +229,49 @@ def _restrictions(nested: Mapping[str, Any], at: str) -> list[str]:
 
 def written(kept: KeptGrant, study: Study, hospital: OrgName) -> Json:
     """A grant of the vault as an R4 Consent; `permission` reads the same from it."""
-    patient = {"reference": f"Patient/{kept.record}"}
-    names = purposes.names(kept.grant.purposes)
+    return resource(
+        {"reference": f"Patient/{kept.record}"},
+        study,
+        hospital,
+        names=purposes.names(kept.grant.purposes),
+        begins=kept.grant.not_before,
+        expiry=kept.grant.expiry,
+        received_at=kept.received_at,
+        grade=kept.grade,
+        digest=kept.digest.hex(),
+    )
+
+
+def resource(
+    patient: Json,
+    study: Study,
+    hospital: OrgName,
+    *,
+    names: Collection[str],
+    begins: int,
+    expiry: int,
+    received_at: int,
+    grade: str,
+    digest: str,
+) -> Json:
+    """A grant as an R4 Consent.
+
+    Args:
+        patient: Reference to the patient.
+        study: What it is for.
+        hospital: Whose records.
+        names: Rows of the purpose table.
+        begins: From then on, Unix seconds.
+        expiry: Until then.
+        received_at: When the hospital got it.
+        grade: How it came about.
+        digest: Its name on the ledger, in hex.
+    """
     provision: Json = {
         "type": "permit",
         "period": {
-            "start": iso(kept.grant.not_before),
-            "end": iso(kept.grant.expiry - 1),  # FHIR counts the last second in
+            "start": iso(begins),
+            "end": iso(expiry - 1),  # FHIR counts the last second in
         },
         "purpose": [
             {"system": PURPOSES, "code": row.name} for row in purposes.PURPOSES if row.name in names
@@ -247,15 +283,15 @@ def written(kept: KeptGrant, study: Study, hospital: OrgName) -> Json:
         provision["provision"] = [{"type": "deny", "purpose": codings}]
     return {
         "resourceType": "Consent",
-        "extension": [{"url": GRADE, "valueCode": kept.grade}],
+        "extension": [{"url": GRADE, "valueCode": grade}],
         "status": "active",
         "scope": PRIVACY,
         "category": CATEGORY,
         "patient": patient,
-        "dateTime": iso(kept.received_at),
+        "dateTime": iso(received_at),
         "performer": [patient],
         "organization": [{"reference": f"Organization/{hospital}"}],
-        "sourceAttachment": {"title": f"urn:twinward:grant:{kept.digest.hex()}"},
+        "sourceAttachment": {"title": f"urn:twinward:grant:{digest}"},
         "policy": [{"uri": policy_uri(study, hospital)}],
         "provision": provision,
     }

@@ -345,7 +345,7 @@ def test_show_names_the_rule_that_applies(hospital, patient):
 
     assert shown() == {
         "rule": "no-record", "permit": False, "grant": None, "withdrawal": None, "mandates": [],
-        "receipts": {"grant": None, "withdrawal": None},
+        "receipts": {"completion": None, "grant": None, "withdrawal": None},
     }  # fmt: skip
     patient.grants()
     assert shown()["rule"] == "not-on-ledger"
