@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hospital_node import accounts, audit_log, erasures, membership, upgrade
+from hospital_node import accounts, audit_log, erasures, forwarder_command, membership, upgrade
 from hospital_node.doctor.site import copy_of
 from hospital_node.node import connect_ledger
 from hospital_node.paths import NodePaths
@@ -131,6 +131,7 @@ def compare(folder: Path) -> tuple[TwinwardError | None, TwinwardError | None]:
     founding, organisation = membership.load_founding(folder), Organisation(folder)
     paths, identity = NodePaths(folder), organisation.identity()
     with (
+        forwarder_command.of_member(folder),
         closing(connect_ledger(founding, organisation.ledger_key(), folder=folder)) as chain,
         closing(Endpoint.of(founding, folder).rpc()) as rpc,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -74,6 +75,7 @@ for command in (
     "--visible-updates", is_flag=True,
     help="Agree that updates leave without masks, for robust rules.",
 )  # fmt: skip
+@cli_forwarder.way_out_options
 @json_option
 @reports_errors
 def init(
@@ -88,6 +90,7 @@ def init(
     purposes: tuple[str, ...],
     visible_updates: bool,
     as_json: bool,
+    **way_out: Any,
 ) -> None:
     """Make a hospital's keys, its join request and its configuration in FOLDER."""
     from hospital_node import policy_file, settings
@@ -107,6 +110,7 @@ def init(
         host=host,
         desk_port=base_port,
         flower_port=base_port + 1,
+        forwarder=cli_forwarder.chosen(**way_out),
     )
     agreed = SitePolicy(
         studies=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from twinward.console import emit, json_option, reports_errors, table
-from twinward.errors import EXIT_CHECK
+from twinward.errors import EXIT_CHECK, TwinwardError
 
 if TYPE_CHECKING:
     from hospital_node.doctor.findings import Finding
@@ -30,6 +31,7 @@ def doctor(*, folder: Path, as_json: bool) -> None:
 
     Works with the node up or stopped. Ends with 0 if there is no fault, with 3 if there is one.
     """
+    from hospital_node import forwarder_command
     from hospital_node.doctor.checks import CHECKS
     from hospital_node.doctor.findings import Result, examine
     from hospital_node.doctor.site import Site
@@ -38,7 +40,10 @@ def doctor(*, folder: Path, as_json: bool) -> None:
     site = Site(folder)
     quiet = flower_launch.environment(folder / "state" / "supernode" / "flwr")
     os.environ |= {name: value for name, value in quiet.items() if name.startswith("FLWR_")}
-    found = list(examine(site, CHECKS))
+    with ExitStack() as stack:
+        with suppress(TwinwardError):  # whatever it is, a check finds it too
+            stack.enter_context(forwarder_command.of_member(folder, probe=False))
+        found = list(examine(site, CHECKS))
     faults = [each for each in found if each.result is Result.FAULT]
     concerns = [each for each in found if each.result is Result.CONCERN]
     emit(

@@ -45,11 +45,15 @@ def join_like(init: click.Command) -> click.Command:
         Makes keys and configuration in FOLDER unless `twinward node init` did. Whatever interrupts
         it, the same command without TOKEN goes on.
         """
+        from hospital_node import cli_forwarder, forwarder_command
         from hospital_node import join as joining
 
+        asked = {name: made_with[name] for name in cli_forwarder.OPTIONS}
+        kept = forwarder_command.settings_of(folder)
         network = joining.join(
             folder,
             typed(token),
+            way_out=kept or cli_forwarder.chosen(**asked),
             make=lambda org: _make(folder, org, init=init, options=made_with),
             on_ledger=partial(_require_on_ledger, folder),
             tell=_tell,
@@ -75,11 +79,13 @@ def typed(token: str | None) -> str | None:
 
 
 def _finish(folder: Path, network: Founding, *, as_json: bool) -> None:
+    from hospital_node import forwarder_command
     from hospital_node.dry_run import dry_run
     from hospital_node.join import identity_to_compare
 
-    faults = _faults(folder)
-    seen = dry_run(folder, network)
+    with forwarder_command.of_member(folder):
+        faults = _faults(folder)
+        seen = dry_run(folder, network)
     emit(
         {
             "active": True,
@@ -159,10 +165,15 @@ def _tell(step: int, text: str) -> None:
 
 
 def _require_on_ledger(folder: Path, founding: Founding, org: OrgName) -> None:
+    from hospital_node.forwarder import addresses_of
+    from hospital_node.forwarder_command import at_hand, settings_of
     from hospital_node.node import connect_ledger, require_on_ledger
     from twinward.organisation import Organisation
 
     key = Organisation(folder).ledger_key()
-    with closing(connect_ledger(founding, key, folder=folder)) as chain:
+    with (
+        at_hand(folder, settings=settings_of(folder), addresses=addresses_of(founding)),
+        closing(connect_ledger(founding, key, folder=folder)) as chain,
+    ):
         chain.check_contracts(founding_digest=founding.digest)
         require_on_ledger(chain, founding, [org])

@@ -28,7 +28,7 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=Fals
 @reports_errors
 def endorse(*, folder: Path, hospital: str | None, identity: str | None, as_json: bool) -> None:
     """Show who asks to join; sign and vote for HOSPITAL after comparing its identity by phone."""
-    from hospital_node import audit_log, members, membership
+    from hospital_node import audit_log, forwarder_command, members, membership
     from hospital_node.node import connect_ledger
     from twinward.organisation import Organisation
 
@@ -37,6 +37,7 @@ def endorse(*, folder: Path, hospital: str | None, identity: str | None, as_json
     founding = membership.load_founding(folder)
     key = Organisation(folder).ledger_key()
     with (
+        forwarder_command.of_member(folder),
         closing(connect_ledger(founding, key, folder=folder)) as chain,
         members.network(folder, founding) as stub,
     ):
@@ -120,11 +121,15 @@ def renew(*, folder: Path, token: str | None, as_json: bool) -> None:
 
     A certificate that has expired needs the TOKEN of `twinward server invite --renew`.
     """
-    from hospital_node import audit_log
+    from hospital_node import audit_log, forwarder_command
     from hospital_node import renew as renewing
+    from twinward.join_token import JoinToken
 
     audit_log.commanded(folder, "renew")
-    until = renewing.renew(folder, typed(token))
+    text = typed(token)
+    join = None if text is None else forwarder_command.address_of(JoinToken.parse(text).address)
+    with forwarder_command.of_member(folder, also=None if join is None else {"join": join}):
+        until = renewing.renew(folder, text)
     emit(
         {"valid_until": iso(until)},
         schema="node.renew",
@@ -140,11 +145,12 @@ def renew(*, folder: Path, token: str | None, as_json: bool) -> None:
 @reports_errors
 def leave(*, folder: Path, as_json: bool) -> None:
     """Leave the network, and write a page on what stays, where, and why."""
-    from hospital_node import audit_log
+    from hospital_node import audit_log, forwarder_command
     from hospital_node import leave as leaving
 
     audit_log.commanded(folder, "leave")
-    written = leaving.leave(folder, clock=SystemClock())
+    with forwarder_command.of_member(folder):
+        written = leaving.leave(folder, clock=SystemClock())
     emit(
         {"page": str(written), "receipt": str(folder / leaving.RECEIPT)},
         schema="node.leave",

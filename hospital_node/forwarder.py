@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Self
@@ -46,6 +46,9 @@ def addresses_of(founding: Founding) -> dict[str, Address]:
     return found
 
 
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 class Forwarder:
     """For one node. ``serve`` runs until it is cancelled."""
 
@@ -53,15 +56,22 @@ class Forwarder:
         self,
         folder: Path,
         *,
-        founding: Founding,
+        addresses: Mapping[str, Address],
         settings: ForwarderSettings,
         tell: Callable[[TwinwardError | None], None] | None = None,
     ) -> None:
-        addresses = addresses_of(founding)
+        """Nothing is opened yet.
+
+        Args:
+            folder: Of the node.
+            addresses: Of the coordinator, by name; without ``flower`` there is no relay for it.
+            settings: Of the forwarder.
+            tell: Hears what is in the way, and None when it is over.
+        """
         self._settings = settings
         self._tls = Organisation(folder).tls
-        self._flower = addresses["flower"]
-        self._coordinator = addresses["network"]
+        self._flower = addresses.get("flower")
+        self._coordinator = next(iter(addresses.values()))
         self.way = Way(
             settings,
             allowed=frozenset(addresses.values()),
@@ -78,25 +88,25 @@ class Forwarder:
         return await self.way.check(self._coordinator, self._tls.client_context())
 
     async def serve(self, *, ready: Callable[[], None]) -> None:
-        """Listen on both ports until cancelled.
+        """Listen until cancelled.
 
         Raises:
             UsageError: TW6071, a port is taken.
         """
         port = self._settings.port
+        listeners: list[tuple[Answer, ssl.SSLContext | None]] = [(self._tunnel, None)]
+        if self._flower is not None:
+            listeners.append((self._relay, self._tls.server_context(mutual=False)))
         async with AsyncExitStack() as stack:
             try:
-                for one, answer, context in (
-                    (port, self._tunnel, None),
-                    (port + 1, self._relay, self._tls.server_context(mutual=False)),
-                ):
+                for place, (answer, context) in enumerate(listeners):
                     listening = await asyncio.start_server(
-                        answer, "127.0.0.1", one, ssl=context, limit=_LARGEST_HEAD
+                        answer, "127.0.0.1", port + place, ssl=context, limit=_LARGEST_HEAD
                     )
                     stack.callback(listening.close)
             except OSError as error:
                 raise UsageError(
-                    f"the forwarder cannot listen on port {one} ({error.strerror})",
+                    f"the forwarder cannot listen on port {port + place} ({error.strerror})",
                     code="TW6071",
                     help="choose another `port` in [forwarder] of node.toml; it takes two",
                 ) from error
@@ -132,10 +142,11 @@ class Forwarder:
             await asyncio.gather(_closed(writer), _closed(there[1]))
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host = self._flower[0]
+        assert self._flower is not None  # noqa: S101 - otherwise nothing listens for it
+        address, host = self._flower, self._flower[0]
 
         async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            opened = await self.way.open(self._flower)
+            opened = await self.way.open(address)
             context = self._tls.client_context()
             try:
                 return await asyncio.wait_for(
@@ -171,6 +182,15 @@ class ForwarderThread:
             self._thread.join()
             raise self._trouble
         return self
+
+    def probe(self, address: Address) -> None:
+        """Open the way to this address of the coordinator once, and close it again.
+
+        Raises:
+            TwinwardError: TW6061 to TW6066, what is in the way.
+        """
+        opening = asyncio.run_coroutine_threadsafe(self._forwarder.way.open(address), self._loop)
+        opening.result().close()
 
     def __exit__(self, *_: object) -> None:
         """End it and every connection through it."""
@@ -213,7 +233,8 @@ def of(folder: Path) -> AbstractContextManager[object]:
     if settings.separate:
         return nullcontext()
     founding = membership.load_founding(folder)
-    return ForwarderThread(Forwarder(folder, founding=founding, settings=settings))
+    addresses = addresses_of(founding)
+    return ForwarderThread(Forwarder(folder, addresses=addresses, settings=settings))
 
 
 def forget_proxies_of_the_environment() -> None:

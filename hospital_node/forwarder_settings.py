@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -47,6 +48,18 @@ class ForwarderSettings(BaseModel):
             return None
         parts = urlsplit(self.proxy)
         return str(parts.hostname), int(parts.port or 0)
+
+
+def table(settings: ForwarderSettings) -> list[str]:
+    """The lines of the table ``[forwarder]``, for a ``node.toml`` that is made."""
+    lines = ["", "[forwarder]  # the only way out of this node", f"port = {settings.port}"]
+    if settings.proxy is not None:
+        lines.append(f"proxy = {json.dumps(settings.proxy)}")
+    if settings.proxy_credentials is not None:
+        lines.append(f"proxy_credentials = {json.dumps(str(settings.proxy_credentials))}")
+    if settings.no_proxy:
+        lines.append(f"no_proxy = {json.dumps(settings.no_proxy)}")
+    return lines
 
 
 def _covers(rule: str, host: str) -> bool:

@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from hospital_node.egress import note
+from hospital_node.forwarder_command import address_of, at_hand
+from hospital_node.forwarder_settings import ForwarderSettings
 from hospital_node.join_link import JoinLink
 from hospital_node.membership import load_founding
 from hospital_node.settings import FILE, NodeSettings
@@ -28,6 +30,7 @@ from twinward.founding import Founding, Member
 from twinward.ids import OrgName, org_name
 from twinward.join_token import JoinToken
 from twinward.organisation import REQUEST_KIND, Organisation
+from twinward.reach import Reach
 from twinward.settings import load
 from twinward.signing import Document
 
@@ -60,6 +63,7 @@ def join(
     on_ledger: Callable[[Founding, OrgName], None],
     tell: Tell,
     wait: bool = True,
+    way_out: ForwarderSettings | None = None,
 ) -> Founding | None:
     """Join, or go on with it; the network with this hospital in it.
 
@@ -70,8 +74,10 @@ def join(
         on_ledger: Requires that the ledger knows this hospital.
         tell: Is told of each step.
         wait: Whether to wait for endorsements; otherwise None is returned while there are too few.
+        way_out: The forwarder through which everything goes; None for the straight way.
 
     Raises:
+        CoordinatorUnreachable: TW6061 to TW6065, what is in the way out.
         UsageError: TW6015 no token, TW6033 none is kept here, TW6022 no common protocol.
         IdentityError: TW6016 to TW6020 the token or the coordinator, TW6023 to TW6025 the request,
             TW6030 what the coordinator answered contradicts itself.
@@ -81,7 +87,12 @@ def join(
         forget(folder)
         return load_founding(folder)
     token = JoinToken.parse(token_text) if token_text is not None else _kept(folder)
-    with JoinLink(token) as link:
+    reach = Reach() if way_out is None else Reach(forwarder=f"127.0.0.1:{way_out.port}")
+    addresses = {"join": address_of(token.address)}
+    with (
+        at_hand(folder, settings=way_out, addresses=addresses),
+        JoinLink(token, reach=reach) as link,
+    ):
         hello = link.hello()
         org = org_name(hello["hospital"])
         _keep(folder, token)

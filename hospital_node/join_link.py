@@ -7,7 +7,6 @@ chain, the certificate whose SHA-256 the token names; from then on that authorit
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ import grpc
 from twinward import canonical
 from twinward.errors import CoordinatorUnreachable, IdentityError, TwinwardError
 from twinward.join_token import JoinToken
+from twinward.reach import Reach
 from twinward.rpc import protocol
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import JoinStub
@@ -27,11 +27,18 @@ _SECONDS = 20.0
 class JoinLink:
     """Questions at the door; the token goes with each, inside TLS."""
 
-    def __init__(self, token: JoinToken) -> None:
+    def __init__(self, token: JoinToken, *, reach: Reach) -> None:
+        """Connect, straight or through the forwarder that ``reach`` names.
+
+        Raises:
+            IdentityError: TW6020, the address shows no certificate that the token names.
+            CoordinatorUnreachable: TW6021.
+        """
         self._token = token
-        self.authority = pinned_authority(token)
+        self.authority = pinned_authority(token, reach=reach)
         credentials = grpc.ssl_channel_credentials(root_certificates=self.authority)
-        self._channel = grpc.secure_channel(token.address, credentials)
+        options = reach.channel_options()
+        self._channel = grpc.secure_channel(token.address, credentials, options=options)
         self._door = JoinStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -76,7 +83,7 @@ class JoinLink:
         return value
 
 
-def pinned_authority(token: JoinToken) -> bytes:
+def pinned_authority(token: JoinToken, *, reach: Reach) -> bytes:
     """The authority that the token names, as PEM, out of the chain that the address shows.
 
     Raises:
@@ -91,7 +98,7 @@ def pinned_authority(token: JoinToken) -> bytes:
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS) as plain,
+            reach.connection((host.strip("[]"), int(port)), timeout=_SECONDS) as plain,
             context.wrap_socket(plain) as tls,
         ):
             chain = _chain(tls)

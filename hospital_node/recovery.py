@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from hospital_node import membership
+from hospital_node import forwarder_command, membership
 from hospital_node.node import connect_ledger
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import fence
@@ -29,8 +29,12 @@ def recover(folder: Path) -> float:
         BudgetError: TW4106, the book cannot be used.
     """
     founding, path = membership.load_founding(folder), NodePaths(folder).book
-    chain = connect_ledger(founding, Organisation(folder).ledger_key(), folder=folder)
-    with closing(chain):
+    with (
+        forwarder_command.of_member(folder),
+        closing(
+            connect_ledger(founding, Organisation(folder).ledger_key(), folder=folder)
+        ) as chain,
+    ):
         chain.check_contracts(founding_digest=founding.digest)
         with closing(BudgetBook(path)) as book:  # without memory: ends what was under way
             missing = fence.recover(book, chain)

@@ -22,6 +22,7 @@ from twinward.founding import tls_key_digest
 from twinward.join_token import JoinToken
 from twinward.logging import log
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.rpc import protocol
 from twinward.settings import load
 from twinward.signing import Document
@@ -57,7 +58,8 @@ def renew(folder: Path, token_text: str | None = None) -> float:
     else:
         request = organisation.request_file(org).read_bytes()
         note(folder, "network", "renewal", to="coordinator", size=len(request), clock=SystemClock())
-        with JoinLink(JoinToken.parse(token_text)) as link:
+        token = JoinToken.parse(token_text)
+        with JoinLink(token, reach=Reach.of(folder)) as link:
             answer = link.enrol(request, version=int(link.hello()["protocol"]))
     stated = canonical.encode(answer["authorities"])
     document = Document.decode(stated, kind=authorities.KIND, at="authorities")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hospital_node.forwarder_settings import ForwarderSettings
+from hospital_node.forwarder_settings import ForwarderSettings, table
 from twinward.ids import OrgName
 from twinward.settings import RoleSettings
 
@@ -63,4 +63,6 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",
         f"witness_quorum = {settings.witness_quorum}  # co-signatures to ask for; 0 asks for none",
     ]
+    if settings.forwarder is not None:
+        lines += table(settings.forwarder)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -7,6 +7,8 @@ and nothing here opens another way when it is down.
 
 from __future__ import annotations
 
+import http.client
+import socket
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,21 @@ class Reach:
     def channel_options(self) -> tuple[tuple[str, object], ...]:
         """What a gRPC channel is told so that it goes through the forwarder, if there is one."""
         return () if self.proxy is None else (("grpc.http_proxy", self.proxy),)
+
+    def connection(self, address: tuple[str, int], *, timeout: float) -> socket.socket:
+        """A TCP connection to an address of the coordinator, through the forwarder if there is one.
+
+        Raises:
+            OSError: Nobody answers, or the forwarder does not open it.
+        """
+        if self.forwarder is None:
+            return socket.create_connection(address, timeout=timeout)
+        here, _, port = self.forwarder.rpartition(":")
+        asking = http.client.HTTPConnection(here, int(port), timeout=timeout)
+        asking.set_tunnel(*address)
+        asking.connect()
+        opened: socket.socket = asking.sock
+        return opened
 
 
 def _table(path: Path) -> dict[str, Any]:

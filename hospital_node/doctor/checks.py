@@ -6,6 +6,7 @@ from hospital_node.doctor import daemon, identity, ledger, machine, network, rec
 from hospital_node.doctor.findings import Check
 
 _JOINED = ("configuration", "founding file")
+_WAY = (*_JOINED, "names", "way out")
 _REACHED = (*_JOINED, "certificate", "coordinator TLS")
 
 CHECKS = (
@@ -27,9 +28,10 @@ CHECKS = (
     Check("approved plans", identity.approved_plans, (*_JOINED, "policy")),
     Check("names", network.names, _JOINED),
     Check("proxy", network.proxy, _JOINED),
-    Check("coordinator TLS", network.tls, (*_JOINED, "certificate", "names")),
+    Check("way out", network.way_out, (*_JOINED, "certificate")),
+    Check("coordinator TLS", network.tls, (*_WAY, "certificate")),
     Check("clock", network.clock, _REACHED),
-    Check("ledger", ledger.ledger, (*_JOINED, "names")),
+    Check("ledger", ledger.ledger, _WAY),
     Check("membership", ledger.membership, ("ledger",)),
     Check("witness quorum", ledger.witness, _JOINED),
     Check("consents: copy", ledger.mirror, _JOINED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import ssl
@@ -13,6 +14,8 @@ import grpc
 from hospital_node.doctor.findings import Concern
 from hospital_node.doctor.site import Site
 from hospital_node.follower import fetch_tip
+from hospital_node.forwarder import Forwarder, addresses_of
+from hospital_node.forwarder_command import not_there
 from ledger.tip import TipStatement
 from twinward.errors import CoordinatorUnreachable, IdentityError, UsageError
 from twinward.rpc.messages_pb2_grpc import NetworkStub
@@ -24,8 +27,11 @@ _EXPIRED, _NOT_YET, _HOST, _ADDRESS = 10, 9, 62, 64  # X509_V_ERR_... of OpenSSL
 
 
 def names(site: Site) -> str:
-    """The names of the founding file's addresses resolve here."""
-    hosts = sorted({host for host, _ in _endpoints(site).values()})
+    """The names of the founding file's addresses resolve here, or the proxy's on the way there."""
+    forwarder = site.settings.forwarder
+    found = {host for host, _ in addresses_of(site.founding).values()}
+    proxies = {host: forwarder.proxy_for(host) if forwarder else None for host in found}
+    hosts = sorted({host if proxy is None else proxy[0] for host, proxy in proxies.items()})
     for host in hosts:
         try:
             site.machine.addresses(host)
@@ -33,7 +39,7 @@ def names(site: Site) -> str:
             raise UsageError(
                 f"the name `{host}` does not resolve ({error.strerror})",
                 code="TW7330",
-                at="founding file: endpoints",
+                at="founding file: endpoints" if host in found else "node.toml: forwarder.proxy",
                 help="have the name entered in this machine's DNS, or in /etc/hosts",
             ) from error
     return ", ".join(hosts)
@@ -41,6 +47,8 @@ def names(site: Site) -> str:
 
 def proxy(site: Site) -> str:
     """A proxy of the environment can be reached, and is not in the way of what is near."""
+    if site.settings.forwarder is not None:
+        return "that of the environment is ignored: this node has a forwarder"
     found = {
         name: value
         for name in _PROXIES
@@ -64,8 +72,28 @@ def proxy(site: Site) -> str:
     raise Concern(
         f"secure sums go through {min(found)}; Flower and the ledger do not use it",
         code="TW7333",
-        help=f"let this machine reach `{host}` directly, and add it to NO_PROXY",
+        help=f"give the proxy to the forwarder (node.toml: [forwarder]), or let this machine reach "
+        f"`{host}` directly and add it to NO_PROXY",
     )
+
+
+def way_out(site: Site) -> str:
+    """The forwarder gets to the coordinator, and this machine to the forwarder."""
+    settings = site.settings.forwarder
+    if settings is None:
+        return "straight, no forwarder"
+    addresses = addresses_of(site.founding)
+    tried = Forwarder(
+        site.folder, addresses=addresses, settings=settings, tell=lambda _trouble: None
+    )
+    version = asyncio.run(tried.check())
+    try:
+        site.reach.connection(site.coordinator, timeout=site.timeout).close()
+    except OSError as error:
+        raise not_there(settings.port) from error
+    proxy = settings.proxy_for(site.coordinator[0])
+    by = "straight" if proxy is None else f"through {proxy[0]}:{proxy[1]}"
+    return f"by the forwarder, {by}, {version}"
 
 
 def tls(site: Site) -> str:
@@ -77,7 +105,7 @@ def tls(site: Site) -> str:
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            closing(socket.create_connection((host, port), timeout=site.timeout)) as plain,
+            closing(site.reach.connection((host, port), timeout=site.timeout)) as plain,
             context.wrap_socket(plain, server_hostname=host) as secured,
         ):
             return f"{host}:{port}, {secured.version()}"
@@ -104,7 +132,8 @@ def clock(site: Site) -> str:
     """The coordinator answers this hospital, and both clocks agree."""
     credentials = site.organisation.tls.channel_credentials()
     address = site.founding.endpoints["network"]
-    with grpc.secure_channel(address, credentials, options=PROMPT) as channel:
+    options = (*PROMPT, *site.reach.channel_options())
+    with grpc.secure_channel(address, credentials, options=options) as channel:
         before = site.clock.now()
         tip = fetch_tip(NetworkStub(channel))
         after = site.clock.now()
@@ -120,14 +149,6 @@ def clock(site: Site) -> str:
             "consents count as stale and certificates as expired",
         )
     return f"within {max(skew, after - before):.1f} s of the coordinator's"
-
-
-def _endpoints(site: Site) -> dict[str, tuple[str, int]]:
-    found = {}
-    for name, text in site.founding.endpoints.items():
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        found[name] = (parts.hostname or "", parts.port or 443)
-    return found
 
 
 def _require_reachable(name: str, value: str, *, timeout: float) -> None:

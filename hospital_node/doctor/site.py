@@ -25,6 +25,7 @@ from twinward.clock import Clock, SystemClock
 from twinward.errors import BudgetError, UsageError
 from twinward.founding import Founding
 from twinward.organisation import Organisation
+from twinward.reach import Reach
 from twinward.settings import load
 
 _NOT_RUNNING = "TW1040"
@@ -130,6 +131,11 @@ class Site:
             if error.code == _NOT_RUNNING:
                 return None
             raise
+
+    @cached_property
+    def reach(self) -> Reach:
+        """How this node reaches the coordinator."""
+        return Reach.of(self.folder)
 
     @property
     def coordinator(self) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """A network whose members stand on machines of their own: namespaces, joined by one switch.
 
-Coordinator behind a real nginx at ``hub.test``, three hospitals, and an HTTP proxy that wants a
-password, which one of them has to go through. Nothing leaves the namespaces. Needs root.
+Coordinator behind a real nginx at ``hub.test``, three hospitals, one that joins later, and an HTTP
+proxy that wants a password, which two of them have to go through. Nothing leaves the namespaces.
+Needs root.
 """
 
 import contextlib
@@ -20,6 +21,8 @@ from pathlib import Path
 import pytest
 
 from hospital_node import watch
+from server.invitations import Register
+from server.paths import ServerPaths
 from tests.simulators import link
 from tests.simulators.network import JOIN_SECONDS, PATIENTS, SLACK, Run, eventually
 from twinward.demo.stage import Stage
@@ -29,7 +32,10 @@ HUB, DOOR = "hub.test", 443
 COORDINATOR, PROXY = "coordinator", "proxy"
 HOSPITALS = ("harbour", "meadow", "summit")
 BEHIND_PROXY = "summit"
-PLACES = {COORDINATOR: 1, "harbour": 11, "meadow": 12, "summit": 13, PROXY: 50}
+JOINING = "abbey"
+"""Joins by token, behind the proxy too; nothing of it is there at first."""
+CREDENTIALS = "hospital:opensesame\n"
+PLACES = {COORDINATOR: 1, "harbour": 11, "meadow": 12, "summit": 13, JOINING: 14, PROXY: 50}
 STUDY = "heart-risk"
 FORWARDER = 9600
 _NET = "10.77.0."
@@ -110,7 +116,7 @@ class Machines:
         hosts = Path("/etc/netns") / name / "hosts"
         hosts.parent.mkdir(parents=True, exist_ok=True)
         lines = ["127.0.0.1 localhost", f"{self.address(PROXY)} proxy.test"]
-        if place != BEHIND_PROXY:  # who has a proxy need not even know the name
+        if place not in (BEHIND_PROXY, JOINING):  # who has a proxy need not even know the name
             lines.append(f"{self.address(COORDINATOR)} {HUB}")
         hosts.write_text("\n".join(lines) + "\n")
         (hosts.parent / "resolv.conf").write_text("")
@@ -122,7 +128,7 @@ class Machines:
         run("ip", "-n", name, "addr", "add", f"{self.address(place)}/24", "dev", "eth0")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         self.within(place, lambda: link.finish_frames("eth0"))
-        if place == BEHIND_PROXY:
+        if place in (BEHIND_PROXY, JOINING):
             run("ip", "-n", name, "route", "add", "unreachable", self.address(COORDINATOR))
 
     def __exit__(self, *_):
@@ -234,7 +240,7 @@ class World:
         lines = ["", "[forwarder]", f"port = {FORWARDER}"]
         if name == BEHIND_PROXY:
             secret = self.folder / name / "secrets" / "proxy"
-            secret.write_text("hospital:opensesame\n")
+            secret.write_text(CREDENTIALS)
             secret.chmod(0o600)
             lines += ['proxy = "http://proxy.test:3128"', 'proxy_credentials = "secrets/proxy"']
         with (self.folder / name / "node.toml").open("a") as file:
@@ -252,6 +258,20 @@ class World:
             self.do("consent", "grant", "--wallet", wallet, "--letters", f"{name}.letters", "--all")
         for name in HOSPITALS:
             eventually(lambda name=name: self.cohort(name) == PATIENTS)
+
+    def secret(self, name, text):
+        """A file that only its owner can read; its path from the folder of all."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return name
+
+    def is_asking(self, name):
+        """Whether this name waits for endorsements, by the coordinator's register."""
+        with contextlib.closing(
+            Register(ServerPaths(self.folder / COORDINATOR).register)
+        ) as register:
+            return any(one.org == name and not one.admitted for one in register.candidates())
 
     def start_services(self):
         conf = self.folder / COORDINATOR / "front_door" / "nginx.conf"

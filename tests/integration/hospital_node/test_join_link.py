@@ -13,6 +13,7 @@ from hospital_node.join_link import JoinLink, pinned_authority
 from tests.simulators.secsum.tls import Authority
 from twinward.errors import TwinwardError
 from twinward.join_token import JoinToken
+from twinward.reach import Reach
 from twinward.rpc.messages_pb2 import Blob
 
 
@@ -59,8 +60,8 @@ def test_the_coordinator_is_known_by_the_fingerprint_in_the_token():
     genuine = Authority()
     with listening(genuine, shown=genuine.pem) as (address, heard):
         token = token_for(genuine, address)
-        assert der(pinned_authority(token)) == der(genuine.pem)
-        with JoinLink(token) as link:
+        assert der(pinned_authority(token, reach=Reach())) == der(genuine.pem)
+        with JoinLink(token, reach=Reach()) as link:
             assert link.hello()["hospital"] == "station"
         assert len(heard) == 1
 
@@ -69,7 +70,7 @@ def test_another_authority_in_between_is_told_nothing():
     genuine, other = Authority(), Authority()
     with listening(other, shown=other.pem) as (address, heard):
         with pytest.raises(TwinwardError) as refusal:
-            JoinLink(token_for(genuine, address))
+            JoinLink(token_for(genuine, address), reach=Reach())
         assert refusal.value.code == "TW6020"
         assert not heard
 
@@ -77,7 +78,7 @@ def test_another_authority_in_between_is_told_nothing():
 def test_showing_the_genuine_authority_without_a_certificate_of_it_is_not_enough():
     genuine, other = Authority(), Authority()
     with listening(other, shown=genuine.pem) as (address, heard):
-        with JoinLink(token_for(genuine, address)) as link:
+        with JoinLink(token_for(genuine, address), reach=Reach()) as link:
             with pytest.raises(TwinwardError) as refusal:
                 link.hello()
             assert refusal.value.code == "TW6021"
@@ -86,6 +87,6 @@ def test_showing_the_genuine_authority_without_a_certificate_of_it_is_not_enough
 
 def test_nobody_there_is_said_so():
     with pytest.raises(TwinwardError) as refusal:
-        pinned_authority(token_for(Authority(), "127.0.0.1:1"))
+        pinned_authority(token_for(Authority(), "127.0.0.1:1"), reach=Reach())
     assert refusal.value.code == "TW6021"
     assert refusal.value.diagnostic.exit_status == 5
