@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hospital_node import cli_erase, cli_withdrawals
 from hospital_node.record import RECORD, typed
 from twinward.console import emit, json_option, reports_errors
 from twinward.files import read_given, write_atomic
@@ -90,4 +91,11 @@ def withdraw(*, folder: Path, record: str, study: str, as_json: bool) -> None:
     )
 
 
-COMMANDS = (cosign, check_audit, erase_audit, withdraw)
+COMMANDS = (
+    cosign,
+    check_audit,
+    erase_audit,
+    withdraw,
+    *cli_withdrawals.COMMANDS,
+    *cli_erase.COMMANDS,
+)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from hospital_node import accounts, attest, desk, forwarder
+from hospital_node import accounts, attest, desk, erasure, forwarder
 from hospital_node.audit_anchor import anchoring
 from hospital_node.leave import has_left
 from hospital_node.node import Node
@@ -114,6 +114,7 @@ async def _serve(folder: Path) -> None:
 
 
 async def _serve_node(folder: Path) -> None:
+    await asyncio.to_thread(erasure.resume, folder, clock=SystemClock())
     node = await asyncio.to_thread(Node.open, folder, clock=SystemClock())
     logging.configure(role="node", org=node.settings.org)
     await asyncio.to_thread(warm, node)

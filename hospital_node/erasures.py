@@ -21,7 +21,10 @@ from twinward.organisation import Organisation
 from twinward.signing import Identity
 
 PURPOSE = "twinward/erased/v1"
-_KINDS = ("audit", "records", "twins")
+PERSON, DONE = "person", "done"
+"""That somebody is being erased everywhere (`hospital_node.erasure`), and that this has ended."""
+
+_KINDS = ("audit", "records", "twins", PERSON, DONE)
 
 
 def name(identity: Identity, record: str) -> bytes:
@@ -41,6 +44,19 @@ def note(beside: Path, what: str, named: bytes) -> None:
         os.close(descriptor)
     if is_new:
         sync_folder(path.parent)
+
+
+def unfinished(folder: Path) -> list[bytes]:
+    """Names of people whose erasure was begun and has not ended: a process died in it."""
+    path = NodePaths(folder).erased
+    rows = _read(path.read_bytes()) if path.exists() else []
+    begun = dict.fromkeys(named for what, named in rows if what == PERSON)
+    for what, named in rows:
+        if what == PERSON:
+            begun[named] = None
+        elif what == DONE:
+            begun.pop(named, None)
+    return list(begun)
 
 
 def take_up(folder: Path, newer: Path | None) -> int:
@@ -83,9 +99,11 @@ def _read(data: bytes) -> list[tuple[str, bytes]]:
 
 
 def _erase(folder: Path, since: list[tuple[str, bytes]]) -> None:
+    from hospital_node import erasure  # noqa: PLC0415 - it notes erasures here
     from hospital_node.data import imported  # noqa: PLC0415 - its store notes erasures here
     from hospital_node.twins.cli_arguments import stored  # noqa: PLC0415
 
+    erasure.erase_named(folder, {one for what, one in since if what == PERSON})
     paths = NodePaths(folder)
     named = {kind: {one for what, one in since if what == kind} for kind in _KINDS}
     if named["records"] and paths.patients.exists():

@@ -22,7 +22,7 @@ from consent.study import Study
 from hospital_node import approvals
 from hospital_node.audit_log import NodeAudit
 from hospital_node.node import Node
-from hospital_node.paths import FHIR
+from hospital_node.paths import FHIR, NodePaths
 from ledger.audit import fhir
 from ledger.audit.log import Happened
 from twinward.clock import Clock
@@ -66,7 +66,7 @@ def of(node: Node) -> Background:
     settings = load(FhirSettings, node.folder / FHIR)
     base = f"{origin_of(settings.host, settings.port, tls=True)}/fhir"
     clients = [_client(one, node.folder) for one in settings.clients]
-    versions = Versions(node.folder / "state" / "fhir.sqlite")
+    versions = Versions(NodePaths(node.folder).fhir)
     registry = Registry(node.vault, versions, _house(node))
     tokens = Tokens(clients, audience=f"{base}/token", versions=versions, clock=node.clock)
     limit = Limit(per_second=100, burst=400)

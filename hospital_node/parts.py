@@ -7,20 +7,24 @@ is in fewer steps or none, and the whole price stays charged.
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import closing
 from pathlib import Path
 
 from consent.completions import Used
-from hospital_node import accounts
+from hospital_node import watch
+from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
-from hospital_node.settings import FILE, NodeSettings
 from twinward import gdp
+from twinward.errors import UsageError
 from twinward.ids import RecordNumber
 from twinward.organisation import Organisation
-from twinward.settings import load
+from twinward.rpc.messages_pb2 import Blob
 from twinward.signing import Identity
 
+_NOT_RUNNING = "TW1040"
 _TRAINING, _EVALUATION = "training of ", "evaluation of "
 _PICO = 1e12
 
@@ -54,20 +58,32 @@ def of(lifetime: Lifetime, identity: Identity, record: RecordNumber) -> tuple[Us
     )
 
 
-def here(folder: Path, record: RecordNumber) -> tuple[Used, ...]:
-    """The same, read from the files of a node that is not running.
+def known(folder: Path, record: RecordNumber) -> tuple[tuple[Used, ...], bool]:
+    """The same, asked of the daemon or read from the files; and whether the daemon is up.
 
     Raises:
-        BudgetError: TW4106, another process has the accounts; TW4107, TW4311.
+        UsageError: TW1050 no node here, TW1041 its daemon does not answer.
+        BudgetError: TW4106, TW4107, TW4311.
     """
-    if not (folder / "state" / "accounts.sqlite").exists():
-        return ()
-    settings, identity = load(NodeSettings, folder / FILE), Organisation(folder).identity()
-    lifetime = accounts.open_(folder, settings, identity, [])
+    question = Blob(data=json.dumps({"parts": record}).encode())
     try:
+        found = watch.ask(folder, lambda node: node.Account(question, timeout=30))
+    except UsageError as error:
+        if error.code != _NOT_RUNNING:
+            raise
+        return read(folder, record), False
+    return tuple(Used(**one) for one in found["parts"]), True
+
+
+def read(folder: Path, record: RecordNumber) -> tuple[Used, ...]:
+    """The same, from the files of a node that is not up."""
+    path = NodePaths(folder).accounts
+    if not path.exists():
+        return ()
+    identity = Organisation(folder).identity()
+    key = identity.derive(tombstones.PURPOSE)
+    with closing(Lifetime(path, key=key, records=(), limit_mu2=0.0)) as lifetime:
         return of(lifetime, identity, record)
-    finally:
-        lifetime.close()
 
 
 def _study(what: str) -> str | None:

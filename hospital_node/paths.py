@@ -39,6 +39,16 @@ class NodePaths:
         return self.state / "completions.sqlite"
 
     @property
+    def fhir(self) -> Path:
+        """Consents as they were served to record systems."""
+        return self.state / "fhir.sqlite"
+
+    @property
+    def holds(self) -> Path:
+        """Who must not be erased for now."""
+        return self.state / "holds.json"
+
+    @property
     def mirror(self) -> Path:
         """Copy of the ledger's consent events."""
         return self.state / "mirror.sqlite"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from consent.completions import Used
+from consent.erased import is_erased
 from consent.pipeline import Pipeline, Surroundings
 from consent.withdrawals import KeptWithdrawal
 from hospital_node import parts
@@ -21,6 +22,8 @@ def pipeline_of(node: Node) -> Pipeline:
     coordinator = node.founding.coordinator.ledger_account.lower()
 
     def used(kept: KeptWithdrawal) -> Sequence[Used]:
+        if is_erased(kept.record):  # noted by the erasure, before the link was cut
+            return ()
         study = node.surroundings.studies.get(kept.study)
         name = None if study is None else study.name
         every = parts.of(node.lifetime, node.identity, kept.record)
