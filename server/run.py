@@ -310,6 +310,7 @@ class Run:
             "members": [name_of(name) for name in progress.members],
             "missing": [name_of(name) for name in progress.missing],
             "ms": round(progress.milliseconds, 1),
+            "deadline_seconds": round(progress.deadline_seconds, 1),
         }
         self.latest = event
         if progress.kind == "step" and self.transcript.last is not None:

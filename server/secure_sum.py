@@ -17,6 +17,7 @@ from typing import TypeVar
 from server.secure_sum_attempt import Attempt, RunTerms
 from server.secure_sum_hearing import Hearing, Lost, now
 from server.secure_sum_outcome import Outcome, Progress, names, unsigned
+from server.secure_sum_pace import Pace
 from server.secure_sum_seats import Seat, Seats
 from server.secure_sum_state import RunState, Summed, contradiction
 from server.transcript import AttemptRecord, EpochRecord, Transcript
@@ -45,7 +46,8 @@ class SecureSumRun:
         max_abs_sum: Largest acceptable coordinate of a sum, in grid steps.
         steps: T.
         spare_attempts: R.
-        deadline_seconds: Silence that ends an attempt; must exceed the plan's sending slot.
+        deadline_seconds: Least silence that ends an attempt (``Pace``); must exceed the plan's
+            sending slot.
         record: The durable transcript of this run; the caller closes it.
         progress: Told of each event after the frames it describes were handed to the streams.
         combine: What takes the place of adding vectors that are not masked.
@@ -80,7 +82,8 @@ class SecureSumRun:
         self._state = RunState(identity, terms)
         self._seats = Seats({raw(name): member for name, member in members.items()})
         self._member_count = len(members)
-        self._hearing = Hearing(self._seats, self._state, deadline=deadline_seconds)
+        self._pace = Pace(deadline_seconds)
+        self._hearing = Hearing(self._seats, self._state, pace=self._pace)
         self._record = record
         self._progress = progress
         self._over = False
@@ -183,6 +186,7 @@ class SecureSumRun:
                     AttemptRecord(epoch.epoch, state.step, attempt.masked, missing)
                 )
                 raise
+            self._pace.took(now() - self._signal_at)
             then = await self._publish(attempt, newcomers=self._newcomers(seats))
             await self._tell("step", epoch.members, step=attempt.step)
             self._signal_at = now()
@@ -223,6 +227,8 @@ class SecureSumRun:
     async def _abandon(self, lost: Lost, seats: list[Seat]) -> None:
         """Tell everyone that the epoch is dead; who was silent must connect again."""
         missing = tuple(sorted(seat.peer for seat in lost.missing))
+        if lost.reason is Reason.SILENT:
+            self._pace.took(now() - self._signal_at)
         frame = self._state.abort(lost.reason, missing)
         for seat in lost.missing:
             self._seats.drop(seat)
@@ -288,5 +294,6 @@ class SecureSumRun:
                 milliseconds=(now() - self._signal_at) * 1000,
                 missing=names(missing),
                 silent=silent,
+                deadline_seconds=self._pace.deadline,
             )
         )

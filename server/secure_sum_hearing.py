@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from server.secure_sum_pace import Pace
 from server.secure_sum_seats import Seat, Seats
 from server.secure_sum_state import RunState
 from twinward.errors import TwinwardError
@@ -25,12 +26,12 @@ class Lost(Exception):
 
 
 class Hearing:
-    """What members say, in order of arrival; ``deadline`` is the silence that ends an attempt."""
+    """What members say, in order of arrival; ``pace`` says which silence ends an attempt."""
 
-    def __init__(self, seats: Seats, state: RunState, *, deadline: float) -> None:
+    def __init__(self, seats: Seats, state: RunState, *, pace: Pace) -> None:
         self._seats = seats
         self._state = state
-        self._deadline = deadline
+        self._pace = pace
 
     async def event(self, until: float) -> tuple[Seat, Frame | None]:
         """The next event; a member that says hello is first told what it missed.
@@ -65,7 +66,7 @@ class Hearing:
         Raises:
             Lost: One of the seats broke off, stayed silent or broke the protocol.
         """
-        waiting, until = set(seats), now() + self._deadline
+        waiting, until = set(seats), now() + self._pace.deadline
         if gone := [seat for seat in seats if not seat.alive]:
             raise Lost(Reason.BROKEN, gone)
         while waiting:

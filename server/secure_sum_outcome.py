@@ -26,6 +26,8 @@ class Progress:
     missing: tuple[Fingerprint, ...] = ()
     silent: bool = False
     """Whether those for whom an attempt was lost said nothing until the deadline."""
+    deadline_seconds: float = 0.0
+    """After how much silence the next attempt is given up, by how long recent steps took."""
 
 
 @dataclass(frozen=True, slots=True)

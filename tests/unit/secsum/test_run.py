@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
+from server.secure_sum_pace import Pace
 from server.transcript import Transcript
 from tests.simulators.secsum.driven import Net
 from tests.simulators.secsum.liar import Liar
@@ -123,6 +125,40 @@ def test_a_silent_member_ends_the_attempt_at_the_deadline(tmp_path):
     outcome = asyncio.run(scenario())
     assert net.sites[0].name not in outcome.members
     assert outcome.epoch >= 2
+
+
+def test_where_steps_are_slow_the_deadline_follows_them(tmp_path):
+    """A vector that comes after the plan's deadline is no silence in a run whose steps are slow."""
+    net = Net(tmp_path, deadline=0.4, steps=4)
+    late = net.sites[0]
+
+    def miss_a_slot(step, epoch):
+        if step == 4:
+            time.sleep(0.4)  # its vector leaves at .6 s
+
+    late.on_contribute = miss_a_slot
+
+    async def scenario():
+        for site in net.sites:
+            net.start(site, slot_seconds=0.3)
+        async with asyncio.timeout(20):
+            return await net.sum.drive(gather_seconds=2, patience_seconds=1)
+
+    outcome = asyncio.run(scenario())
+    assert (outcome.epoch, outcome.attempts) == (1, 4)
+    first, *_, last = (one for one in net.events if one.kind in {"epoch", "step"})
+    assert first.deadline_seconds == 0.4
+    assert 0.85 < last.deadline_seconds < 1.5  # three times what a step takes
+
+
+def test_a_deadline_is_never_below_the_plans_and_never_above_what_nodes_wait():
+    pace = Pace(5.0)
+    assert pace.deadline == 5.0
+    for seconds, expected in ((0.1, 5.0), (3.0, 5.0), (3.0, 9.0), (60.0, 9.0), (60.0, 9.0)):
+        pace.took(seconds)
+        assert pace.deadline == expected
+    pace.took(60.0)
+    assert pace.deadline == 20.0
 
 
 def test_a_vector_whose_slot_has_not_come_when_its_epoch_dies_is_dropped_at_once():
