@@ -41,6 +41,7 @@ NODE_ID = "supernode.id"
 
 _LOOK_SECONDS = 0.25  # Flower: 3 s between looks for a message
 _REPLY_SECONDS = 0.05  # Flower: 0.5 s between looks for the app's reply
+_AGAIN_SECONDS = 2  # Flower: pauses of up to 20 s before it looks for a SuperLink that was away
 _APP = "hospital_node.flower_app"
 
 
@@ -179,6 +180,8 @@ def gate(approved: frozenset[str], *, online: Path, wake: int) -> None:
     def check_and_unpack_nothing(content: bytes, **_: object) -> None:
         flower_launch.require_approved(content, approved)
 
+    retry: Any = import_module("flwr.supercore.retry.http_retry")
+    retry.MAX_RETRY_DELAY = _AGAIN_SECONDS  # renamed in Flower, a node is back later, no worse
     node.pull_objects = partial(fetch, initial_backoff=_REPLY_SECONDS, backoff_cap=_LOOK_SECONDS)
     node._pull_and_store_message = pull_approved  # noqa: SLF001 - the gate
     node.time = SimpleNamespace(
