@@ -107,3 +107,24 @@ def letters(*, letters: Path, out: Path, site: str, language: str, as_json: bool
             f"{len(found)} letters to print: {out}\nDelete it, and {letters}, once posted."
         ),
     )
+
+
+@portal.command()
+@FOLDER
+@click.argument("study")
+@click.argument("words", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@json_option
+@reports_errors
+def result(*, folder: Path, study: str, words: Path, as_json: bool) -> None:
+    """Show the patients of STUDY what came out of it, from a TOML file of WORDS by language."""
+    from consent.portal import results
+    from consent.portal.running import state_of
+    from twinward.ids import study_id
+
+    shown = results.publish(state_of(folder), study_id(study), words)
+    emit(
+        {"study": study, "languages": list(shown)},
+        schema="portal.result",
+        as_json=as_json,
+        text=lambda: f"patients of {study} read it from now on ({', '.join(shown)})",
+    )

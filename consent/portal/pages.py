@@ -11,15 +11,13 @@ from starlette.responses import RedirectResponse, Response
 
 from consent import signature
 from consent.policy import Grade, Rule
-from consent.portal import at_hospital, drafts
+from consent.portal import at_hospital, drafts, results
 from consent.portal.choices import LIMITS, YEARS, Picked, offered
 from consent.portal.on_device import asked_to_grant, asked_to_withdraw, handed_in, key_for
-from consent.portal.receipt import record_of
 from consent.portal.sealed_keys import read
 from consent.portal.site import Asked, Portal
 from twinward.rpc.replies import RemoteRefusal
 from twinward.web.guard import form_of
-from twinward.web.shell import as_json
 
 
 class Pages:
@@ -40,7 +38,6 @@ class Pages:
         router.add_api_route(f"{one}/yes", self.say_yes, methods=["POST"])
         router.add_api_route(f"{one}/stop", self.ask_stop)
         router.add_api_route(f"{one}/stop", self.stop, methods=["POST"])
-        router.add_api_route(f"{one}/receipt.json", self.receipt)
         return router
 
     def home(self, request: Request) -> Response:
@@ -52,7 +49,10 @@ class Pages:
     def study(self, request: Request) -> Response:
         """What became of the last answer."""
         one = self._portal.letter(request)
-        return self._html(request, "study.html", title="study_title", one=one)
+        has_result = results.of(self._portal.state, one.study.name) is not None
+        return self._html(
+            request, "study.html", title="study_title", one=one, has_result=has_result
+        )
 
     def now(self, request: Request) -> Response:
         """The moving part of that page, for a script that looks again."""
@@ -142,13 +142,6 @@ class Pages:
             )
         portal.desk.withdraw(body).result()
         return RedirectResponse(f"/studies/{one.place}", status_code=303)
-
-    def receipt(self, request: Request) -> Response:
-        """The record to take home."""
-        one = self._portal.letter(request)
-        response = as_json(record_of(one, hospital=self._portal.hospital))
-        response.headers["content-disposition"] = 'attachment; filename="receipt.json"'
-        return response
 
     def _hand_in(self, one: Asked, form: Mapping[str, str]) -> None:
         """Hand in what a device signed; its sealed key is on disk first, and goes if it was no."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from consent.fhir.meaning import resource
 from consent.portal.site import Asked
 from twinward.ids import OrgName
 
@@ -42,3 +43,26 @@ def record_of(one: Asked, *, hospital: OrgName) -> dict[str, Any]:
             for name, text in one.known["receipts"].items()
         },
     }
+
+
+def fhir_of(one: Asked, *, hospital: OrgName) -> dict[str, Any] | None:
+    """The permission as a FHIR R4 Consent; None if there never was one.
+
+    It names the patient by the number on the ledger, not by the hospital's.
+    """
+    grant = one.known["grant"]
+    if grant is None:
+        return None
+    patient = {"identifier": {"system": "urn:twinward:subject", "value": grant["subject"]}}
+    made = resource(
+        patient,
+        one.study,
+        hospital,
+        names=grant["purposes"],
+        begins=grant["begins"],
+        expiry=grant["expiry"],
+        received_at=grant["received_at"],
+        grade=grant["grade"],
+        digest=grant["digest"],
+    )
+    return made if one.has_said_yes else made | {"status": "inactive"}

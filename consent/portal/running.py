@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from consent.portal.entrance import Entrance
 from consent.portal.pages import Pages
 from consent.portal.site import Portal
+from consent.portal.take_home import TakeHome
 from consent.record import Domain
 from twinward.clock import Clock
 from twinward.ids import OrgName
@@ -57,4 +58,5 @@ def running(
         clock=clock,
     )
     with closing(portal):
-        yield portal.shell.build([Entrance(portal).router(), Pages(portal).router()])
+        pages = (Entrance(portal), Pages(portal), TakeHome(portal))
+        yield portal.shell.build([each.router() for each in pages])

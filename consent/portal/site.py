@@ -7,6 +7,7 @@ Addresses carry the place of a letter in the visit (0, 1, ...), never anything a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,12 @@ class Asked:
         return self.is_used or self.rule is Rule.NOT_ON_LEDGER
 
     @property
+    def completion(self) -> dict[str, Any] | None:
+        """The hospital's last word on the withdrawal, if it was given."""
+        found = self.known["receipts"]["completion"]
+        return None if found is None or self.has_said_yes else json.loads(found)["payload"]
+
+    @property
     def withdrawal(self) -> dict[str, Any] | None:
         """The withdrawal, if it is the last word."""
         found: dict[str, Any] | None = self.known["withdrawal"]
@@ -98,7 +105,7 @@ class Portal:
         clock: Clock,
     ) -> None:
         """A site whose sessions lie in ``state`` and whose desk is behind ``channel``."""
-        self.hospital, self.domain, self.clock = hospital, domain, clock
+        self.hospital, self.domain, self.clock, self.state = hospital, domain, clock, state
         self.desk = DeskClient(channel)
         self.visits = Visits()
         self.sessions = Sessions(state / "sessions.sqlite", clock=clock)
