@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from consent.patient_keys import Answer, Choice, Wallet
 from hospital_node import watch
 from hospital_node.data import contract
 from hospital_node.paths import NodePaths
+from ledger import verify
 from ledger.endpoint import Endpoint
 from server import run as coordinator_run
 from twinward import descent
@@ -64,6 +66,8 @@ class Network:
     agreed: tuple = ()
     diaries: int = 0
     """People with diaries at each hospital; 0: tables of records."""
+    also: tuple = ()
+    """Other studies of the same hospitals; the first is what everything else is about."""
     stage: Stage = field(init=False)
     local: LocalNetwork = field(init=False)
     plan: dict = field(init=False)
@@ -84,13 +88,29 @@ class Network:
             self.stage, tuple(data), data, SLOT, self.plan_options, self.study, self.agreed
         )
         self.plan = self.local.found()
+        self.plans = {self.study: self.plan, **{name: self.agree(name) for name in self.also}}
         self.set(COORDINATOR, join_window_seconds=JOIN_SECONDS)
         for name in self.hospitals:
             self.set(name, lifetime_epsilon=20.0, mirror_max_age_seconds=MIRROR_SECONDS)
+            if self.also:  # several answers of one patient do not wait long for one another
+                self.set(name, on_chain_by_seconds=60)
             if self.diaries:
                 self.set(name, minimum_cohort=min(20, self.diaries // 2))
         if not self.diaries:
             self.import_table(self.hospitals[-1])
+
+    def agree(self, study):
+        """Plan another study, approve it everywhere, write its letters; the plan."""
+        words = ("server", "plan", COORDINATOR, "--study", study, "--slot", str(SLOT))
+        made = self.stage.command(*words, *self.plan_options)
+        for command in (
+            lambda name: ("approve", name, made["study"], made["plan"], "--no-attack"),
+            lambda name: ("letters", name, "--study", study, "--out", f"{name}.{study}.letters"),
+        ):
+            begun = [("node", *command(name)) for name in self.hospitals]
+            for words, process in [(words, self.stage.begin(*words)) for words in begun]:
+                self.stage.finish(process, words)
+        return made
 
     def make_tables(self):
         made = self.stage.command("experiment", "virtual-hospitals", "data")["hospitals"]
@@ -101,7 +121,7 @@ class Network:
 
     def make_diaries(self):
         words = ("experiment", "virtual-diaries", "data", "--people", str(self.diaries))
-        made = self.stage.command(*words, "--days", "2")["hospitals"]
+        made = self.stage.command(*words, "--days", "2", "--vitals")["hospitals"]
         return {name: self.folder / path for name, path in made.items()}
 
     def import_table(self, name):
@@ -131,17 +151,23 @@ class Network:
         self.wait_for_consents()
 
     def letters(self):
-        return [word for name in self.hospitals for word in ("--letters", f"{name}.letters")]
+        files = [f"{name}.letters" for name in self.hospitals]
+        files += [f"{name}.{study}.letters" for study in self.also for name in self.hospitals]
+        return [word for file in files for word in ("--letters", file)]
 
     def wait_for_consents(self):
         """The cohorts are what the wallet says that patients granted."""
         expected = {
-            name: len(self.granted(name)) - self.erased.get(name, 0) for name in self.hospitals
+            name: {
+                study: len(self.granted(name, study)) - self.erased.get(name, 0)
+                for study in self.plans
+            }
+            for name in self.hospitals
         }
-        cohorts = dict[str, int | None]()
+        cohorts = dict[str, dict]()
 
         def are_there():
-            cohorts.update({name: self.cohort(name) for name in self.hospitals})
+            cohorts.update({name: self.cohorts(name) for name in self.hospitals})
             return cohorts == expected
 
         eventually(are_there, note=lambda: f"{cohorts}, and patients granted {expected}")
@@ -167,7 +193,10 @@ class Network:
         return watch.status(self.folder / name)
 
     def cohort(self, name):
-        return self.status(name)["studies"][0].get("cohort")
+        return self.cohorts(name)[self.study]
+
+    def cohorts(self, name):
+        return {each["study"]: each.get("cohort") for each in self.status(name)["studies"]}
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -175,8 +204,8 @@ class Network:
     def founding(self):
         return Founding.decode((self.folder / COORDINATOR / "founding.json").read_bytes())
 
-    def the_plan(self):
-        data = (self.folder / self.plan["plan"]).read_bytes()
+    def the_plan(self, study=None):
+        data = (self.folder / self.plans[study or self.study]["plan"]).read_bytes()
         return Plan.from_document(Document.decode(data, kind=PLAN_KIND))
 
     def book(self, name):
@@ -189,13 +218,15 @@ class Network:
             ).fetchall()
         return {run: Charged(*row) for run, *row in rows}
 
-    def granted(self, name):
+    def granted(self, name, study=None):
         """References of the letters of this hospital that stand granted in the wallet."""
+        study = study or self.study
         with self.wallet() as wallet:
             return [
                 entry.reference
                 for entry in wallet.entries()
-                if entry.letter.hospital == name and entry.answer is Answer.GRANTED
+                if (entry.letter.hospital, entry.letter.study.name) == (name, study)
+                and entry.answer is Answer.GRANTED
             ]
 
     @contextmanager
@@ -339,15 +370,26 @@ class Network:
 
     # Running a study
 
-    def run(self):
+    def run(self, study=None):
         """Start ``server run``; follow it with `Run.until` and `Run.end`."""
-        return Run(self.stage.events("server", "run", COORDINATOR, "--study", self.study))
+        words = ("server", "run", COORDINATOR, "--study", study or self.study)
+        return Run(self.stage.events(*words))
 
-    def complete_run(self):
+    def complete_run(self, study=None):
         """A run that has to be released."""
-        run = self.run().end()
+        run = self.run(study).end()
         assert run.release, run.last
         return run
+
+    def evidence(self, run):
+        """What a run's pack holds, once it is verified offline: report, card, released numbers."""
+        pack = self.folder / run.release["pack"]
+        founding = (self.folder / self.hospitals[0] / "founding.json").read_bytes()
+        report = verify.verify(pack, founding=founding)
+        assert report.ok, report.faults
+        with zipfile.ZipFile(pack) as archive:
+            card = json.loads(archive.read("card.json"))
+            return report, card, verify.read_safetensors(archive.read("model.safetensors"))
 
     def opening(self, *, run=None, plan=None, signer=None):
         """What Flower would carry: an order of the coordinator (its key lies in the folder)."""
