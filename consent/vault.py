@@ -257,6 +257,12 @@ class Vault:
         )
         note_change(database, grant.study, hidden)
 
+    def digests_of(self, study: bytes, records: Iterable[RecordNumber]) -> list[bytes]:
+        """Digests of every grant that these patients ever signed for a study."""
+        sql = "select digest from grants where study = ? and record = ?"
+        hidden = map(self.hidden.hide, records)
+        return [digest for one in hidden for (digest,) in self.store.rows(sql, (study, one))]
+
     def last_change(self) -> int:
         """Number of the newest change; never used twice, even after a crash."""
         row = self.store.row("select max(seq) from changes")

@@ -37,6 +37,7 @@ RULES = backup.Rules(
     left_out={
         "run/*": "socket and token of a running daemon",
         "state/supernode/*": "Flower's own folder, made at each start",
+        "state/cohorts/*": "what a cohort knows is found again from vault and ledger",
         "state/mirror.sqlite": "the consents are fetched from the ledger again and proven",
         "state/ledger/chain.sqlite": "every block is fetched and executed again",
         "state/ledger/chain.lock": "of a running ledger node",

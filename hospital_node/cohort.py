@@ -11,10 +11,10 @@ requires a fresh and complete mirror; without it there is no mask at all. Nothin
 
 from __future__ import annotations
 
-import heapq
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,9 +26,18 @@ from consent.record import Domain
 from consent.register import Register
 from consent.standing import NOTHING_KNOWN, Standing
 from consent.vault import Vault
+from hospital_node.cohort_snapshot import (
+    DIGEST_BYTES,
+    Basis,
+    Known,
+    Position,
+    Snapshot,
+    Timetable,
+)
 from twinward.clock import Clock
 from twinward.errors import ConsentError, DataError
 from twinward.ids import RecordNumber
+from twinward.logging import log
 
 Mask = NDArray[np.bool_]
 
@@ -81,13 +90,8 @@ def _unnoted(decisions: Sequence[Decided]) -> None:
     """Decisions of a cohort that trains nobody: tests and benchmarks."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Up to where changes are in the mask: change number here, block and running hash there."""
-
-    change: int
-    block: int
-    head: bytes
+SAVE_EVERY = 20_000
+"""Decisions after which what is known is written down again: a second of work, if it were lost."""
 
 
 class Cohort:
@@ -104,6 +108,7 @@ class Cohort:
             confirmed block, Unix seconds. Called before each mask; what it raises is passed on.
         note: Is given the decisions that were made, before the mask that follows from them; what
             it raises is passed on, and there is no mask.
+        snapshot: Where what is known is kept over a restart; None: nowhere.
 
     Raises:
         DataError: TW3040, a record number stands in the table twice.
@@ -120,10 +125,10 @@ class Cohort:
         clock: Clock,
         confirm: Callable[[], float],
         note: Callable[[Sequence[Decided]], None] = _unnoted,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self._vault = vault
         self._register = Register(vault)
-        self._standings: dict[RecordNumber, Standing] = {}
         self._ledger = ledger
         self._request = request
         self._domain = domain
@@ -131,6 +136,7 @@ class Cohort:
         self._confirm = confirm
         self._note = note
         self._decided: list[Decided] = []
+        self._records = records
         self._row = {record: row for row, record in enumerate(records)}
         if len(self._row) != len(records):
             raise DataError(
@@ -140,11 +146,14 @@ class Cohort:
             )
         self._lock = threading.Lock()
         self._mask = np.zeros(len(records), dtype=np.bool_)
-        self._verified: dict[int, bytes] = {}
-        self._starts: list[tuple[int, RecordNumber]] = []
-        self._ends: list[tuple[int, RecordNumber]] = []
+        self._checked = np.zeros((len(records), DIGEST_BYTES), dtype=np.uint8)
+        self._checked_before: frozenset[bytes] = frozenset()
+        self._starts, self._ends = Timetable(), Timetable()
         self._moment = Moment(local=0.0, chain=0.0)
-        self._position: _Position | None = None
+        self._position: Position | None = None
+        self._snapshot = snapshot
+        self._has_begun = False
+        self._unsaved = 0
 
     def mask(self) -> Mask:
         """True where the patient may be used now; a read-only snapshot, never changed later.
@@ -154,7 +163,10 @@ class Cohort:
         """
         with self._lock:
             self._advance(chain=self._confirm())
-            return self._mask
+            mask = self._mask
+        if self._unsaved >= SAVE_EVERY:
+            self.save()
+        return mask
 
     def explain(self, record: RecordNumber) -> Decision:
         """Whether this patient may be used, and by which rule; stays at the node.
@@ -173,8 +185,29 @@ class Cohort:
             kept = self._vault.newest(self._request.study, record)
             if kept is None:
                 return decide(None, self._request, at=self._moment)
-            permission, standing = self._known(kept)
+            permission, standing = self._known(kept), self._register.standing(record)
             return decide(permission, self._request, at=self._moment, standing=standing)
+
+    def save(self) -> None:
+        """Keep what is known for the next process, which can do without."""
+        with self._lock:
+            if self._snapshot is None or self._position is None or not self._unsaved:
+                return
+            try:
+                self._snapshot.keep(
+                    Known(
+                        basis=self._basis(self._snapshot),
+                        position=self._position,
+                        moment=self._moment,
+                        mask=self._mask,
+                        checked=self._checked,
+                        starts=self._starts.ahead(),
+                        ends=self._ends.ahead(),
+                    )
+                )
+                self._unsaved = 0
+            except OSError as error:
+                log().warning("cohort not kept", code="TW8643", error=type(error).__name__)
 
     def _advance(self, *, chain: float) -> None:
         """Bring the mask up to now. Positions are read before what they bound, never after."""
@@ -185,8 +218,9 @@ class Cohort:
         )
         since, self._position = self._position, None  # an error on the way means: start again
         self._decided = []
-        block = self._ledger.block
-        now = _Position(self._vault.last_change(), block, self._ledger.head_at(block))
+        now = self._now()
+        if not self._has_begun:
+            self._has_begun, since = True, self._take_up(now)
         if since is None or since.head != self._ledger.head_at(since.block):
             self._rebuild()
         else:
@@ -194,35 +228,97 @@ class Cohort:
         if self._decided:
             self._note(self._decided)
         self._position = now
+        self._unsaved += len(self._decided)
+
+    def _now(self) -> Position:
+        block, change = self._ledger.block, self._vault.last_change()
+        tag = self._vault.change_tag(change) or b""
+        return Position(change, tag, block, self._ledger.head_at(block))
+
+    def _basis(self, snapshot: Snapshot) -> Basis:
+        asked = self._request
+        return Basis(
+            release=snapshot.release,
+            ledger=self._domain.separator.hex(),
+            request=repr((replace(asked, grades=frozenset()), sorted(asked.grades))),
+            table=hashlib.sha256("\0".join(self._records).encode()).hexdigest(),
+        )
+
+    def _take_up(self, now: Position) -> Position | None:
+        """Go on where the last process was, as far as what it left still stands."""
+        if self._snapshot is None:
+            return None
+        try:
+            known = self._snapshot.read()
+        except ConsentError as error:
+            log().warning("cohort not believed", code=error.code, reason=error.diagnostic.message)
+            return None
+        basis = self._basis(self._snapshot)
+        if known is None or known.basis.release != basis.release:
+            return None
+        if known.basis.ledger != basis.ledger:
+            return None
+        then = known.position
+        stands = (
+            known.basis == basis
+            and then.change <= now.change
+            and then.block <= now.block
+            and (self._vault.change_tag(then.change) or b"") == then.tag
+            and then.head == self._ledger.head_at(then.block)
+            and known.moment.local <= self._moment.local
+            and known.moment.chain <= self._moment.chain
+        )
+        if not stands:  # a signature that held then holds now, whoever may be used
+            self._checked_before = frozenset(map(bytes, known.checked))
+            return None
+        self._mask, self._checked = known.mask, known.checked
+        self._starts, self._ends = Timetable(*known.starts), Timetable(*known.ends)
+        return then
 
     def _rebuild(self) -> None:
         """Decide on everyone: at the start, and when the mirror was fetched anew."""
         mask = np.zeros(len(self._row), dtype=np.bool_)
-        self._starts, self._ends = [], []
-        self._standings = self._register.standings()
+        self._starts, self._ends = Timetable(), Timetable()
+        standings = self._register.standings()
         for kept in self._vault.newest_of_all(self._request.study):
             if kept.record in self._row:
-                mask[self._row[kept.record]] = self._decide_and_watch(kept)
+                standing = standings.get(kept.record, NOTHING_KNOWN)
+                mask[self._row[kept.record]] = self._decide_and_watch(kept, standing)
         mask.setflags(write=False)
-        self._mask = mask
+        self._mask, self._checked_before = mask, frozenset()
 
-    def _dirty(self, since: _Position) -> set[RecordNumber]:
+    def _dirty(self, since: Position) -> set[int]:
+        """Rows on which something may have changed, by anybody's doing or by time."""
         study = self._request.study
-        dirty = set(self._vault.changed_records(study, after=since.change))
+        changed = set(self._vault.changed_records(study, after=since.change))
         for slot in self._ledger.changes(since.block):
             if slot.study == study and (record := self._vault.record_of(study, slot.subject)):
-                dirty.add(record)
-        dirty.update(_due(self._starts, self._moment.earliest))
-        dirty.update(_due(self._ends, self._moment.latest))
-        return dirty & self._row.keys()
+                changed.add(record)
+        dirty = {self._row[record] for record in changed if record in self._row}
+        strangers = changed - self._row.keys()
+        if strangers:  # of somebody who was erased only the grants lead to the row
+            dirty |= self._rows_of(self._vault.digests_of(study, strangers))
+        dirty |= self._starts.due(self._moment.earliest)
+        dirty |= self._ends.due(self._moment.latest)
+        return dirty
 
-    def _apply(self, dirty: Iterable[RecordNumber]) -> None:
-        study = self._request.study
-        permits = {}
-        for record in dirty:
-            self._standings[record] = self._register.standing(record)
+    def _rows_of(self, digests: Iterable[bytes]) -> set[int]:
+        found = set(digests)
+        wanted = np.frombuffer(b"".join(digest[:8] for digest in found), np.uint64)
+        first = np.ascontiguousarray(self._checked[:, :8]).view(np.uint64)[:, 0]
+        rows = np.flatnonzero(np.isin(first, wanted)).tolist()
+        return {row for row in rows if self._checked[row].tobytes() in found}
+
+    def _apply(self, dirty: Iterable[int]) -> None:
+        study, permits = self._request.study, {}
+        for row in dirty:
+            record = self._records[row]
             kept = self._vault.newest(study, record)
-            permits[self._row[record]] = kept is not None and self._decide_and_watch(kept)
+            if kept is None:  # erased
+                self._checked[row] = 0
+            permits[row] = kept is not None and self._decide_and_watch(
+                kept, self._register.standing(record)
+            )
         changed = {row: permit for row, permit in permits.items() if self._mask[row] != permit}
         if changed:
             mask = self._mask.copy()
@@ -230,36 +326,31 @@ class Cohort:
             mask.setflags(write=False)
             self._mask = mask
 
-    def _decide_and_watch(self, kept: KeptGrant) -> bool:
-        permission, standing = self._known(kept)
+    def _decide_and_watch(self, kept: KeptGrant, standing: Standing) -> bool:
+        permission, row = self._known(kept), self._row[kept.record]
         decision = decide(permission, self._request, at=self._moment, standing=standing)
         self._decided.append(Decided(kept.record, kept.digest, decision))
         for start in starts(permission, standing):
             if start > self._moment.earliest:
-                heapq.heappush(self._starts, (start, kept.record))
+                self._starts.add(start, row)
         for end in ends(permission, standing):
             if end > self._moment.latest:
-                heapq.heappush(self._ends, (end, kept.record))
+                self._ends.add(end, row)
         return decision.permit
 
-    def _known(self, kept: KeptGrant) -> tuple[Permission, Standing]:
-        permission = kept.permission(
+    def _known(self, kept: KeptGrant) -> Permission:
+        return kept.permission(
             self._ledger.slot(self._request.study, kept.subject),
             verified=self._has_signed(self._row[kept.record], kept),
             mandate=self._register.mandate(kept.mandate),
         )
-        return permission, self._standings.get(kept.record, NOTHING_KNOWN)
 
     def _has_signed(self, row: int, kept: KeptGrant) -> bool:
-        """Verify each signature once per process; the digest binds what was verified."""
-        if self._verified.get(row) == kept.digest:
-            return kept.grant.digest(self._domain) == kept.digest
-        if kept.verified(self._domain):
-            self._verified[row] = kept.digest
-            return True
-        return False
-
-
-def _due(heap: list[tuple[int, RecordNumber]], moment: float) -> Iterable[RecordNumber]:
-    while heap and heap[0][0] <= moment:
-        yield heapq.heappop(heap)[1]
+        """Verify each signature once; the digest binds what was verified."""
+        known = self._checked[row].tobytes() == kept.digest or kept.digest in self._checked_before
+        holds = (
+            kept.grant.digest(self._domain) == kept.digest if known else kept.verified(self._domain)
+        )
+        if holds:
+            self._checked[row] = np.frombuffer(kept.digest, np.uint8)
+        return holds

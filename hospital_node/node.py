@@ -29,10 +29,12 @@ from hospital_node import (
     holdout,
     membership,
     patient_view,
+    policy_code,
     withdrawn,
 )
 from hospital_node.audit_log import NodeAudit
 from hospital_node.cohort import Cohort
+from hospital_node.cohort_snapshot import Snapshot
 from hospital_node.consents import open_vault
 from hospital_node.data import records, version
 from hospital_node.data.records import Records
@@ -232,7 +234,8 @@ class Node:
     def cohort(self, approved: approvals.Approved) -> Cohort:
         """Who may be used for this study here, kept current; one object for each plan.
 
-        Kept, because a new one verifies every patient's signature again.
+        Kept, because a new one decides on every patient again; what it knows is kept over a
+        restart as well (`hospital_node.cohort_snapshot`).
         """
         key = approved.plan.digest
         if key not in self._cohorts:
@@ -249,6 +252,11 @@ class Node:
                 clock=self.clock,
                 confirm=self.follower.confirm,
                 note=partial(self.audit.decided, approved.study),
+                snapshot=Snapshot(
+                    NodePaths(self.folder).cohort(approved.study.id32),
+                    key=self.identity.derive("twinward/cohort/v1"),
+                    release=policy_code.installed(),
+                ),
             )
         return self._cohorts[key]
 
@@ -263,6 +271,8 @@ class Node:
     def close(self) -> None:
         """Stop following and close everything; all of it is durable already."""
         self.follower.stop()
+        for cohort in self._cohorts.values():
+            cohort.save()
         self._connections.close()
         self.mirror.close()
         self.vault.store.close()

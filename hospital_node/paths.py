@@ -48,6 +48,10 @@ class NodePaths:
         """Who must not be erased for now."""
         return self.state / "holds.json"
 
+    def cohort(self, study: bytes) -> Path:
+        """What the cohort of a study knows, sealed; made anew when it is not there."""
+        return self.state / "cohorts" / f"{study.hex()}.sealed"
+
     @property
     def mirror(self) -> Path:
         """Copy of the ledger's consent events."""

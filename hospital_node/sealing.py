@@ -58,7 +58,7 @@ class Seal:
             return self._seal.decrypt(
                 body[:_NONCE], body[_NONCE:], name + "\0".join(where).encode()
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter: shorter than a nonce
             return None
 
 

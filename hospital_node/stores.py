@@ -98,6 +98,13 @@ STORES = (
         "GDPR 12(3), 17(3)(e): shows that the withdrawal was followed", "as long as the consents",
     ),
     Store(
+        "cohorts", ("state/cohorts/*.sealed",),
+        "digests of signed answers by their row in the patient table, without record numbers; "
+        "sealed", Treatment.KEPT,
+        "GDPR recital 26: names nobody; the row is empty when the node next writes it",
+        "until the node writes it anew; it may be deleted at any time",
+    ),
+    Store(
         "erasures", ("state/erased", "state/erasures/*.json"),
         "a name that says nothing without the site's key, and the signed reports", Treatment.KEPT,
         "GDPR 17(1), 5(2): without it a backup would bring back what was erased", "for good",

@@ -25,7 +25,7 @@ class ConsentOverTime(RuleBasedStateMachine):
         self.granted = [None] * PATIENTS  # what the patient last said yes to
         self.former = []  # whose key was given up
         self.said = []  # every request that the desk ever took
-        self.cohort = self.hospital.cohort()
+        self.cohort = self.hospital.cohort(snapshot=self.hospital.snapshot)
         self.latest = 0.0
 
     def teardown(self):
@@ -118,7 +118,11 @@ class ConsentOverTime(RuleBasedStateMachine):
     @rule()
     def crash(self):
         self.hospital.reopen()
-        self.cohort = self.hospital.cohort()
+        self.cohort = self.hospital.cohort(snapshot=self.hospital.snapshot)
+
+    @rule()
+    def what_the_cohort_knows_is_kept(self):
+        self.cohort.save()
 
     @rule(hours=st.integers(-30, 60))
     def local_clock_moves(self, hours):

@@ -21,6 +21,7 @@ from consent.terms import terms
 from consent.uses import Uses
 from consent.vault import Vault
 from hospital_node.cohort import Cohort
+from hospital_node.cohort_snapshot import Snapshot
 from twinward import canonical
 from twinward.clock import FixedClock
 from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
@@ -165,12 +166,14 @@ class Hospital:
         self.domain = domain
         self.ledger = ledger or LedgerInMemory(self.clock, domain)
         self.study = study
+        self.studies = {study.id32: study}
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
         self.path = folder / "consent.db"
         self.next_step: int | None = None
         self.withdrew = lambda _kept, _staff: None
         self.uses = lambda _record, _check: Uses((), None)
         self.vault = Vault.open(self.path, key=VAULT_KEY)
+        self.snapshot = Snapshot(folder / "cohort.sealed", key=VAULT_KEY, release="this one")
         self._build()
 
     def _build(self) -> None:
@@ -180,7 +183,7 @@ class Hospital:
                 hospital=HOSPITAL,
                 identity=IDENTITY,
                 domain=self.domain,
-                studies={self.study.id32: self.study},
+                studies=self.studies,
                 clock=self.clock,
                 slot=self.ledger.slot,
                 chain_time=self.ledger.confirm,
@@ -208,7 +211,13 @@ class Hospital:
         self.relay.push_grants()
 
     def cohort(
-        self, *, grades=(Grade.DEVICE,), confirm=None, records=None, note=lambda _decided: None
+        self,
+        *,
+        grades=(Grade.DEVICE,),
+        confirm=None,
+        records=None,
+        note=lambda _decided: None,
+        snapshot=None,
     ) -> Cohort:
         return Cohort(
             self.vault,
@@ -219,6 +228,7 @@ class Hospital:
             clock=self.clock,
             confirm=confirm or self.ledger.confirm,
             note=note,
+            snapshot=snapshot,
         )
 
     def letter(self, number: int = 0, *, valid_seconds: int = 90 * DAY) -> Letter:
@@ -227,6 +237,9 @@ class Hospital:
             [self.records[number]],
             valid_until=int(self.clock.now()) + valid_seconds,
         )
+        return self.letter_of(code)
+
+    def letter_of(self, code: bytes) -> Letter:
         return Letter(
             hospital=HOSPITAL,
             identity=IDENTITY.public,
