@@ -61,7 +61,9 @@ class MirrorReader:
     def head_at(self, block: int) -> bytes:
         """The running hash after this block."""
         row = self._row(
-            "select head from events where block <= ? order by sequence desc limit 1", (block,)
+            # In the order of the index: by sequence alone every event would be looked at.
+            "select head from events where block <= ? order by block desc, sequence desc limit 1",
+            (block,),
         )
         return bytes(32) if row is None else bytes(row[0])
 
@@ -78,7 +80,8 @@ class MirrorReader:
         with self._refusing():
             rows = self._reading.execute(
                 "select events.study, events.subject, slot, digest, block, sequence"  # noqa: S608 - our own clauses
-                f" from events join slots using (sequence) where {where} order by sequence",
+                f" from events join slots using (study, subject, sequence) where {where}"
+                " order by block, sequence",
                 parameters,
             ).fetchall()
         return [

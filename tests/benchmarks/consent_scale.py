@@ -1,0 +1,277 @@
+"""A hospital of a million patients with three million consents: cohort, pages, onboarding.
+
+    python -m tests.benchmarks.consent_scale [--patients 1000000] [--folder KEPT] [--json]
+
+Each patient answered three studies. The grants of the study that is asked about carry real
+signatures and stand in a real mirror file; those of the other two fill the tables. Making them is
+not timed, and ``--folder`` keeps them for the next run. Limits of the same run: hashing the bytes
+of the snapshot (a cold cohort has to read them at least) and one signature check per patient
+(what a cold cohort costs that believes nothing). A page is the site's whole answer, which asks the
+hospital's desk over TLS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+from consent import purposes, signature
+from consent.kept import State
+from consent.policy import Grade
+from consent.portal.codes import spelled
+from consent.portal.running import running
+from consent.record import DAY, Grant
+from consent.register import Register
+from consent.terms import terms
+from ledger.mirror import Mirror
+from tests.simulators.consent.desk import RunningDesk
+from tests.simulators.consent.world import DOMAIN, GENESIS, HOSPITAL, NOW, STUDY, Hospital, Patient
+from tests.simulators.web.client import visit
+from twinward.clock import FixedClock
+from twinward.ids import StudyId
+
+STUDIES = (STUDY, replace(STUDY, name=StudyId("lungs")), replace(STUDY, name=StudyId("kidneys")))
+CHUNK = 10_000
+A_BLOCK = 100
+BITS = purposes.bits(["heart-research"])
+EXPIRY = (int(NOW) // DAY + 365) * DAY
+
+
+class FilledLedger:
+    """A mirror file that nobody follows: it is filled here, and confirmed without being asked."""
+
+    def __init__(self, path: Path, clock: FixedClock) -> None:
+        self._mirror = Mirror(path, rpc=None, genesis=GENESIS, contract=DOMAIN.contract)
+        self.time = clock.now()
+        self.slot, self.changes = self._mirror.slot, self._mirror.changes
+        self.head_at, self.close = self._mirror.head_at, self._mirror.close
+        self.grants = self.withdrawal = self.attestation = None  # nothing is relayed here
+
+    @property
+    def block(self):
+        return self._mirror.block
+
+    def confirm(self):
+        return self.time
+
+    def add(self, changes):
+        """Slots of grants, or of withdrawals where the digest is empty, a hundred to a block."""
+        sequence, block = self._mirror.count, self._mirror.block
+        with self._mirror._transaction():
+            for number, (study, subject, digest) in enumerate(changes):
+                block += number % A_BLOCK == 0
+                sequence += 1
+                bits, end, nonce = (BITS, EXPIRY, 1) if digest else (0, 0, 2)
+                word = bits << 128 | end << 64 | nonce << 32 | 1 << 16 | 1
+                self._mirror._db.execute(
+                    "insert into events values (?, ?, ?, ?, ?, ?, ?)",
+                    (sequence, block, study, subject, word.to_bytes(32), digest or bytes(32),
+                     hashlib.sha256(subject).digest()),
+                )  # fmt: skip
+                self._mirror._db.execute(
+                    "insert or replace into slots values (?, ?, ?)", (study, subject, sequence)
+                )
+            self._mirror._db.execute("update cursor set block = ?, confirmed = ?", (block, block))
+
+
+def a_grant(study, subject) -> Grant:
+    return Grant(
+        network=GENESIS,
+        study=study.id32,
+        subject=subject,
+        purposes=BITS,
+        purpose_table=purposes.table_digest(),
+        scope=study.scope(HOSPITAL),
+        terms_shown=terms(study, hospital=HOSPITAL).digest,
+        not_before=int(NOW) // DAY * DAY,
+        expiry=EXPIRY,
+        nonce=0,
+        submit_by=int(NOW) + DAY,
+    )
+
+
+def fill(hospital: Hospital, ledger: FilledLedger) -> None:
+    """Letters and grants of every patient for every study, on the ledger too."""
+    number = int.from_bytes(signature.new_key()) >> 1
+    for start in range(0, len(hospital.records), CHUNK):
+        some = hospital.records[start : start + CHUNK]
+        made = []
+        for study in STUDIES:
+            codes = hospital.vault.enrol(study.id32, some, valid_until=study.closes)
+            for record, code in zip(some, codes, strict=True):
+                number += 1
+                key = number.to_bytes(32)
+                real = study is STUDY
+                subject = signature.address_of(key) if real else os.urandom(20)
+                grant = a_grant(study, subject)
+                digest = grant.digest(DOMAIN)
+                signed = signature.sign(key, digest) if real else bytes(65)
+                made.append((grant, digest, signed, code, record))
+        with hospital.vault.store.transaction() as database:
+            for grant, digest, signed, code, record in made:
+                hospital.vault.keep(
+                    database, grant, digest=digest, signature=signed, code=code, record=record,
+                    grade=Grade.DEVICE, received_at=int(NOW),
+                )  # fmt: skip
+        hospital.vault.note((digest, State.ON_LEDGER, None) for _, digest, *_ in made)
+        ledger.add((grant.study, grant.subject, digest) for grant, digest, *_ in made)
+
+
+def timed(call):
+    """Seconds of a call, and what it gave."""
+    start = time.perf_counter()
+    found = call()
+    return time.perf_counter() - start, found
+
+
+def cohorts(hospital: Hospital, ledger: FilledLedger, options) -> dict[str, float]:
+    """Cold with and without what the last process left, then step by step."""
+    found: dict[str, float] = {}
+    snapshot = hospital.snapshot
+    if options.first or not snapshot.path.exists():
+        snapshot.path.unlink(missing_ok=True)
+        first = hospital.cohort(snapshot=snapshot)
+        seconds, mask = timed(first.mask)
+        assert mask.all()
+        first.save()
+        found["first_cohort_s"] = seconds
+        found["first_cohort_us_per_grant"] = seconds / len(mask) * 1e6
+    colds = []
+    for _ in range(3):
+        seconds, mask = timed(lambda: hospital.cohort(snapshot=snapshot).mask())
+        colds.append(seconds)
+    found["cold_cohort_s"] = max(colds)
+    found["limit_hash_of_snapshot_s"], _ = timed(
+        lambda: hashlib.sha256(snapshot.path.read_bytes()).digest()
+    )
+    kept = hospital.vault.newest(STUDY.id32, hospital.records[0])
+    check, _ = timed(lambda: [kept.verified(DOMAIN) for _ in range(2000)])
+    found["limit_checking_signatures_s"] = check / 2000 * len(mask)
+
+    cohort = hospital.cohort(snapshot=snapshot)
+    before = cohort.mask().sum()
+    found["step_unchanged_ms"] = 1e3 * statistics.median(timed(cohort.mask)[0] for _ in range(200))
+    chosen = random.sample(range(len(hospital.records)), 10 * options.changes * 2)
+    steps, left = [], iter(chosen)
+    for _ in range(20):
+        here = [hospital.records[next(left)] for _ in range(options.changes // 2)]
+        there = [hospital.records[next(left)] for _ in range(options.changes // 2)]
+        for record in here:
+            hospital.desk.withdraw_record(STUDY.id32, record)
+        subjects = [hospital.vault.newest(STUDY.id32, record).subject for record in there]
+        ledger.add([(STUDY.id32, subject, b"") for subject in subjects])
+        steps.append(timed(cohort.mask)[0])
+    assert cohort.mask().sum() == before - 20 * 2 * (options.changes // 2)
+    found["step_ms_median"] = 1e3 * statistics.median(steps)
+    found["step_ms_worst"] = 1e3 * max(steps)
+    register, record = Register(hospital.vault), hospital.records[chosen[0]]
+    found["standing_of_one_ms"] = 1e3 * timed(lambda: register.standing(record))[0]
+    found["snapshot_mb"] = snapshot.path.stat().st_size / 1e6
+    return found
+
+
+def pages(hospital: Hospital, folder: Path, count: int) -> dict[str, float]:
+    """Patients come in with a letter each and look at their pages."""
+    seconds: dict[str, list[float]] = {}
+    desk = RunningDesk(hospital, folder)
+    state, origin = folder / "portal", "https://hospital.example"
+    state.mkdir()
+    with ExitStack() as stack:
+        stack.callback(desk.close)
+        site = stack.enter_context(
+            running(
+                state, origin=origin, hospital=HOSPITAL, domain=DOMAIN,
+                desk=f"localhost:{desk.port}", ca=desk.tls.ca.read_bytes(), clock=hospital.clock,
+            )
+        )  # fmt: skip
+        for number in random.sample(range(len(hospital.records)), count):
+            visitor = stack.enter_context(visit(site, origin))
+            token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/sign-in").text)[1]
+            form = {"csrf": token, "code": spelled(hospital.letter(number).code)}
+            answer = visitor.post("/sign-in", data=form, headers={"origin": origin})
+            assert answer.status_code == 303, answer.text
+            for page in ("/home", "/studies/0", "/studies/0/yes", "/studies/0/stop"):
+                took, answer = timed(lambda page=page, v=visitor: v.get(page))
+                assert answer.status_code == 200, (page, answer.text[:500])
+                seconds.setdefault(page, []).append(took)
+    every = sorted(took for each in seconds.values() for took in each)
+    return {
+        "pages": len(every),
+        "page_p50_ms": 1e3 * statistics.median(every),
+        "page_p95_ms": 1e3 * every[int(0.95 * len(every))],
+        "page_max_ms": 1e3 * every[-1],
+    }
+
+
+def onboarding(hospital: Hospital, count: int) -> dict[str, float]:
+    """Letters written in bulk, grants taken one by one at the desk, each durable, then relayed."""
+    study = replace(STUDY, name=StudyId("new"))
+    hospital.studies[study.id32] = study
+    records = hospital.records[:count]
+    letters, codes = timed(
+        lambda: hospital.vault.enrol(study.id32, records, valid_until=study.closes)
+    )
+    bodies = []
+    for number, code in enumerate(codes):
+        letter = replace(hospital.letter_of(code), study=study)
+        patient = Patient(hospital, number, letter=letter)
+        bodies.append(patient.body(patient.grant()))
+    taken, _ = timed(lambda: [hospital.desk.grant(body) for body in bodies])
+    ready, _ = timed(lambda: hospital.vault.ready_for_ledger(100))
+    return {
+        "letters_per_second": count / letters,
+        "grants_taken_per_second": count / taken,
+        "batch_for_ledger_ms": 1e3 * ready,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="keeps what was made, for the next run")
+    parser.add_argument("--first", action="store_true", help="also a cohort without a snapshot")
+    parser.add_argument("--changes", type=int, default=10)
+    parser.add_argument("--visitors", type=int, default=100)
+    parser.add_argument("--onboard", type=int, default=2_000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = options.folder or scratch
+        folder.mkdir(exist_ok=True)
+        clock = FixedClock(NOW)
+        ledger = stack.enter_context(closing(FilledLedger(folder / "mirror.sqlite", clock)))
+        hospital = Hospital(folder, patients=options.patients, ledger=ledger)
+        stack.callback(hospital.vault.store.close)
+        result: dict[str, float] = {"patients": options.patients, "load": os.getloadavg()[0]}
+        if ledger.block == 0:
+            result["fill_s"], _ = timed(lambda: fill(hospital, ledger))
+        (count,) = hospital.vault.store.row("select count(*) from grants")
+        result["consents"] = count
+        result |= cohorts(hospital, ledger, options)
+        result |= onboarding(hospital, options.onboard)
+        result |= pages(hospital, scratch, options.visitors)
+    result["ratio_cold_to_hashing"] = result["cold_cohort_s"] / result["limit_hash_of_snapshot_s"]
+    result["ratio_cold_to_checking"] = (
+        result["cold_cohort_s"] / result["limit_checking_signatures_s"]
+    )
+    result = {name: round(value, 4) for name, value in result.items()}
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:32} {value}")
+
+
+if __name__ == "__main__":
+    main()
