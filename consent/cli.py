@@ -102,25 +102,42 @@ def grant(
 @wallet_option
 @click.argument("letters", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="Every letter in the wallet.")
+@click.option(
+    "--through",
+    metavar="HOST:PORT",
+    help="The network's front door: if the hospital does not answer, or refuses.",
+)
 @json_option
 @reports_errors
-def withdraw(folder: Path, letters: tuple[str, ...], *, everyone: bool, as_json: bool) -> None:
+def withdraw(
+    folder: Path, letters: tuple[str, ...], *, everyone: bool, through: str | None, as_json: bool
+) -> None:
     """Withdraw for the LETTERS of these names; no reason is asked, the receipt is shown."""
+    from consent import front_door
     from consent import wallet as answering
     from consent.patient_keys import Answer, Wallet
 
     wallet = Wallet.open(folder)
     if everyone:
-        letters = tuple(e.reference for e in wallet.entries() if e.answer is Answer.GRANTED)
+        letters = tuple(
+            each.reference
+            for each in wallet.entries()
+            if each.answer is Answer.GRANTED
+            or (each.answer is Answer.WITHDRAWN and each.receipt is None)
+        )
     elif not letters:
         raise UsageError(
             "no letter was named",
             code="TW3036",
             help="name letters as `twinward consent show` lists them, or use `--all`",
         )
-    outcomes = answering.withdraw(
-        wallet, letters, clock=SystemClock(), progress=_Progress(len(letters))
-    )
+    clock, progress = SystemClock(), _Progress(len(letters))
+    if through is None:
+        outcomes = answering.withdraw(wallet, letters, clock=clock, progress=progress)
+    else:
+        outcomes = front_door.withdraw(
+            wallet, letters, address=through, clock=clock, progress=progress
+        )
     _report(outcomes, schema="consent.withdraw", as_json=as_json)
 
 
@@ -260,5 +277,10 @@ def _summary(outcomes: Sequence[Outcome], counts: Counter[str]) -> str:
             lines.append(
                 f"{outcome.reference}: withdrawn at {iso(outcome.receipt['received_at'])}, {out},"
                 f" on the ledger by {iso(outcome.receipt['on_chain_by'])}"
+            )
+        elif outcome.receipt and "block" in outcome.receipt:
+            lines.append(
+                f"{outcome.reference}: withdrawn on the ledger, by block {outcome.receipt['block']}"
+                " at the latest; the hospital hears of it from there"
             )
     return "\n".join(lines) or "nothing to do"

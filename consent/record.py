@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 from consent import signature as signatures
 from consent.signature import keccak
 from twinward.errors import ConsentError, UsageError
+from twinward.founding import Founding
 
 DAY = 86_400
 DOMAIN_NAME = "Twinward Consent"
@@ -43,6 +44,15 @@ class Domain:
     def __post_init__(self) -> None:
         if len(self.contract) != signatures.ADDRESS_BYTES or len(self.genesis) != 32:
             raise _malformed("domain", "a contract address has 20 bytes, a genesis hash 32")
+
+    @classmethod
+    def of(cls, founding: Founding) -> Self:
+        """The ledger and the contract that a network's consents are signed for."""
+        return cls(
+            chain_id=int(founding.chain["chain_id"]),
+            contract=bytes.fromhex(str(founding.contracts["consent"]).removeprefix("0x")),
+            genesis=bytes.fromhex(str(founding.chain["genesis_hash"])),
+        )
 
     @property
     def separator(self) -> bytes:

@@ -22,12 +22,7 @@ from twinward.settings import load
 
 def consent_domain(founding: Founding) -> Domain:
     """The ledger and the contract that this network's consents are signed for."""
-    chain = founding.chain
-    return Domain(
-        chain_id=int(chain["chain_id"]),
-        contract=bytes.fromhex(str(founding.contracts["consent"]).removeprefix("0x")),
-        genesis=bytes.fromhex(str(chain["genesis_hash"])),
-    )
+    return Domain.of(founding)
 
 
 def write(folder: Path, *, study: str, out: Path, mandate: int | None = None) -> int:

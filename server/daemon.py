@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grpc.aio import Server
 
+from consent.record import Domain
 from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain, LedgerMember
@@ -20,6 +21,7 @@ from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
 from server.front_door_keeper import Keeper
+from server.front_door_relay import RelayService, WithdrawalRelay
 from server.gate import Gate
 from server.invitations import Register
 from server.joining import Joining, JoinService, join_server
@@ -164,13 +166,20 @@ async def _at_the_door(
 
 
 def _for_hospitals(coordinator: Coordinator, gate: Gate, *, tls: TlsFiles) -> list[Server]:
-    """What listens for members, and for hospitals that were invited."""
+    """What listens for members, for hospitals that were invited, and for patients' withdrawals."""
     settings, clock = coordinator.settings, SystemClock()
     service = NetworkService(coordinator, gate, clock=clock)
     servers = [network_server(service, tls=tls, address=f"{settings.host}:{settings.network_port}")]
     if settings.join_port:
-        door = JoinService(Joining(coordinator, gate.register, clock=clock))
-        servers.append(join_server(door, tls=tls, address=f"{settings.host}:{settings.join_port}"))
+        door = bool(settings.front_door)
+        joining = JoinService(Joining(coordinator, gate.register, clock=clock), door=door)
+        relay = WithdrawalRelay(
+            domain=lambda: Domain.of(coordinator.founding), chain=coordinator.chain
+        )
+        address = f"{settings.host}:{settings.join_port}"
+        servers.append(
+            join_server(joining, RelayService(relay, door=door), tls=tls, address=address)
+        )
     return servers
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from twinward.reach import LEDGER_PATH
-from twinward.rpc.peer import SHOWN_HEADER
+from twinward.rpc.peer import ADDRESS_HEADER, SHOWN_HEADER
 
 FLEET_CALLS: Final = (
     "register-node",
@@ -56,6 +56,7 @@ http {{
     # Floods: by address, because a hospital is one address or few.
     limit_req_zone $binary_remote_addr zone=calls:10m rate=100r/s;
     limit_req_zone $binary_remote_addr zone=joining:10m rate=5r/s;
+    limit_req_zone $binary_remote_addr zone=withdrawing:10m rate=5r/s;
     limit_conn_zone $binary_remote_addr zone=connections:10m;
     limit_req_status 429;
     limit_conn_status 429;
@@ -167,6 +168,7 @@ _GRPC = (
             if ($http2 = "") {{ return 404; }}
 {member}{limits}            grpc_pass grpcs://{upstream};
             grpc_set_header {shown} $ssl_client_escaped_cert;
+            grpc_set_header {address} {said};
             grpc_set_header Cookie "";
             grpc_connect_timeout 5s;
             grpc_read_timeout {seconds}s;
@@ -228,23 +230,32 @@ def nginx_conf(folder: Path, *, host: str, port: int, behind: str, ports: Ports)
                 path=path,
                 member=_MEMBER,
                 shown=SHOWN_HEADER,
+                address=ADDRESS_HEADER,
+                said='""',
                 upstream="network",
                 limits=f"            {limits if streaming else 'client_max_body_size 4m;'}\n",
                 seconds=900 if streaming else 60,
             )
         )
-    for path in grpc_paths("Join"):
-        limits = "            limit_req zone=joining burst=20 nodelay;\n"
-        parts.append(
+    # Nobody's certificate: how often is limited here by address, how often in vain behind it. Who
+    # withdraws is written down nowhere.
+    for service, kept in (
+        ("Join", ("limit_req zone=joining burst=20 nodelay;",)),
+        ("WithdrawalRelay", ("limit_req zone=withdrawing burst=20 nodelay;", "access_log off;")),
+    ):
+        parts += [
             _GRPC.format(
                 path=path,
                 member="",
                 shown=SHOWN_HEADER,
+                address=ADDRESS_HEADER,
+                said="$remote_addr",
                 upstream="join",
-                limits=limits,
+                limits="".join(f"            {one}\n" for one in kept),
                 seconds=30,
             )
-        )
+            for path in grpc_paths(service)
+        ]
     return "".join([*parts, "    }\n}\n"])
 
 

@@ -6,8 +6,6 @@ guesses is made to wait. Nothing here makes anybody a member: hospitals do, by e
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ from ledger.chain import LedgerMember
 from server import ca, ca_rollover
 from server.admission import JoinRequest
 from server.coordinator import Coordinator
+from server.front_door_patience import WINDOW_SECONDS, InVain
 from server.invitations import Candidate, Invitation, Register, used_already
 from twinward import admission, authorities, canonical
 from twinward.clock import Clock, iso
@@ -26,47 +25,21 @@ from twinward.join_token import hash_of
 from twinward.organisation import Organisation
 from twinward.rpc import protocol
 from twinward.rpc.messages_pb2 import Blob
-from twinward.rpc.messages_pb2_grpc import JoinServicer, add_JoinServicer_to_server
+from twinward.rpc.messages_pb2_grpc import (
+    JoinServicer,
+    WithdrawalRelayServicer,
+    add_JoinServicer_to_server,
+    add_WithdrawalRelayServicer_to_server,
+)
+from twinward.rpc.peer import address_behind
 from twinward.rpc.replies import abort
 from twinward.rpc.tls import TlsFiles
 
 LARGEST_REQUEST = 64 * 1024
 _CALLS_AT_ONCE = 16
-_WRONG_ALLOWED = 8
-_WINDOW_SECONDS = 60.0
-_ADDRESSES = 1_000
 
 
-class WrongTokens:
-    """Counts wrong tokens by address; more than eight in a minute and the address has to wait."""
-
-    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._wrong: dict[str, deque[float]] = {}
-
-    def require_patience(self, address: str) -> None:
-        """Refuse an address that guesses, whatever it brings.
-
-        Raises:
-            IdentityError: TW6019.
-        """
-        times = self._wrong.get(address, deque())
-        while times and self._now() - times[0] > _WINDOW_SECONDS:
-            times.popleft()
-        if len(times) >= _WRONG_ALLOWED:
-            raise IdentityError(
-                "too many wrong invitations came from this address",
-                code="TW6019",
-                help=f"wait {_WINDOW_SECONDS:.0f} seconds, then use the token as it was printed",
-            )
-
-    def note(self, address: str) -> None:
-        """One more wrong token; of many addresses the longest known are forgotten first."""
-        times = self._wrong.pop(address, deque())
-        times.append(self._now())
-        self._wrong[address] = times
-        while len(self._wrong) > _ADDRESSES:
-            del self._wrong[next(iter(self._wrong))]
+Answer = Callable[[dict[str, Any], str], dict[str, Any]]
 
 
 class Joining:
@@ -77,7 +50,13 @@ class Joining:
         self._register = register
         self._clock = clock
         self._organisation = Organisation(coordinator.paths.folder)
-        self._wrong = WrongTokens()
+        self._wrong = InVain(
+            lambda: IdentityError(
+                "too many wrong invitations came from this address",
+                code="TW6019",
+                help=f"wait {WINDOW_SECONDS:.0f} seconds, then use the token as it was printed",
+            )
+        )
 
     def hello(self, asked: dict[str, Any], address: str) -> dict[str, Any]:
         """Who invites whom, and the version of the protocol to go on with."""
@@ -218,47 +197,50 @@ class Joining:
 class JoinService(JoinServicer):  # type: ignore[misc]
     """Carries bodies to the door and answers back."""
 
-    def __init__(self, joining: Joining) -> None:
+    def __init__(self, joining: Joining, *, door: bool) -> None:
+        """``door``: whether a front door stands before this."""
         self._joining = joining
+        self._door = door
 
     async def Hello(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """Who invites whom."""
-        return await _answer(self._joining.hello, request, context)
+        return await self._answer(self._joining.hello, request, context)
 
     async def Enrol(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """A certificate for the invited hospital, which nobody serves yet."""
-        return await _answer(self._joining.enrol, request, context)
+        return await self._answer(self._joining.enrol, request, context)
 
     async def Standing(  # noqa: N802
         self, request: Blob, context: grpc.aio.ServicerContext
     ) -> Blob:
         """How far it is."""
-        return await _answer(self._joining.standing, request, context)
+        return await self._answer(self._joining.standing, request, context)
+
+    async def _answer(
+        self, answer: Answer, request: Blob, context: grpc.aio.ServicerContext
+    ) -> Blob:
+        try:
+            asked = canonical.decode(request.data, at="request")
+            if not isinstance(asked, dict):
+                raise _malformed()
+            address = address_behind(context, door=self._door)
+            return Blob(data=canonical.encode(answer(asked, address)))
+        except TwinwardError as error:
+            await abort(context, error)
 
 
-def join_server(service: JoinService, *, tls: TlsFiles, address: str) -> grpc.aio.Server:
-    """The door's server: TLS of our CA, small bodies, few calls at once."""
+def join_server(
+    service: JoinService, relay: WithdrawalRelayServicer, *, tls: TlsFiles, address: str
+) -> grpc.aio.Server:
+    """The server for who has no certificate: TLS of our CA, small bodies, few calls at once."""
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", LARGEST_REQUEST)],
         maximum_concurrent_rpcs=_CALLS_AT_ONCE,
     )
     add_JoinServicer_to_server(service, server)
+    add_WithdrawalRelayServicer_to_server(relay, server)
     server.add_secure_port(address, tls.server_credentials(mutual=False, show_authority=True))
     return server
-
-
-Answer = Callable[[dict[str, Any], str], dict[str, Any]]
-
-
-async def _answer(answer: Answer, request: Blob, context: grpc.aio.ServicerContext) -> Blob:
-    address = context.peer().rpartition(":")[0]
-    try:
-        asked = canonical.decode(request.data, at="request")
-        if not isinstance(asked, dict):
-            raise _malformed()
-        return Blob(data=canonical.encode(answer(asked, address)))
-    except TwinwardError as error:
-        await abort(context, error)
 
 
 def _malformed() -> UsageError:

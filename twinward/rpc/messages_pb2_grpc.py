@@ -648,6 +648,81 @@ class Join:
             _registered_method=True)
 
 
+class WithdrawalRelayStub:
+    """Coordinator, TLS without client certificates, called by patients whose hospital does not answer.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Withdraw = channel.unary_unary(
+                '/twinward.v1.WithdrawalRelay/Withdraw',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
+
+
+class WithdrawalRelayServicer:
+    """Coordinator, TLS without client certificates, called by patients whose hospital does not answer.
+    """
+
+    def Withdraw(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_WithdrawalRelayServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'twinward.v1.WithdrawalRelay', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('twinward.v1.WithdrawalRelay', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class WithdrawalRelay:
+    """Coordinator, TLS without client certificates, called by patients whose hospital does not answer.
+    """
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.WithdrawalRelay/Withdraw',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class CoordinatorLocalStub:
     """Coordinator, UNIX socket with token, called by the command line and by the thin ServerApp.
     """

@@ -17,6 +17,28 @@ if TYPE_CHECKING:
 SHOWN_HEADER: Final = "x-twinward-client"
 """In which the front door says whose certificate it checked, PEM, percent-encoded."""
 
+ADDRESS_HEADER: Final = "x-twinward-address"
+"""In which the front door says from which address a call without a certificate came to it."""
+_LOOPBACK = ("ipv4:127.0.0.1", "ipv6:[::1]", "ipv6:%5B::1%5D")
+
+
+def address_behind(context: grpc.aio.ServicerContext, *, door: bool) -> str:
+    """The caller's address; of a call through the front door the one that the door saw.
+
+    Only what comes from this machine is believed about another address, and only if there is a
+    door; the door puts the header over whatever a caller wrote there.
+
+    Args:
+        context: Of the call.
+        door: Whether a front door stands before this service.
+    """
+    peer = str(context.peer()).rpartition(":")[0]
+    if not door or peer not in _LOOPBACK:
+        return peer
+    said = [str(value) for name, value in context.invocation_metadata() or ()
+            if name == ADDRESS_HEADER]  # fmt: skip
+    return said[0] if len(said) == 1 else peer
+
 
 def certificate_of(auth_context: Mapping[str, list[bytes]]) -> x509.Certificate:
     """The certificate whose key the caller has proved to hold.

@@ -101,7 +101,8 @@ def curl(world, *paths, certificate=True, at=HOSPITAL):
 def test_the_listed_paths_answer_a_member(world):
     for path in (*fleet_paths(), LEDGER_PATH):
         assert status(world, path) not in {*CLOSED, "502", "500", "closed"}, path
-    ours = [path for path in (*grpc_paths("Network"), *grpc_paths("Join")) if "Session" not in path]
+    services = ("Network", "Join", "WithdrawalRelay")
+    ours = [path for name in services for path in grpc_paths(name) if "Session" not in path]
     assert curl(world, *ours) == [("200", "2")] * len(ours)  # gRPC's own refusals are in trailers
 
 
@@ -154,15 +155,15 @@ def test_floods_are_turned_away_before_they_reach_anything(world):
     assert time.monotonic() - begun < 15
 
 
-def test_without_a_certificate_nothing_answers_but_joining(world):
+def test_without_a_certificate_nothing_answers_but_joining_and_withdrawing(world):
     for path in (*fleet_paths(), LEDGER_PATH):
         assert status(world, path, certificate=False) == "403", path
     forged = "x-twinward-client: -----BEGIN%20CERTIFICATE-----\r\n"
     assert status(world, LEDGER_PATH, headers=forged, certificate=False) == "403"
     found = curl(world, *grpc_paths("Network"), certificate=False)
     assert found == [("403", "2")] * len(grpc_paths("Network"))
-    found = curl(world, *grpc_paths("Join"), certificate=False)
-    assert found == [("200", "2")] * len(grpc_paths("Join"))
+    both = (*grpc_paths("Join"), *grpc_paths("WithdrawalRelay"))
+    assert curl(world, *both, certificate=False) == [("200", "2")] * len(both)
 
 
 def test_the_services_behind_listen_on_the_loopback_only(world):

@@ -39,13 +39,18 @@ def test_the_list_of_fleet_calls_is_that_of_the_installed_flower():
 def test_every_place_is_exact_and_all_but_joining_and_the_keeper_ask_for_a_certificate():
     members = {*fleet_paths(), *grpc_paths("Network"), LEDGER_PATH}
     found = places()
-    assert set(found) == {*members, *grpc_paths("Join"), "/_served"}
+    open_to_all = {*grpc_paths("Join"), *grpc_paths("WithdrawalRelay")}
+    assert set(found) == {*members, *open_to_all, "/_served"}
     assert re.findall(r"location (?!=)(.*)", example()) == ["/ { return 404; }"]
     for path, text in found.items():
         if path != "/_served":
             assert "if ($request_uri != $uri) { return 404; }" in text
             assert "if ($request_method != POST) { return 404; }" in text
         assert ("$ssl_client_verify != SUCCESS) { return 403; }" in text) is (path in members)
+        # Whatever address a caller writes is replaced: by the one it has, or by nothing.
+        if path.startswith("/twinward."):
+            said = "$remote_addr" if path in open_to_all else '""'
+            assert f"grpc_set_header x-twinward-address {said};" in text
     assert "internal;" in found["/_served"]
     assert not re.search(r"return 30\d|rewrite|proxy_pass http:", example())
 

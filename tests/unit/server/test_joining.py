@@ -11,8 +11,9 @@ from cryptography.x509.oid import NameOID
 from ledger.account import address_of, new_key
 from ledger.audit.log import AuditLog
 from server.coordinator import Coordinator
+from server.front_door_patience import InVain
 from server.invitations import Register
-from server.joining import Joining, WrongTokens
+from server.joining import Joining
 from server.paths import ServerPaths
 from server.settings import FILE, ServerSettings
 from tests.simulators.founding import NOW, Paper
@@ -170,7 +171,7 @@ def test_whoever_guesses_waits_and_others_do_not(door):
 
 def test_after_a_minute_an_address_may_try_again_and_only_so_many_are_remembered():
     moment = [0.0]
-    wrong = WrongTokens(now=lambda: moment[0])
+    wrong = InVain(lambda: IdentityError("wait", help="wait"), now=lambda: moment[0])
     for _ in range(8):
         wrong.note("a")
     with pytest.raises(IdentityError):
@@ -179,7 +180,7 @@ def test_after_a_minute_an_address_may_try_again_and_only_so_many_are_remembered
     wrong.require_patience("a")
     for n in range(3000):
         wrong.note(str(n))
-    assert len(wrong._wrong) <= 1000
+    assert len(wrong._seen) <= 1000
 
 
 @pytest.mark.parametrize("asked", [{}, {"token": 7}, {"token": "zz"}, {"token": "00"}])
@@ -187,7 +188,7 @@ def test_what_is_no_token_is_refused_and_counted(door, asked):
     with pytest.raises(TwinwardError) as refusal:
         door.joining.hello({"protocols": [1], **asked}, HERE)
     assert refusal.value.code == "TW6016"
-    assert door.joining._wrong._wrong[HERE]
+    assert door.joining._wrong._seen[HERE]
 
 
 def test_an_invitation_is_for_the_name_that_it_names(door):
