@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,6 +80,22 @@ def test_batches_are_bounded(hospital):
     while hospital.relay.push_grants(batch=15).done:
         pass
     assert [len(batch) for batch in hospital.ledger.grants_seen] == [15, 15, 10]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_grant_goes_once_whatever_place_a_batch_begins_at(hospital, monkeypatch, seed):
+    monkeypatch.setattr("consent.relay._PAGE", 3)
+    everyone(hospital)
+    hospital.relay._shuffle.seed(seed)
+    left = hospital.vault.ready_for_ledger()
+    held = set(left[::4])  # what is spread over time
+    hospital.relay._spread = SimpleNamespace(due=lambda _table, digest: digest not in held)
+    while hospital.relay.push_grants(batch=7).done:
+        pass
+    seen = [digest for batch in hospital.ledger.grants_seen for digest in batch]
+    assert sorted(seen) == sorted(set(left) - held)
+    assert seen != sorted(seen)
+    assert max(map(len, hospital.ledger.grants_seen)) == 7
 
 
 def test_a_stuck_grant_holds_no_withdrawal_back(hospital):
