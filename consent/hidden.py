@@ -46,9 +46,14 @@ class Hidden:
         try:
             return self._cipher.decrypt(form, None).rstrip(b"\0").decode()
         except (InvalidTag, ValueError) as error:
-            raise ConsentError(
-                "a row of the consent database was changed from outside",
-                code="TW8640",
-                note="whom it is about does not open under this hospital's key",
-                help="stop; restore the file from backup, then compare it with the ledger",
-            ) from error
+            raise changed_outside() from error
+
+
+def changed_outside() -> ConsentError:
+    """The one error for a row that does not open."""
+    return ConsentError(
+        "a row of the consent database was changed from outside",
+        code="TW8640",
+        note="whom it is about does not open under this hospital's key",
+        help="stop; restore the file from backup, then compare it with the ledger",
+    )

@@ -94,6 +94,11 @@ class Store:
         with self._lock:
             return self._connection.execute(sql, values).fetchone()
 
+    def empty_log(self) -> None:
+        """Bring what was written into the file itself; nothing of before stays in the log."""
+        with self._lock:
+            self._connection.execute("pragma wal_checkpoint(truncate)")
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:

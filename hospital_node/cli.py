@@ -18,6 +18,7 @@ from hospital_node import (
     cli_moves,
     cli_standing,
     cli_support,
+    cli_vault,
 )
 from hospital_node.cli_doctor import doctor
 from hospital_node.cli_kill_switch import COMMANDS as KILL_SWITCH
@@ -45,6 +46,7 @@ for command in (
     *cli_moves.COMMANDS,
     *cli_standing.COMMANDS,
     *cli_support.COMMANDS,
+    *cli_vault.COMMANDS,
     *KILL_SWITCH,
     doctor,
     policy,

@@ -9,13 +9,17 @@ import os
 from pathlib import Path
 
 from consent.hidden import KEY_BYTES
+from consent.rekey import rekey
 from consent.store import form_of
 from consent.vault import Vault, other_key
+from hospital_node import watch
 from hospital_node.paths import NodePaths
-from twinward.files import read_secret, write_secret
+from twinward.errors import ConsentError, UsageError
+from twinward.files import read_secret, sync_folder, write_secret
 from twinward.organisation import Organisation
 
 _FIRST_WITH_A_KEY = 3
+_NOT_UP = ("TW1040", "TW1041")
 
 
 def open_vault(folder: Path) -> Vault:
@@ -28,8 +32,66 @@ def open_vault(folder: Path) -> Vault:
         IdentityError: TW3020, TW2005, others can read the vault or its key.
         ConsentError: TW3021, TW3022; TW8641, there is a vault and no key for it, or another one.
     """
-    path = NodePaths(folder).vault
-    return Vault.open(path, key=vault_key(folder))
+    path, key = NodePaths(folder).vault, vault_key(folder)
+    try:
+        return Vault.open(path, key=key)
+    except ConsentError as error:
+        coming = _coming(folder)
+        if error.code != "TW8641" or not coming.exists():
+            raise
+    # A process died between the new key's vault and the new key's place.
+    vault = Vault.open(path, key=read_secret(coming))
+    _put_in_place(folder)
+    return vault
+
+
+def rotate(folder: Path) -> Path:
+    """Hide everyone under a new key; the node is stopped. The file of the key.
+
+    The new key is on disk before anything is hidden under it, and takes the old one's place after
+    that: whenever the process dies, one of the two opens the vault, and repeating goes on.
+
+    Raises:
+        UsageError: TW8644, the node is running.
+        IdentityError: TW3020, TW2005.
+        ConsentError: TW3021, TW3022, TW8640, TW8641.
+    """
+    _require_stopped(folder)
+    open_vault(folder).store.close()  # also puts in place what an earlier one left
+    coming = _coming(folder)
+    if not coming.exists():
+        write_secret(coming, os.urandom(KEY_BYTES))
+    vault = open_vault(folder)
+    try:
+        rekey(vault, read_secret(coming))
+    finally:
+        vault.store.close()
+    return _put_in_place(folder)
+
+
+def _require_stopped(folder: Path) -> None:
+    try:
+        watch.status(folder)
+    except UsageError as error:
+        if error.code in _NOT_UP:
+            return
+        raise
+    raise UsageError(
+        "the node is running; it would know nobody in the vault any more",
+        code="TW8644",
+        help="stop `twinward node up`, then give the command again",
+    )
+
+
+def _coming(folder: Path) -> Path:
+    return Organisation(folder).secrets / "vault.key.next"
+
+
+def _put_in_place(folder: Path) -> Path:
+    key = Organisation(folder).secrets / "vault.key"
+    _coming(folder).replace(key)
+    sync_folder(key.parent)
+    return key
 
 
 def vault_key(folder: Path) -> bytes:

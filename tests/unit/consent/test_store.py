@@ -8,6 +8,7 @@ import pytest
 from consent import purposes
 from consent.kept import State
 from consent.register import Register
+from consent.rekey import COLUMNS, rekey
 from consent.standing import Mandate, Role, Standing
 from consent.store import Store, form_of
 from consent.vault import Vault
@@ -189,3 +190,34 @@ def test_a_row_that_was_given_another_patient_from_outside_is_noticed(tmp_path):
         hospital.cohort().mask()
     assert error.value.code == "TW8640"
     hospital.vault.store.close()
+
+
+def test_every_column_that_hides_somebody_gets_the_new_key(tmp_path):
+    path = tmp_path / "consent.db"
+    form_2(path)
+    vault = Vault.open(path, key=VAULT_KEY)
+    before = {record: vault.newest(STUDY.id32, record) for record in ("MRN-0001", "MRN-0002")}
+    hidden = {
+        (table, column)
+        for (table,) in vault.store.rows("select name from sqlite_master where type = 'table'")
+        for column, kind in vault.store.rows("select name, type from pragma_table_info(?)", [table])
+        if column in {"record", "holder"}
+    }
+    assert hidden == set(COLUMNS)
+    old = vault.hidden.hide("MRN-0001")
+    rekey(vault, b"\x66" * 32)
+    vault.store.close()
+    assert old not in b"".join(one.read_bytes() for one in tmp_path.glob("consent.db*"))
+    with pytest.raises(ConsentError) as error:
+        Vault.open(path, key=VAULT_KEY)
+    assert error.value.code == "TW8641"
+    vault = Vault.open(path, key=b"\x66" * 32)
+    assert {record: vault.newest(STUDY.id32, record) for record in before} == before
+    assert Register(vault).mandates("MRN-0001")[0].holder == "Erika Mustermann"
+    with vault.store.transaction() as database:
+        database.execute("update bindings set record = x'00'")
+    with pytest.raises(ConsentError) as error:
+        rekey(vault, VAULT_KEY)
+    assert error.value.code == "TW8640"
+    assert vault.newest(STUDY.id32, "MRN-0001") == before["MRN-0001"]
+    vault.store.close()
