@@ -114,7 +114,7 @@ async def _serve(folder: Path) -> None:
 
 
 async def _serve_node(folder: Path) -> None:
-    await asyncio.to_thread(erasure.resume, folder, clock=SystemClock())
+    await asyncio.to_thread(erasure.before_start, folder, clock=SystemClock())
     node = await asyncio.to_thread(Node.open, folder, clock=SystemClock())
     logging.configure(role="node", org=node.settings.org)
     await asyncio.to_thread(warm, node)

@@ -69,10 +69,11 @@ def _report(
     clock: Clock,
 ) -> Document:
     """Say what was done and what is kept, for good; then the erasure has ended."""
+    settings = load(NodeSettings, folder / FILE)
     document = Document(
         KIND,
         {
-            "hospital": load(NodeSettings, folder / FILE).org,
+            "hospital": settings.org,
             "name": name.hex(),
             "erased_at": int(clock.now()),
             "stores": [
@@ -97,11 +98,12 @@ def _report(
     where.parent.mkdir(mode=0o700, exist_ok=True)
     write_atomic(where, document.encode(), mode=0o600)
     erasures.note(NodePaths(folder).vault, erasures.DONE, name)
+    erasures.copy_out(folder, settings.erased_copy)
     return document
 
 
 def _unknown(folder: Path) -> list[str]:
-    """Files that no store has; the hospital's own source of records, if it lies here, is its own."""
+    """Files of no store; the hospital's own source of records, if it lies here, is its own."""
     source = load(NodeSettings, folder / FILE).data.resolve()
     return [
         path
@@ -119,6 +121,17 @@ def report_path(folder: Path, document: Document) -> Path:
 def is_complete(document: Document) -> bool:
     """Whether every file of the node is known to erasure."""
     return not document.payload["unknown"]
+
+
+def before_start(folder: Path, *, clock: Clock) -> int:
+    """Nobody who was erased is here when a node starts, whatever was put back; how many went.
+
+    Raises:
+        UsageError: TW8144, TW7410, the copy of the names elsewhere cannot be used.
+        TwinwardError: As ``erase``.
+    """
+    again = erasures.at_start(folder, load(NodeSettings, folder / FILE).erased_copy)
+    return again + resume(folder, clock=clock)
 
 
 def resume(folder: Path, *, clock: Clock) -> int:

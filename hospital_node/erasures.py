@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 from hospital_node.paths import ERASED, NodePaths
 from ledger.audit.bodies import Bodies
 from twinward.errors import UsageError
-from twinward.files import read_given, sync_folder
+from twinward.files import read_given, sync_folder, write_atomic
 from twinward.organisation import Organisation
 from twinward.signing import Identity
 
@@ -60,7 +61,7 @@ def unfinished(folder: Path) -> list[bytes]:
 
 
 def take_up(folder: Path, newer: Path | None) -> int:
-    """Erase what a restored folder has and a newer file names; how many names that were.
+    """Erase what a folder has and a newer file of its names says; how many names that were.
 
     Raises:
         UsageError: TW1070, TW7410, the newer file cannot be read.
@@ -69,9 +70,7 @@ def take_up(folder: Path, newer: Path | None) -> int:
     if newer is None:
         return 0
     path = NodePaths(folder).erased
-    data = read_given(newer)
-    own = path.read_bytes() if path.exists() else b""
-    since = _read(data.removeprefix(own))
+    since = _read(_missing(_bytes(path), read_given(newer)))
     if not since:
         return 0
     _erase(folder, since)
@@ -81,6 +80,73 @@ def take_up(folder: Path, newer: Path | None) -> int:
         os.fsync(file.fileno())
     path.chmod(0o600)
     return len(since)
+
+
+def at_start(folder: Path, copy: Path | None) -> int:
+    """What `erased_copy` names and this folder does not know is erased, before anything is read.
+
+    So a backup that was put back without its newest ``erased`` does not start with people in it who
+    were erased. Returns how many names that were.
+
+    Raises:
+        UsageError: TW8144, the copy is not there; TW7410, it is none.
+    """
+    if copy is None:
+        return 0
+    _require(copy)
+    found = take_up(folder, copy)
+    copy_out(folder, copy)
+    return found
+
+
+def copy_out(folder: Path, copy: Path | None) -> None:
+    """Add to the copy of ``erased`` in another place what it does not have yet.
+
+    Raises:
+        UsageError: TW8144.
+    """
+    if copy is None:
+        return
+    _require(copy)
+    own = _bytes(NodePaths(folder).erased)
+    try:
+        there = copy.read_bytes()
+        missing = _missing(there, own)
+        if missing:
+            write_atomic(copy, there + missing, mode=0o600)
+    except OSError as error:
+        raise _no_copy(copy, str(error)) from error
+
+
+def _require(copy: Path) -> None:
+    if not copy.is_file():
+        raise _no_copy(copy, "no such file")
+
+
+def _no_copy(copy: Path, why: str) -> UsageError:
+    return UsageError(
+        "the copy of `state/erased` in another place cannot be used",
+        code="TW8144",
+        at=str(copy),
+        note=why,
+        help="is its disk there? For a new copy make an empty file; without it a backup that is "
+        "put back could bring back who was erased",
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _missing(known: bytes, newer: bytes) -> bytes:
+    """The lines that a newer file has more often, in their order."""
+    left, found = Counter(known.splitlines(keepends=True)), []
+    for line in newer.splitlines(keepends=True):
+        if left[line] > 0:
+            left[line] -= 1
+        else:
+            found.append(line)
+    return b"".join(found)
 
 
 def _read(data: bytes) -> list[tuple[str, bytes]]:

@@ -223,7 +223,7 @@ class Node:
             completions=Completions(paths.completions),
             _connections=closing,
         )
-        follower.then(withdrawn.pipeline_of(node).advance)
+        follower.then(withdrawn.rest_of(node))
         return node
 
     def next_step(self, study: bytes) -> int | None:

@@ -40,6 +40,9 @@ class NodeSettings(RoleSettings):
     """Threads of a clipped sum in torch; with patients of one hospital more of them mostly wait."""
     on_chain_by_seconds: int = Field(default=3600, ge=60)
     """Deadline for a withdrawal to stand on the ledger, promised on its receipt."""
+    erased_copy: Path | None = None
+    """A file on another disk, made empty once, that names what was erased: a backup that is put
+    back erases it again before the node starts. Missing, the node does not start."""
     forwarder: ForwarderSettings | None = None
     """The only way out of this node; without it the node connects by itself."""
 

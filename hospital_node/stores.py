@@ -110,6 +110,12 @@ STORES = (
         "GDPR 17(1), 5(2): without it a backup would bring back what was erased", "for good",
     ),
     Store(
+        "cohorts", ("state/cohorts/*.sealed",),
+        "hashes of signed answers and who of the table may be used, sealed", Treatment.KEPT,
+        "the answers' link is cut; the next mask leaves the person out and this file after it",
+        "made anew; it can be deleted",
+    ),
+    Store(
         "holds", ("state/holds.json",), "a name as above, and why the record must not be erased",
         Treatment.KEPT, "GDPR 17(3)(b), (e)", "until the hold is ended",
     ),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from consent.completions import Used
 from consent.erased import is_erased
 from consent.pipeline import Pipeline, Surroundings
 from consent.withdrawals import KeptWithdrawal
-from hospital_node import parts
+from hospital_node import erasures, parts
 from twinward import retirement
 from twinward.signing import Document
 
 if TYPE_CHECKING:
     from hospital_node.node import Node
+
+
+def rest_of(node: Node) -> Callable[[], object]:
+    """What a tick of the follower does after consents: withdrawals to their end, names kept."""
+    pipeline = pipeline_of(node)
+
+    def rest() -> None:
+        erasures.copy_out(node.folder, node.settings.erased_copy)
+        pipeline.advance()
+
+    return rest
 
 
 def pipeline_of(node: Node) -> Pipeline:

@@ -187,6 +187,32 @@ def test_a_backup_that_is_put_back_does_not_bring_the_person_back(folder, tmp_pa
     assert erasures.unfinished(tmp_path / "back") == []
 
 
+def test_a_copy_elsewhere_erases_again_what_a_plain_copy_of_the_folder_brings_back(
+    folder, tmp_path
+):
+    copy = tmp_path / "other-disk" / "erased"
+    settings = folder / "node.toml"
+    settings.write_text(settings.read_text() + f'erased_copy = "{copy}"\n')
+    with pytest.raises(TwinwardError) as refusal:  # its disk is not there: nobody starts
+        erasure.before_start(folder, clock=SystemClock())
+    assert refusal.value.code == "TW8144"
+    copy.parent.mkdir()
+    copy.touch()
+    assert erasure.before_start(folder, clock=SystemClock()) == 0
+    shutil.copytree(folder, tmp_path / "old")  # a snapshot of the machine, no backup of ours
+    erasure.erase(folder, PATIENT, clock=SystemClock())
+    assert copy.read_bytes() == NodePaths(folder).erased.read_bytes()
+    assert mentions(tmp_path / "old") >= ALL
+    assert erasure.before_start(tmp_path / "old", clock=SystemClock()) > 0
+    assert mentions(tmp_path / "old") == set()
+    assert mentions(tmp_path / "old", OTHER) >= ALL
+    assert erasure.before_start(tmp_path / "old", clock=SystemClock()) == 0
+    copy.write_text("hello")
+    with pytest.raises(TwinwardError) as refusal:
+        erasure.before_start(folder, clock=SystemClock())
+    assert refusal.value.code == "TW7410"
+
+
 def test_a_legal_hold_stops_erasure_and_deletion_until_it_ends(folder):
     runner = CliRunner()
     hold = ["hold", str(folder), PATIENT]
