@@ -183,7 +183,7 @@ def test_a_hospital_leaves_and_is_told_what_stays(network):
 
 def test_a_study_runs_with_who_joined_and_goes_on_without_it_once_it_is_revoked(network):
     plan = network.do(
-        "server", "plan", "coordinator", "--study", "heart-risk", "--slot", "0.1",
+        "server", "plan", "coordinator", "--study", "heart-risk", "--slot", "0.2",
         "--holdout-share", "0",
     )  # fmt: skip
     sites = (*FOUNDERS, NEW)

@@ -94,6 +94,17 @@ def garbage(name):
     return damage
 
 
+def forwarder(**more):
+    """The node has a forwarder, on a port where nothing listens."""
+    lines = [f'{name} = "{value}"' for name, value in more.items()]
+
+    def damage(hospital):
+        with (hospital.folder / "node.toml").open("a") as file:
+            file.write("\n".join(["", "[forwarder]", "port = 9", *lines, ""]))
+
+    return damage
+
+
 def overdue(hospital):
     vault = open_vault(hospital.folder)
     study, record = hospital.world.study, hospital.world.patients[0]
@@ -303,6 +314,14 @@ FAULTS = [
     # network
     ("name does not resolve", machine(unknown=("127.0.0.1",)), "names", "TW7330"),
     ("proxy dead", environment(https_proxy="http://user:pass@127.0.0.1:9"), "proxy", "TW7331"),
+    ("forwarder does not run", forwarder(), "way out", "TW6074"),
+    ("its proxy is dead", forwarder(proxy="http://127.0.0.1:9"), "way out", "TW6062"),
+    (
+        "its proxy's password is not there",
+        forwarder(proxy="http://127.0.0.1:9", proxy_credentials="secrets/none"),
+        "way out",
+        "TW1014",
+    ),
     ("coordinator silent", coordinator_at("127.0.0.9"), "coordinator TLS", "TW6001"),
     ("clock ahead", lambda h: setattr(h.world.tips, "ahead", -60.0), "clock", "TW7321"),
     ("clock behind", lambda h: setattr(h.world.tips, "ahead", 60.0), "clock", "TW7321"),

@@ -7,12 +7,14 @@ import os
 import re
 import socket
 import threading
+import tomllib
 from contextlib import contextmanager
 
 import pytest
 
+from hospital_node.cli_forwarder import chosen
 from hospital_node.forwarder_flower import serve
-from hospital_node.forwarder_settings import ForwarderSettings
+from hospital_node.forwarder_settings import ForwarderSettings, table
 from hospital_node.forwarder_way import Way
 from tests.simulators.secsum.tls import Authority
 from twinward.errors import TwinwardError
@@ -155,6 +157,31 @@ def test_no_proxy_is_read_as_programs_read_it(rule, straight):
     networks = settings(3128, no_proxy=("10.0.0.0/8", "::1"))
     assert networks.proxy_for("10.7.7.7") is None
     assert networks.proxy_for("11.7.7.7") == ("127.0.0.1", 3128)
+
+
+def test_the_options_of_join_make_a_table_that_reads_back_and_no_proxy_is_taken_down(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NO_PROXY", ".intern.example, 10.0.0.0/8")
+    monkeypatch.delenv("no_proxy", raising=False)
+    nothing = {"forwarder_port": None, "proxy": None, "proxy_credentials": None, "no_proxy": ()}
+    assert chosen(**nothing) is None
+    secret = tmp_path / 'a "quoted" name'
+    made = chosen(**nothing | {"proxy": "http://proxy:3128", "proxy_credentials": secret})
+    assert made.proxy_for("hub.intern.example") is None
+    assert made.proxy_for("hub.example") == ("proxy", 3128)
+    own = chosen(**nothing | {"proxy": "http://proxy:3128", "no_proxy": ("hub.example",)})
+    assert own.proxy_for("hub.intern.example") == ("proxy", 3128)
+    assert chosen(**nothing | {"forwarder_port": 7000}).no_proxy == ()
+    for one in (made, own, chosen(**nothing | {"forwarder_port": 7000})):
+        read = tomllib.loads("\n".join(table(one)))["forwarder"]
+        assert ForwarderSettings.model_validate(read) == one
+    for wrong in ({"proxy_credentials": secret}, {"no_proxy": ("x",)}, {"proxy": "proxy:3128"},
+                  {"proxy": "http://me:secretword@proxy:3128"}):  # fmt: skip
+        with pytest.raises(TwinwardError) as refusal:
+            chosen(**nothing | wrong)
+        assert refusal.value.code == "TW6075"
+        assert "secretword" not in refusal.value.diagnostic.as_text()
 
 
 def test_no_other_address_is_ever_connected_to(tmp_path):
