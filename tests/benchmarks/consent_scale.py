@@ -112,27 +112,49 @@ def fill(hospital: Hospital, ledger: FilledLedger) -> None:
     done = ledger.count // len(STUDIES)
     for start in range(done, len(hospital.records), CHUNK):
         some = hospital.records[start : start + CHUNK]
-        made = []
-        for study in STUDIES:
-            codes = hospital.vault.enrol(study.id32, some, valid_until=study.closes)
-            asked = a_grant(study, bytes(20))
+        codes = hospital.vault.enrol(STUDY.id32, some, valid_until=STUDY.closes)
+        asked, made = a_grant(STUDY, bytes(20)), []
+        with hospital.vault.store.transaction() as database:
             for record, code in zip(some, codes, strict=True):
                 number += 1
                 key = number.to_bytes(32)
-                real = study is STUDY
-                subject = signature.address_of(key) if real else os.urandom(20)
-                grant = replace(asked, subject=subject)
-                digest = grant.digest(DOMAIN) if real else os.urandom(32)
-                signed = signature.sign(key, digest) if real else bytes(65)
-                made.append((grant, digest, signed, code, record))
-        with hospital.vault.store.transaction() as database:
-            for grant, digest, signed, code, record in made:
+                grant = replace(asked, subject=signature.address_of(key))
+                digest = grant.digest(DOMAIN)
                 hospital.vault.keep(
-                    database, grant, digest=digest, signature=signed, code=code, record=record,
-                    grade=Grade.DEVICE, received_at=int(NOW),
+                    database, grant, digest=digest, signature=signature.sign(key, digest),
+                    code=code, record=record, grade=Grade.DEVICE, received_at=int(NOW),
                 )  # fmt: skip
-        hospital.vault.note((digest, State.ON_LEDGER, None) for _, digest, *_ in made)
-        ledger.add((grant.study, grant.subject, digest) for grant, digest, *_ in made)
+                made.append((STUDY.id32, grant.subject, digest))
+        for study in STUDIES[1:]:
+            made += copied(hospital, study, some, a_grant(study, bytes(20)))
+        hospital.vault.note((digest, State.ON_LEDGER, None) for _, _, digest in made)
+        ledger.add(made)
+
+
+def copied(hospital, study, records, grant) -> list[tuple[bytes, bytes, bytes]]:
+    """Rows of another study, as many and as long as real ones."""
+    hospital.vault.enrol(study.id32, records, valid_until=study.closes)
+    body, at = json.dumps(grant.to_json()).encode(), int(NOW)
+    hidden = [hospital.vault.hidden.hide(record) for record in records]
+    made = [(study.id32, os.urandom(20), os.urandom(32)) for _ in records]
+    with hospital.vault.store.transaction() as database:
+        database.executemany(
+            "insert into bindings values (?, ?, ?)",
+            [(*one[:2], record) for one, record in zip(made, hidden, strict=True)],
+        )
+        database.executemany(
+            "insert into grants (study, subject, digest, record, nonce, body, signature, grade,"
+            " received_at, state) values (?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            [
+                (*one, record, body, bytes(65), Grade.DEVICE, at, State.WAITING)
+                for one, record in zip(made, hidden, strict=True)
+            ],
+        )
+        database.executemany(
+            "insert into changes (study, record, tag) values (?, ?, ?)",
+            [(study.id32, record, os.urandom(16)) for record in hidden],
+        )
+    return made
 
 
 def timed(call):
@@ -224,7 +246,7 @@ def pages(hospital: Hospital, folder: Path, count: int) -> dict[str, float]:
 def onboarding(hospital: Hospital, count: int) -> dict[str, float]:
     """Letters written in bulk, grants taken one by one at the desk, each durable, then relayed."""
     study = replace(STUDY, name=StudyId(f"new-{time.time_ns()}"))
-    hospital.studies[study.id32] = study
+    hospital.open_studies[study.id32] = study
     records = hospital.records[:count]
     letters, codes = timed(
         lambda: hospital.vault.enrol(study.id32, records, valid_until=study.closes)

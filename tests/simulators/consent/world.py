@@ -166,7 +166,7 @@ class Hospital:
         self.domain = domain
         self.ledger = ledger or LedgerInMemory(self.clock, domain)
         self.study = study
-        self.studies = {study.id32: study}
+        self.open_studies = {study.id32: study}
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
         self.path = folder / "consent.db"
         self.next_step: int | None = None
@@ -183,7 +183,7 @@ class Hospital:
                 hospital=HOSPITAL,
                 identity=IDENTITY,
                 domain=self.domain,
-                studies=self.studies,
+                studies=self.open_studies,
                 clock=self.clock,
                 slot=self.ledger.slot,
                 chain_time=self.ledger.confirm,
