@@ -92,6 +92,7 @@ def _unnoted(decisions: Sequence[Decided]) -> None:
 
 SAVE_EVERY = 20_000
 """Decisions after which what is known is written down again: a second of work, if it were lost."""
+_NOTED_AT_ONCE = 10_000
 
 
 class Cohort:
@@ -225,8 +226,8 @@ class Cohort:
             self._rebuild()
         else:
             self._apply(self._dirty(since))
-        if self._decided:
-            self._note(self._decided)
+        for some in range(0, len(self._decided), _NOTED_AT_ONCE):
+            self._note(self._decided[some : some + _NOTED_AT_ONCE])
         self._position = now
         self._unsaved += len(self._decided)
 
