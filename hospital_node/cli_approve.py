@@ -88,7 +88,8 @@ def approve(
         text=lambda: (
             f"{_standing(outcome)} `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
             f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
-            f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}\nplan {agreed.digest.hex()}"
+            f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}{_sizes(agreed)}"
+            f"\nplan {agreed.digest.hex()}"
         ),
     )
     if outcome.complete:
@@ -141,6 +142,16 @@ def _local(plan: Plan) -> str:
     return (
         f"\neach of them is {plan.fedavg.local_steps} steps at this hospital, which adds all of "
         f"the noise; its update {hidden}"
+    )
+
+
+def _sizes(plan: Plan) -> str:
+    if plan.sizes is None:
+        return ""
+    declared = ", ".join(f"{s} {c}" for s, c in zip(plan.sites, plan.sizes.classes, strict=True))
+    return (
+        f"\nevery step needs hospitals with {plan.sizes.least_percent} % of the patients, by the "
+        f"sizes that hospitals declare: {declared}"
     )
 
 

@@ -14,7 +14,7 @@ ever sent twice. A new epoch asks for a fresh contribution with fresh noise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hospital_node.secure_sum_checks import Standing, Terms
 from hospital_node.secure_sum_node import RunningNode, Timing, unreachable
@@ -22,7 +22,7 @@ from hospital_node.secure_sum_work import OpenStream, Result, Work
 from twinward.ids import Fingerprint
 from twinward.secsum import transcript
 from twinward.secsum.frames import StreamBroken
-from twinward.secsum.messages import raw
+from twinward.secsum.messages import fingerprint, raw
 from twinward.secsum.words import WordFormat
 from twinward.signing import Identity, PublicIdentity
 
@@ -54,6 +54,7 @@ async def run_session(
     last_epoch: int = 0,
     attempts_before: int = 0,
     visible: bool = False,
+    enough: Callable[[Collection[Fingerprint]], bool] = lambda _: True,
 ) -> Result:
     """Take part in a run until it is closed; reconnects and waits for the next epoch on a break.
 
@@ -78,6 +79,7 @@ async def run_session(
         last_epoch: The highest epoch this node has a mark of in this run, from its book.
         attempts_before: Attempts of this run that an earlier process marked.
         visible: Vectors leave without masks; only for a plan of `visible_updates`, approved here.
+        enough: Whether so many patients are behind these members that they may make steps.
 
     Raises:
         CoordinatorUnreachable: TW6122; the same call may be repeated.
@@ -85,7 +87,7 @@ async def run_session(
             docs/errors; whatever was marked stays charged.
     """
     own = raw(identity.public.fingerprint)
-    accepted = {raw(fingerprint): peer for fingerprint, peer in members.items()}
+    accepted = {raw(name): peer for name, peer in members.items()}
     terms = Terms(
         run=run,
         plan=plan_digest,
@@ -95,6 +97,7 @@ async def run_session(
         coordinator=coordinator,
         peers={**accepted, own: identity.public},
         visible=visible,
+        enough=lambda there: enough([fingerprint(member) for member in there]),
     )
     standing = Standing(transcript.history_start(run, plan_digest), epoch=last_epoch)
     node = RunningNode(

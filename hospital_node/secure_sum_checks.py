@@ -7,7 +7,7 @@ but delivery: every check that protects a patient is made by the node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ class Terms:
 
     ``peers`` are the members that the site accepts, itself included, by raw fingerprint.
     ``max_abs_sum`` bounds every coordinate of a sum, in grid steps. Only with ``visible`` do
-    vectors leave without masks.
+    vectors leave without masks. ``enough`` says whether these members may make steps together.
     """
 
     run: bytes
@@ -44,6 +44,7 @@ class Terms:
     coordinator: PublicIdentity
     peers: Mapping[bytes, PublicIdentity]
     visible: bool = False
+    enough: Callable[[Collection[bytes]], bool] = lambda _: True
 
 
 @dataclass(slots=True)

@@ -87,6 +87,12 @@ class Epoch:
                 code="TW6108",
                 help="compare the founding file and the site's policy with the coordinator's",
             )
+        if not terms.enough(members):
+            raise TrainingError(
+                "the offered members hold a smaller part of the patients than the plan asks for",
+                code="TW6240",
+                help="nothing was sent; the coordinator does not follow the plan",
+            )
         return cls(offer, signed, members)
 
     def advertise(self, identity: Identity) -> Frame:

@@ -112,6 +112,9 @@ async def take_part(
             patience_seconds=PATIENCE_SECONDS,
             last_epoch=last_epoch,
             attempts_before=attempts_before,
+            enough=lambda there: numbers.enough(
+                [peer.org for peer in peers if peer.fingerprint in there]
+            ),
         )
 
 

@@ -1234,6 +1234,15 @@ class _Network:
         return {f: m for f, m in self.members.items() if m.role == "hospital" and m.org in orgs}
 
 
+def _enough(plan: Mapping[str, Any], present: set[str]) -> bool:
+    """Whether these hospitals hold the part of the patients, as declared, that each step needs."""
+    if (sizes := plan.get("sizes")) is None:
+        return True
+    declared = dict(zip(plan["sites"], sizes["classes"], strict=True))
+    there = sum(size for site, size in declared.items() if site in present)
+    return bool(100 * there >= sizes["least_percent"] * sum(declared.values()))
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """What was agreed before anything was computed."""
@@ -1251,7 +1260,7 @@ class _Run:
         numbers = {
             **self.plan, "steps": 1, "spare_attempts": terms["spare_attempts"],
             "averaged_steps": 1, "epsilon": terms["epsilon"], "max_grad_norm": 1.0,
-            "sampling": None, "aggregate": "secure_sum", "fedavg": None,
+            "sampling": None, "aggregate": "secure_sum", "fedavg": None, "sizes": None,
             "grid": 1 / 65536, "start_weights": [0.0] * (2 * terms["bins"]),
         }  # fmt: skip
         run = tagged_hash("evaluation/v1", self.id)
@@ -1559,7 +1568,7 @@ class _Audit:
     def _plan(self, network: _Network, manifest: Document) -> _Run:
         document = self.pack.document("plan.json", "twinward/plan/v1")
         self._coordinator_signed(document, network, "plan.json", "V030")
-        plan = document.payload
+        plan, sizes = document.payload, document.payload.get("sizes")
         sound = (
             plan["network"] == network.genesis
             and plan["grid"] == plan["max_grad_norm"] / 65536
@@ -1568,6 +1577,7 @@ class _Audit:
             and plan["word_bits"] in {32, 64}
             and plan["aggregate"] in {"secure_sum", "fedavg"}
             and (plan["aggregate"] == "fedavg") == (plan["fedavg"] is not None)
+            and (sizes is None or len(sizes["classes"]) == len(plan["sites"]))
         )
         if not sound:
             _broken("V031", "plan.json", "of another network, or its numbers contradict each other")
@@ -1643,6 +1653,8 @@ class _Audit:
             _broken("V040", name, "its members are not distinct hospitals of the plan")
         if not 3 <= count <= 64 or count - colluders(count) < 2:
             _broken("V040", name, f"{count} members cannot hide one another")
+        if not _enough(run.plan, {allowed[member].org for member in members}):
+            _broken("V040", name, "its members hold too small a part of the declared patients")
         offer = self._head("offer", record["offer"], network.coordinator, "V041")
         roster = tagged_hash("secsum-a/roster/v1", b"".join(members))
         place = {"run": run.id, "plan": run.plan_digest, "epoch": number}

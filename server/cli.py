@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from server import cli_backup, cli_front_door, cli_members, cli_moves, cli_queue
+from server import (
+    cli_backup,
+    cli_front_door,
+    cli_members,
+    cli_moves,
+    cli_queue,
+    cli_retire,
+    cli_run,
+)
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
@@ -31,6 +38,8 @@ for command in (
     *cli_moves.COMMANDS,
     cli_front_door.command,
     cli_queue.queue,
+    cli_run.run,
+    cli_retire.retire,
 ):
     server.add_command(command)
 
@@ -182,6 +191,21 @@ def found(
     show_default=True,
     help="Which consents count; what staff wrote down from paper is `staff-attested`.",
 )
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="HOSPITAL=CLASS",
+    callback=lambda _context, _option, words: _sizes(words),
+    help="How large a hospital declares to be: 1, 2, 4, 8 or 16 times the smallest; give all.",
+)
+@click.option(
+    "--least-percent",
+    type=click.IntRange(1, 100),
+    default=50,
+    show_default=True,
+    help="With sizes: which part of the patients, as declared, every step needs.",
+)
 @click.option("--ethics", default="", help="Reference of the ethics approval; patients read it.")
 @click.option("--region", default="", help="Where all that is made of the data stays; the same.")
 @click.option("--commercial", is_flag=True, help="Somebody may make money with it.")
@@ -200,6 +224,8 @@ def plan(
     evaluation_epsilon: float | None,
     sample_rate: float | None,
     grades: tuple[str, ...],
+    sizes: dict[str, int],
+    least_percent: int,
     as_json: bool,
     **declared: Any,
 ) -> None:
@@ -225,6 +251,8 @@ def plan(
         evaluation_epsilon=evaluation_epsilon,
         sample_rate=sample_rate,
         grades=grades,
+        sizes=sizes,
+        least_percent=least_percent,
         now=SystemClock().now(),
     )
     described = replace(described, **declared)
@@ -251,6 +279,13 @@ def plan(
     next_step("send both files to every hospital; each reviews and runs `twinward node approve`")
 
 
+def _sizes(words: tuple[str, ...]) -> dict[str, int]:
+    try:
+        return {name: int(size) for name, size in (word.split("=") for word in words)}
+    except ValueError as error:
+        raise click.BadParameter("write HOSPITAL=CLASS, for example harbour=4") from error
+
+
 def _sampled(plan: Plan) -> str:
     if plan.sampling is None:
         return ""
@@ -269,22 +304,6 @@ def up(*, folder: Path, end_with_stdin: bool) -> None:
     if end_with_stdin:
         child.end_with_stdin()
     sys.exit(daemon.main(folder))
-
-
-@server.command()
-@FOLDER
-@click.option("--study", required=True, help="Study to run, for example heart-risk.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per event.")
-@reports_errors
-def run(*, folder: Path, study: str, as_json: bool) -> None:
-    """Run a study once and follow it, until the model is released or the run has failed."""
-    from server import watch
-
-    for event in watch.start_run(folder, study=study):
-        if as_json:
-            click.echo(json.dumps({"schema": "twinward/run-event/v1", **event}, sort_keys=True))
-        else:
-            watch.show(event)
 
 
 @server.command()

@@ -11,7 +11,7 @@ import click
 from twinward.console import emit, json_option, next_step, reports_errors, table
 
 if TYPE_CHECKING:
-    from server.study_queue import StudyQueue
+    from server.study_queue import Entry, StudyQueue
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
@@ -36,12 +36,7 @@ def queue() -> None:
 @reports_errors
 def add(*, folder: Path, study: str, successors: int, as_json: bool) -> None:
     """Put a study at the end; the running coordinator begins it when its turn comes."""
-    from server import studies
-    from twinward.organisation import Organisation
-
-    with _queue(folder, "queue-add") as found:
-        studies.load(folder, study, identity=Organisation(folder).identity().public)
-        entry = found.add(study, successors=successors)
+    entry = added(folder, study, successors=successors)
     emit(
         entry.as_json(),
         schema="server.queue.add",
@@ -117,18 +112,38 @@ def _turn(folder: Path, mode: str, *, as_json: bool) -> None:
     emit(standing, schema="server.queue.mode", as_json=as_json, text=lambda: as_text(standing))
 
 
-def _queue(folder: Path, command: str | None = None) -> closing[StudyQueue]:
-    """The queue of a coordinator's folder; a command is entered in its audit log first."""
-    from server import cli_members
+def added(folder: Path, study: str, *, successors: int) -> Entry:
+    """The study at the end of the queue, durably.
+
+    Raises:
+        UsageError: TW1039, there is no such study; TW6230, the queue is being drained.
+    """
+    from server import studies
+    from twinward.organisation import Organisation
+
+    with _queue(folder, "queue-add") as found:
+        studies.load(folder, study, identity=Organisation(folder).identity().public)
+        return found.add(study, successors=successors)
+
+
+def opened(folder: Path) -> StudyQueue:
+    """The queue of a coordinator's folder."""
     from server.paths import ServerPaths
     from server.settings import FILE, ServerSettings
     from server.study_queue import StudyQueue
     from twinward.settings import load
 
     load(ServerSettings, folder / FILE)
+    return StudyQueue(ServerPaths(folder).queue)
+
+
+def _queue(folder: Path, command: str | None = None) -> closing[StudyQueue]:
+    """The queue; a command is entered in the coordinator's audit log first."""
+    from server import cli_members
+
     if command is not None:
         cli_members.enter(folder, command)
-    return closing(StudyQueue(ServerPaths(folder).queue))
+    return closing(opened(folder))
 
 
 def as_text(standing: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from server import watch
+from server.study_queue import WAITING
 from twinward import __version__
 from twinward.errors import TwinwardError
 
@@ -36,6 +37,13 @@ class CoordinatorMetrics(Collector):
         yield _gauge("run_active", "Whether a run is under way", found["running"] is not None)
         if found["progress"]:
             yield _gauge("run_step", "Newest step of it", found["progress"]["step"])
+        queue = found["queue"]
+        waiting = sum(one["state"] == WAITING for one in queue["entries"])
+        yield _gauge("queue_waiting", "Studies that wait for their run", waiting)
+        yield _gauge(
+            "queue_oldest_waiting_seconds", "For how long the first of them waits",
+            queue["oldest_waiting_seconds"],
+        )  # fmt: skip
         if found["ledger"]["block"] is not None:
             yield _gauge("ledger_block", "Newest block", found["ledger"]["block"])
         yield _gauge(

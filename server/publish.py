@@ -46,7 +46,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
     with contextlib.ExitStack() as open_files:
         open_files.callback(link.close)
         return releases.release(
-            _folder(paths, run),
+            release_folder(paths, run),
             transcript=_opened(paths.transcript(run), open_files),
             evaluation=(
                 _opened(paths.evaluation(run), open_files)
@@ -83,7 +83,9 @@ def unpublished(paths: ServerPaths) -> list[RunId]:
     for path in sorted(paths.transcripts.glob("*.sqlite")):
         run = RunId(path.stem)
         with contextlib.closing(Transcript.open(path)) as transcript:
-            if transcript.outcome == FINISHED and not releases.is_available(_folder(paths, run)):
+            if transcript.outcome == FINISHED and not releases.is_available(
+                release_folder(paths, run)
+            ):
                 found.append(run)
     return found
 
@@ -94,7 +96,7 @@ def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
     for path in sorted(paths.orders.glob("*.json")):
         order = Document.decode(path.read_bytes(), kind=ORDER_KIND, at=str(path))
         run = RunId(path.stem)
-        released = releases.is_available(_folder(paths, run))
+        released = releases.is_available(release_folder(paths, run))
         earlier.append(
             {
                 "run": run,
@@ -109,7 +111,8 @@ def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
     return sorted(earlier, key=lambda one: (str(one["issued_at"]), str(one["run"])))
 
 
-def _folder(paths: ServerPaths, run: RunId) -> Path:
+def release_folder(paths: ServerPaths, run: RunId) -> Path:
+    """Where the model of a run lies, with its evidence."""
     return paths.releases / run[:16]
 
 

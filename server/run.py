@@ -161,6 +161,7 @@ class Run:
             record=self.transcript,
             progress=self._progress,
             combine=_combine(self.plan),
+            enough=lambda there: self.plan.enough([self._members[name].org for name in there]),
         )
         self.absences = Absences(
             self.id,

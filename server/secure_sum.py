@@ -11,12 +11,12 @@ charged, and the transcript holds every step that any node can have applied.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from server.secure_sum_attempt import Attempt, RunTerms
 from server.secure_sum_hearing import Hearing, Lost, now
-from server.secure_sum_outcome import Outcome, Progress, names, unsigned
+from server.secure_sum_outcome import Outcome, Progress, names, too_small, unsigned
 from server.secure_sum_pace import Pace
 from server.secure_sum_seats import Seat, Seats
 from server.secure_sum_state import RunState, Summed, contradiction
@@ -51,6 +51,7 @@ class SecureSumRun:
         record: The durable transcript of this run; the caller closes it.
         progress: Told of each event after the frames it describes were handed to the streams.
         combine: What takes the place of adding vectors that are not masked.
+        enough: Whether so many patients are behind these members that an epoch may begin.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class SecureSumRun:
         record: Transcript,
         progress: Callable[[Progress], Awaitable[None]],
         combine: Callable[[Sequence[Integers]], Integers] | None = None,
+        enough: Callable[[Collection[Fingerprint]], bool] = lambda _: True,
     ) -> None:
         terms = RunTerms(
             run=run,
@@ -84,6 +86,7 @@ class SecureSumRun:
         self._member_count = len(members)
         self._pace = Pace(deadline_seconds)
         self._hearing = Hearing(self._seats, self._state, pace=self._pace)
+        self._enough = enough
         self._record = record
         self._progress = progress
         self._over = False
@@ -149,9 +152,14 @@ class SecureSumRun:
                 note="every attempt in which a vector may have left a hospital is charged",
                 help="find out why members break off, then start a new run",
             )
-        seats = await self._hearing.ready(MIN_MEMBERS, seconds=seconds)
+        seats = await self._hearing.ready(MIN_MEMBERS, seconds=seconds, enough=self._are_enough)
         noise_shares(len(seats))
+        if not self._are_enough(seats):
+            raise too_small(names(seat.peer for seat in seats))
         return seats
+
+    def _are_enough(self, seats: Sequence[Seat]) -> bool:
+        return self._enough(names(seat.peer for seat in seats))
 
     async def _open_epoch(self, seats: list[Seat]) -> EpochRecord:
         """M1 to M3; the epoch is durable before its roster, the starting signal, is sent."""

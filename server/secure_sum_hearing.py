@@ -50,10 +50,12 @@ class Hearing:
                 seat.ready = True
         return seat, frame
 
-    async def ready(self, count: int, *, seconds: float) -> list[Seat]:
+    async def ready(
+        self, count: int, *, seconds: float, enough: Callable[[list[Seat]], bool] = lambda _: True
+    ) -> list[Seat]:
         """Members that can enter an epoch: as soon as there are so many, or after this time."""
         until = now() + seconds
-        while len(self._seats.ready()) < count:
+        while len(seats := self._seats.ready()) < count or not enough(seats):
             try:
                 await self.event(until)
             except TimeoutError:

@@ -61,3 +61,13 @@ def unsigned(missing: Iterable[bytes]) -> TrainingError:
         note="a release needs the signature of every member of the last epoch",
         help="start that node again before the deadline, or start a new run",
     )
+
+
+def too_small(members: Iterable[Fingerprint]) -> TrainingError:
+    """The refusal to go on with hospitals that hold too small a part of the patients."""
+    return TrainingError(
+        f"{', '.join(name[:16] for name in members)} hold too small a part of the patients",
+        code="TW6239",
+        note="by the sizes that hospitals declared; the plan says which part every step needs",
+        help="find out why the large hospitals are missing, then start a new run",
+    )

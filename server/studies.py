@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from twinward.founding import Founding
 from twinward.ids import OrgName, StudyId, study_id
 from twinward.plan import KIND as PLAN_KIND
 from twinward.plan import Evaluation, Plan
+from twinward.quorum import Sizes
 from twinward.signing import Document, Identity, PublicIdentity, random_hex32
 
 _YEAR_SECONDS = 365 * 86_400
@@ -206,6 +207,8 @@ def make(
     evaluation_epsilon: float | None = None,
     sample_rate: float | None = None,
     grades: Collection[str] = ("signed-on-device",),
+    sizes: Mapping[str, int] | None = None,
+    least_percent: int = 50,
     now: float,
 ) -> tuple[Study, Plan]:
     """A study and its plan for all hospitals but those that it goes ``without``.
@@ -214,7 +217,8 @@ def make(
     size; longer hides more of how long it computed. A ``holdout_share`` of 0 leaves the
     evaluation out; None takes the template's. With a ``sample_rate`` every attempt is over a secret
     sample of the patients, and the noise follows from the rate; takes some seconds. ``grades`` are
-    the ways in which a consent may have come about (``consent.policy.Grade``).
+    the ways in which a consent may have come about (``consent.policy.Grade``). With ``sizes``,
+    declared classes by hospital, every step needs ``least_percent`` of their sum.
 
     Raises:
         UsageError: TW1020, the numbers do not make a usable plan.
@@ -245,7 +249,22 @@ def make(
         deadline_seconds=slot_seconds + _SILENCE_SECONDS,
         evaluation=evaluation,
     )
+    if sizes:
+        plan = _sized(plan, sizes, least_percent)
     return study, plan if sample_rate is None else _sampled(plan, sample_rate)
+
+
+def _sized(plan: Plan, sizes: Mapping[str, int], least_percent: int) -> Plan:
+    """The plan with what each of its hospitals declared."""
+    if set(sizes) != set(plan.sites):
+        raise UsageError(
+            "a size is needed for each hospital of the plan, and for no other",
+            code="TW6241",
+            note=f"the plan names {', '.join(plan.sites)}",
+            help="give `--size HOSPITAL=CLASS` for each, as the hospitals declared them",
+        )
+    declared = Sizes(tuple(sizes[site] for site in plan.sites), least_percent)
+    return Plan.from_document(replace(plan, sizes=declared).to_document())
 
 
 def _sampled(plan: Plan, rate: float) -> Plan:

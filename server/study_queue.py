@@ -26,6 +26,8 @@ create table if not exists entries (
     number integer primary key autoincrement, study text not null, state text not null,
     run text, parent text, successors integer not null, code text, cause text,
     aborting integer not null default 0);
+create table if not exists added (
+    number integer primary key, at integer not null default (strftime('%s', 'now')));
 create table if not exists mode (one integer primary key check (one = 1), mode text not null);
 insert or ignore into mode values (1, 'open');
 """
@@ -92,6 +94,7 @@ class StudyQueue:
                 "insert into entries (study, state, successors) values (?, ?, ?)",
                 [study, WAITING, successors],
             ).lastrowid
+            self._db.execute("insert into added (number) values (?)", [number])
             return self._entry(number)
 
     def abort(self, number: int) -> Entry:
@@ -132,8 +135,22 @@ class StudyQueue:
         return [_entry_of(row) for row in rows]
 
     def standing(self) -> dict[str, Any]:
-        """Mode and entries, for the command line."""
-        return {"mode": self.mode, "entries": [one.as_json() for one in self.entries()]}
+        """Mode, entries and for how long the oldest of them waits, for the command line."""
+        return {
+            "mode": self.mode,
+            "entries": [one.as_json() for one in self.entries()],
+            "oldest_waiting_seconds": self._oldest_waiting(),
+        }
+
+    def _oldest_waiting(self) -> int:
+        """Seconds since the first of those that wait was added; 0 if none waits."""
+        with self._lock:
+            (age,) = self._db.execute(
+                "select strftime('%s', 'now') - min(at) from added natural join entries"
+                " where state = ?",
+                [WAITING],
+            ).fetchone()
+        return max(0, age or 0)
 
     # What the coordinator does
 

@@ -8,7 +8,7 @@ in it, so "what was done" can be recomputed from the plan and the sums.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from twinward.canonical import tagged_hash
 from twinward.errors import UsageError
 from twinward.ids import OrgName, StudyId
 from twinward.plan_form import PlanForm, Rule
+from twinward.quorum import CLASSES, Sizes
 from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.signing import Document
 
@@ -135,6 +136,7 @@ class Plan:
     evaluation: Evaluation | None = None
     sampling: Sampling | None = None
     fedavg: FedAvg | None = None
+    sizes: Sizes | None = None
 
     @cached_property
     def start(self) -> NDArray[np.float64]:
@@ -212,6 +214,10 @@ class Plan:
         """How many of its hospitals must approve it, on the ledger, before anyone reserves."""
         return len(self.sites) // 2 + 1
 
+    def enough(self, present: Collection[str]) -> bool:
+        """Whether these of its hospitals may make a step together, by their declared sizes."""
+        return self.sizes is None or self.sizes.enough(self.sites, present)
+
     @property
     def holdout_share(self) -> float:
         """The part of each hospital's patients that is kept out of training; 0 if nobody is."""
@@ -238,6 +244,7 @@ class Plan:
             start_weights=(0.0,) * (2 * self.evaluation.bins),
             evaluation=None,
             sampling=None,
+            sizes=None,
         )
 
     def to_document(self) -> Document:
@@ -245,6 +252,10 @@ class Plan:
         payload = asdict(self)
         for name in ("sites", "grades", "start_weights"):
             payload[name] = list(payload[name])
+        if self.sizes is None:
+            del payload["sizes"]  # a plan without them is spelled as before there were any
+        else:
+            payload["sizes"]["classes"] = list(self.sizes.classes)
         return Document(KIND, payload)
 
     @cached_property
@@ -273,6 +284,8 @@ class Plan:
             fields["sampling"] = Sampling(**form.sampling.model_dump())
         if form.fedavg is not None:
             fields["fedavg"] = FedAvg(**form.fedavg.model_dump())
+        if form.sizes is not None:
+            fields["sizes"] = Sizes(**form.sizes.model_dump())
         plan = cls(**fields)
         plan.require_consistent()
         if plan.digest != document.digest:
@@ -288,6 +301,10 @@ class Plan:
         if len(set(self.sites)) != len(self.sites):
             raise _bad_plan("a hospital is named twice in `sites`")
         self._require_consistent_mode()
+        if self.sizes is not None and (
+            len(self.sizes.classes) != len(self.sites) or not set(self.sizes.classes) <= {*CLASSES}
+        ):
+            raise _bad_plan("`sizes` must give every hospital a class of 1, 2, 4, 8 or 16")
         if self.averaged_steps > self.steps:
             raise _bad_plan("`averaged_steps` is larger than `steps`")
         if self.grid != self.max_grad_norm / GRID_STEPS_PER_NORM:

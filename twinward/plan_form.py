@@ -47,8 +47,18 @@ class _FedAvgForm(BaseModel):
     hostile: Annotated[int, Field(ge=0, le=31)]
 
 
+class _SizesForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=16)], ...],
+        Field(min_length=3, max_length=64),
+    ]
+    least_percent: Annotated[int, Field(strict=True, ge=1, le=100)]
+
+
 class PlanForm(BaseModel):
-    """All fields of a plan; none may be missing and none may be added."""
+    """All fields of a plan; none may be added, and none missing but what is absent when unused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -77,3 +87,4 @@ class PlanForm(BaseModel):
     evaluation: _EvaluationForm | None
     sampling: _SamplingForm | None
     fedavg: _FedAvgForm | None
+    sizes: _SizesForm | None = None

@@ -20,6 +20,7 @@ from twinward.founding import KIND as FOUNDING_KIND
 from twinward.founding import Founding, keys_document, tls_key_digest
 from twinward.ids import OrgName, StudyId
 from twinward.plan import Evaluation, FedAvg, Plan, Sampling, evaluation_run
+from twinward.quorum import Sizes
 from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
 from twinward.secsum.profile import KEPT_DIMENSION
@@ -109,6 +110,7 @@ def make_plan(
     evaluation=None,
     sampling=None,
     fedavg=None,
+    sizes=None,
 ) -> Plan:
     """A small plan with the proportions of the real one."""
     return Plan(
@@ -136,6 +138,7 @@ def make_plan(
         evaluation=evaluation,
         sampling=sampling,
         fedavg=fedavg,
+        sizes=sizes,
         aggregate="secure_sum" if fedavg is None else "fedavg",
     )
 
@@ -301,6 +304,7 @@ def finished_run(
     evaluation: Evaluation | None = None,
     sampling: Sampling | None = None,
     fedavg: FedAvg | None = None,
+    sizes: Sizes | None = None,
 ) -> FinishedRun:
     """A run of four hospitals in which one is lost after the second step.
 
@@ -310,7 +314,7 @@ def finished_run(
     founding = found(identities, accounts=accounts, chain=chain)
     plan = make_plan(
         founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation,
-        sampling=sampling, fedavg=fedavg,
+        sampling=sampling, fedavg=fedavg, sizes=sizes,
     )  # fmt: skip
     plan.require_consistent()
     run = os.urandom(32)

@@ -197,6 +197,50 @@ def test_fewer_than_three_members_are_refused_before_anything_is_offered(tmp_pat
     assert all(site.marks == [] for site in net.sites)
 
 
+def test_members_with_too_few_of_the_patients_are_waited_for_and_then_refused(tmp_path):
+    net = Net(tmp_path, members=4)
+    large, *small = net.sites
+    net.sum._enough = lambda there: large.name in there
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(net.go(gather=0.1, patience=0.2, sites=small))
+    assert refused.value.code == "TW6239"
+    assert net.record.epochs() == ()
+    assert all(site.marks == [] for site in net.sites)
+
+
+def test_the_large_hospital_that_comes_back_in_time_lets_the_run_go_on(tmp_path):
+    net = Net(tmp_path, members=4)
+    large, *small = net.sites
+    net.sum._enough = lambda there: large.name in there
+
+    async def scenario():
+        for site in small:
+            net.start(site)
+        driving = asyncio.create_task(net.sum.drive(gather_seconds=0.1, patience_seconds=5))
+        await asyncio.sleep(0.3)
+        assert net.record.epochs() == ()
+        net.start(large)
+        async with asyncio.timeout(20):
+            return await driving
+
+    assert large.name in asyncio.run(scenario()).members
+
+
+def test_a_node_enters_no_epoch_with_too_few_of_the_patients():
+    async def scenario():
+        async with Liar() as liar:
+            careful, rest = liar.sites[0], liar.sites[1:]
+            liar.tasks[careful].cancel()
+            await asyncio.gather(liar.tasks[careful], return_exceptions=True)
+            await liar.connect(careful, enough=lambda there: rest[0].name in there)
+            there = tuple(raw(one.name) for one in (careful, *rest[1:]))
+            liar.give(liar.state.offer(there)[1], [careful])
+            assert await liar.refusal(careful) == "TW6240"
+            assert careful.marks == []
+
+    asyncio.run(scenario())
+
+
 def test_when_attempts_run_out_the_run_ends_with_a_clear_cause(tmp_path):
     net = Net(tmp_path, spare=0)
     victim = net.sites[0]

@@ -129,3 +129,14 @@ def test_opening_it_once_more_in_the_same_process_costs_no_lock(path, queue):
     with closing(StudyQueue(path)) as again:
         assert [one.state for one in again.entries()] == [DONE, WAITING]
     assert [one.study for one in queue.entries()] == ["heart-risk", "heart-network"]
+
+
+def test_for_how_long_the_first_one_waits_is_told(path, queue):
+    assert queue.standing()["oldest_waiting_seconds"] == 0
+    queue.add("a")
+    queue.add("b")
+    queue._db.execute("update added set at = at - 100 * number")
+    assert 200 <= queue.standing()["oldest_waiting_seconds"] < 260
+    queue.take()
+    queue.take()
+    assert queue.standing()["oldest_waiting_seconds"] == 0
