@@ -47,15 +47,18 @@ def people(vault: Vault) -> list[RecordNumber]:
 
 
 def withdraw_all(
-    vault: Vault, record: RecordNumber, *, now: int, on_chain_by: int
+    vault: Vault, record: RecordNumber, *, now: int, on_chain_by: int, but: bytes | None = None
 ) -> list[KeptWithdrawal]:
     """End for ever all that this patient ever signed, in every study; on disk when this returns.
+
+    At an erasure, and at an objection (GDPR 21) ``but`` for the study of the patient's own care.
 
     Args:
         vault: The hospital's.
         record: Whose.
         now: Unix seconds.
         on_chain_by: Until when the ledger has to show it.
+        but: Number of a study that is left as it is.
     """
     withdrawals = Withdrawals(vault)
     rows = vault.store.rows(
@@ -64,6 +67,7 @@ def withdraw_all(
     return [
         withdrawals.without_key(study, record, received_at=now, on_chain_by=on_chain_by)
         for (study,) in sorted(rows)
+        if study != but
     ]
 
 

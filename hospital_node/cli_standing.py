@@ -20,6 +20,8 @@ from twinward.console import emit, json_option, next_step, reports_errors, table
 if TYPE_CHECKING:
     from consent.register import KeptMandate, Register
     from consent.standing import Standing
+    from consent.vault import Vault
+    from twinward.ids import RecordNumber
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -46,13 +48,20 @@ def standing(
     objects: bool | None,
     as_json: bool,
 ) -> None:
-    """Show what the register says of a patient, or write it down; days begin at midnight UTC."""
+    """Show what the register says of a patient, or write it down; days begin at midnight UTC.
+
+    An objection also withdraws what the patient signed for studies, for good: a later yes needs a
+    new letter. `twinward node withdrawals` shows how far that is.
+    """
     from dataclasses import replace
 
+    from consent.register import Register
     from twinward.clock import SystemClock
 
     number = typed(record)
-    with _register(folder, "standing") as register:
+    withdrawn = 0
+    with _vault(folder, "standing") as vault:
+        register = Register(vault)
         known = register.standing(number)
         now = replace(
             known,
@@ -64,7 +73,16 @@ def standing(
         )
         if now != known:
             register.note(number, now)
-    emit(_shown(now), schema="node.standing", as_json=as_json, text=lambda: _in_words(now))
+        if objects:
+            withdrawn = _withdraw(folder, vault, number)
+    emit(
+        {**_shown(now), "withdrawn": withdrawn},
+        schema="node.standing",
+        as_json=as_json,
+        text=lambda: _in_words(now) + (f"; withdrawn from {withdrawn} studies" * bool(withdrawn)),
+    )
+    if withdrawn:
+        next_step(f"twinward node withdrawals {folder} --of -")
 
 
 @click.command()
@@ -139,16 +157,44 @@ def mandates(*, folder: Path, record: str, end: int | None, as_json: bool) -> No
     )
 
 
+def _withdraw(folder: Path, vault: Vault, record: RecordNumber) -> int:
+    """What the patient signed for studies ends; their own care goes on. How many studies."""
+    from consent import erased
+    from hospital_node import care_study, membership
+    from hospital_node.settings import FILE, NodeSettings
+    from twinward.clock import SystemClock
+    from twinward.organisation import Organisation
+    from twinward.settings import load
+
+    clock = SystemClock()
+    care = care_study.of(
+        folder,
+        founding=membership.load_founding(folder),
+        identity=Organisation(folder).identity(),
+        clock=clock,
+    )
+    now, within = int(clock.now()), load(NodeSettings, folder / FILE).on_chain_by_seconds
+    ended = erased.withdraw_all(vault, record, now=now, on_chain_by=now + within, but=care.id32)
+    return len(ended)
+
+
 @contextmanager
 def _register(folder: Path, command: str) -> Iterator[Register]:
     from consent.register import Register
+
+    with _vault(folder, command) as vault:
+        yield Register(vault)
+
+
+@contextmanager
+def _vault(folder: Path, command: str) -> Iterator[Vault]:
     from hospital_node import audit_log
     from hospital_node.consents import open_vault
 
     audit_log.commanded(folder, command)
     vault = open_vault(folder)
     try:
-        yield Register(vault)
+        yield vault
     finally:
         vault.store.close()
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from consent.fhir.kept import Versions
+from consent.record import Grant
 from consent.register import Register
 from consent.standing import Mandate, Role
-from consent.withdrawals import Withdrawals
-from hospital_node import audit_log, backup, erasure, erasures, retention
+from hospital_node import audit_log, backup, erasure, erasures, holds, retention
 from hospital_node.cli import node as command
 from hospital_node.consents import open_vault
 from hospital_node.data import imported
@@ -48,8 +48,18 @@ def known(folder, world, record):
     paths, now = NodePaths(folder), int(SystemClock().now())
     vault = open_vault(folder)
     with closing(vault.store):
-        vault.enrol(world.study, [record], valid_until=now + 86_400)
-        Withdrawals(vault).without_key(world.study, record, received_at=now, on_chain_by=now + 60)
+        code, _ = vault.enrol(world.study, [record, record], valid_until=now + 86_400)
+        digest = canonical.tagged_hash("test", record.encode())
+        grant = Grant(
+            network=bytes(32), study=world.study, subject=digest[:20],
+            purposes=1, purpose_table=bytes(32), scope=bytes(32), terms_shown=bytes(32),
+            not_before=0, expiry=now + 86_400, nonce=0, submit_by=now + 86_400,
+        )  # fmt: skip
+        with vault.store.transaction() as database:
+            vault.keep(
+                database, grant, digest=digest, signature=b"-", code=code,
+                record=record, grade="signed-on-device", received_at=now,
+            )  # fmt: skip
         mandate = Mandate(Role.DELEGATE, 1, now, now + 86_400)
         Register(vault).give(record, mandate, holder=f"sister of {record}")
     with closing(imported.open_store(folder)) as records:
@@ -80,7 +90,7 @@ def mentions(folder, record=PATIENT):
     vault = open_vault(folder)
     with closing(vault.store):
         if vault.store.rows(
-            "select 1 from withdrawals where record = ? union select 1 from enrolments"
+            "select 1 from grants where record = ? union select 1 from enrolments"
             " where record = ? union select 1 from mandates where record = ?",
             [vault.hidden.hide(record)] * 3,
         ):
@@ -213,6 +223,29 @@ def test_a_copy_elsewhere_erases_again_what_a_plain_copy_of_the_folder_brings_ba
     assert refusal.value.code == "TW7410"
 
 
+def test_an_objection_withdraws_and_the_table_of_withdrawals_shows_its_clock(folder):
+    runner, standing = CliRunner(), ["standing", str(folder), PATIENT, "--json"]
+    assert json.loads(runner.invoke(command, standing).stdout)["objected_on"] is None
+    said = runner.invoke(command, [*standing, "--objects"])
+    assert json.loads(said.stdout)["withdrawn"] == 1, said.output
+    listed = runner.invoke(command, ["withdrawals", str(folder), "--of", PATIENT, "--json"])
+    (one,) = json.loads(listed.stdout)["withdrawals"]
+    assert listed.exit_code == 0
+    assert (one["stage"], one["late"], one["models"]) == ("received", False, None)
+    assert 0 < one["seconds_left"] <= 3600
+    assert PATIENT not in listed.stdout
+    text = runner.invoke(command, ["withdrawals", str(folder)])
+    assert "1 under way, 0 complete" in text.output
+    nothing = ["withdrawals", str(folder), "--receipt", "ff", "--out", str(folder / "x")]
+    assert runner.invoke(command, nothing).exit_code == 2
+    vault = open_vault(folder)
+    with closing(vault.store), vault.store.transaction() as database:
+        database.execute("update withdrawals set on_chain_by = 1")
+    late = runner.invoke(command, ["withdrawals", str(folder)])
+    assert late.exit_code == 3
+    assert "LATE by" in late.output
+
+
 def test_a_legal_hold_stops_erasure_and_deletion_until_it_ends(folder):
     runner = CliRunner()
     hold = ["hold", str(folder), PATIENT]
@@ -227,10 +260,32 @@ def test_a_legal_hold_stops_erasure_and_deletion_until_it_ends(folder):
     assert retention.due(folder, now=in_years)["letters"] == 6  # 5 of the world, and the other's
     assert retention.due(folder, now=in_years, delete=True)["letters"] == 6
     assert retention.due(folder, now=in_years)["letters"] == 0
+    assert retention.due(folder, now=in_years + 9 * retention.YEAR)["answers"] == 0  # not withdrawn
     assert runner.invoke(command, [*hold, "--end"]).exit_code == 0
     assert retention.due(folder, now=in_years)["letters"] == 1
     erasure.erase(folder, PATIENT, clock=SystemClock())
     assert mentions(folder) == set()
+
+
+def test_signed_answers_go_ten_years_after_their_end_and_not_before(folder):
+    for record in (PATIENT, OTHER):
+        erasure.erase(folder, record, clock=SystemClock())
+    now = SystemClock().now()
+    after = now + 10.1 * retention.YEAR
+    assert retention.due(folder, now=after)["answers"] == 0  # not on the ledger yet
+    vault = open_vault(folder)
+    with closing(vault.store), vault.store.transaction() as database:
+        database.execute("update withdrawals set state = 'on-ledger'")
+    assert retention.due(folder, now=now + 9.9 * retention.YEAR)["answers"] == 0
+    name = erasures.name(Organisation(folder).identity(), PATIENT)
+    holds.begin(folder, name, ground="a case", by="legal", now=now)  # also of somebody erased
+    assert retention.due(folder, now=after, delete=True)["answers"] == 1
+    assert retention.due(folder, now=after)["answers"] == 0
+    assert holds.end(folder, name)
+    assert retention.due(folder, now=after, delete=True)["answers"] == 1
+    vault = open_vault(folder)
+    with closing(vault.store):
+        assert vault.store.rows("select 1 from grants union select 1 from withdrawals") == []
 
 
 def test_a_damaged_file_of_holds_erases_nobody(folder):

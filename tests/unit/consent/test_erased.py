@@ -7,15 +7,14 @@ import pytest
 
 from consent import erased
 from consent.kept import State
-from consent.policy import Slot
 from consent.record import DAY
 from consent.register import Register
 from consent.standing import Mandate, Role, Standing
 from consent.withdrawals import Withdrawals
 from tests.simulators.consent.world import NOW, STUDY, Hospital, Patient
+from twinward.errors import ConsentError
 
 NAME = b"\x07" * 16
-assert Slot  # the ledger's view, for readers
 
 
 @pytest.fixture
@@ -97,11 +96,21 @@ def test_a_key_that_was_lost_cannot_speak_for_somebody_erased(hospital):
     patient.grants()
     hospital.push()
     erase(hospital)
-    from twinward.errors import ConsentError
-
     for act in (patient.grants, patient.withdraws, patient.withdraws_by_code):
         with pytest.raises(ConsentError):
             act()
+
+
+def test_an_objection_ends_every_study_but_the_patients_own_care(hospital):
+    patient = Patient(hospital)
+    patient.grants()
+    hospital.push()
+    given = {"now": int(NOW), "on_chain_by": int(NOW) + 60}
+    assert erased.withdraw_all(hospital.vault, patient.record, **given, but=STUDY.id32) == []
+    assert patient.is_used()
+    (ended,) = erased.withdraw_all(hospital.vault, patient.record, **given)
+    assert not patient.is_used()
+    assert erased.withdraw_all(hospital.vault, patient.record, **given) == [ended]
 
 
 def test_who_comes_back_with_a_new_letter_is_a_patient_like_any_other(hospital):
