@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import uvicorn
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -10,9 +11,15 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from consent.portal.codes import spelled
 from consent.portal.running import running
 from consent.portal.site import KEYS
+from hospital_node import patient_view
+from hospital_node.audit_log import NodeAudit
+from hospital_node.privacy.lifetime import Lifetime
+from ledger.audit.log import AuditLog
 from tests.simulators.consent.desk import RunningDesk
 from tests.simulators.consent.world import HOSPITAL, Hospital
+from tests.simulators.finished_run import found
 from twinward.demo.stage import free_ports
+from twinward.signing import Identity
 
 
 def opened(sealed, *, passphrase, secret):
@@ -24,6 +31,33 @@ def opened(sealed, *, passphrase, secret):
     ).derive(passphrase.encode())  # fmt: skip
     iv, box, subject = (bytes.fromhex(sealed[name]) for name in ("iv", "box", "subject"))
     return AESGCM(wrapping).decrypt(iv, box, subject)
+
+
+@contextmanager
+def keeps_a_book(hospital, folder):
+    """The hospital's desk answers from a real audit log and real accounts while this lasts."""
+    names = ("coordinator", "cleveland", "south", "east")
+    identities = {name: Identity.generate() for name in names}
+    founding = found(identities)
+    log = AuditLog(
+        folder,
+        org="cleveland",
+        genesis=bytes.fromhex(founding.chain["genesis_hash"]),
+        identity=identities["cleveland"],
+        clock=hospital.clock,
+    )
+    audit = NodeAudit(log, clock=hospital.clock)
+    accounts = Lifetime(folder / "spend.db", key=b"k" * 32, records=hospital.records, limit_mu2=1.0)
+    node = SimpleNamespace(
+        audit=audit, founding=founding, lifetime=accounts,
+        patients=SimpleNamespace(records=hospital.records),
+    )  # fmt: skip
+    hospital.uses = lambda record, check: patient_view.uses(node, record, check=check)
+    hospital.withdrew = audit.withdrew
+    hospital.audit, hospital.accounts = audit, accounts
+    yield hospital
+    accounts.close()
+    audit.close()
 
 
 class RunningPortal:

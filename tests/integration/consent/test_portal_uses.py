@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,17 +14,13 @@ from consent.purposes import bits
 from consent.register import Register
 from consent.standing import Mandate, Role
 from consent.uses import KIND
-from hospital_node import patient_view
-from hospital_node.audit_log import NodeAudit
-from hospital_node.privacy.lifetime import Lifetime
-from ledger.audit.log import AuditLog
 from tests.integration.consent.test_portal import ORIGIN, comes_in, post, says_yes, stops
 from tests.simulators.consent.desk import RunningDesk
 from tests.simulators.consent.world import HOSPITAL, IDENTITY, STUDY, Hospital
-from tests.simulators.finished_run import found
+from tests.simulators.portal import keeps_a_book
 from tests.simulators.web.client import visit
 from twinward.errors import UsageError
-from twinward.signing import Document, Identity
+from twinward.signing import Document
 
 RUN = "5a" * 32
 
@@ -33,29 +28,9 @@ RUN = "5a" * 32
 @pytest.fixture
 def hospital(tmp_path):
     """A hospital whose desk answers from a real audit log and real accounts."""
-    made = Hospital(tmp_path / "hospital")
-    names = ("coordinator", "cleveland", "south", "east")
-    identities = {name: Identity.generate() for name in names}
-    founding = found(identities)
     (tmp_path / "audit").mkdir()
-    log = AuditLog(
-        tmp_path / "audit",
-        org="cleveland",
-        genesis=bytes.fromhex(founding.chain["genesis_hash"]),
-        identity=identities["cleveland"],
-        clock=made.clock,
-    )
-    made.audit = NodeAudit(log, clock=made.clock)
-    lifetime = Lifetime(tmp_path / "spend.db", key=b"k" * 32, records=made.records, limit_mu2=1.0)
-    node = SimpleNamespace(
-        audit=made.audit, founding=founding, lifetime=lifetime,
-        patients=SimpleNamespace(records=made.records),
-    )  # fmt: skip
-    made.uses = lambda record, check: patient_view.uses(node, record, check=check)
-    made.withdrew = made.audit.withdrew
-    yield made
-    lifetime.close()
-    made.audit.close()
+    with keeps_a_book(Hospital(tmp_path / "hospital"), tmp_path / "audit") as made:
+        yield made
 
 
 @pytest.fixture
@@ -117,7 +92,7 @@ def test_a_check_finds_the_lines_whole_and_a_changed_book_is_said(hospital, pati
     used(hospital, 0, 1)
     comes_in(patient, spelled(hospital.letter(0).code))
     good = post(patient, "/studies/0/uses", "/studies/0/uses").text
-    assert "It has 1 lines about you." in good
+    assert "Lines about you: 1." in good
     assert "stamp of the other hospitals is not on it yet" in good
     body = hospital.audit.log.bodies._bodies
     body.execute("update bodies set sealed = zeroblob(length(sealed))")
