@@ -5,8 +5,13 @@ from __future__ import annotations
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 
-from hospital_node import audit_log
+from consent.hidden import Hidden
+from consent.store import form_of
+from consent.vault import other_key
+from consent.vault_tables import FORM
+from hospital_node import audit_log, consents
 from hospital_node.data import records
 from hospital_node.doctor.findings import Concern, NotChecked
 from hospital_node.doctor.site import Site, copy_of, reading
@@ -60,7 +65,18 @@ def vault(site: Site) -> str:
             note=verdict[:120],
             help="stop; restore it from backup, then compare it with the ledger",
         )
+    _require_key(site, path)
     return "whole, readable by its owner only"
+
+
+def _require_key(site: Site, path: Path) -> None:
+    """The key in ``secrets`` opens the vault; one of an older form has no key yet."""
+    if form_of(path) < FORM:
+        return
+    with reading(path) as database:
+        (check,) = database.execute("select key_check from site").fetchone()
+    if Hidden(consents.vault_key(site.folder)).check != check:
+        raise other_key(str(path))
 
 
 def outbox(site: Site) -> str:

@@ -105,6 +105,10 @@ def forwarder(**more):
     return damage
 
 
+def other_vault_key(hospital):
+    (hospital.folder / "secrets" / "vault.key").write_bytes(os.urandom(32))
+
+
 def overdue(hospital):
     vault = open_vault(hospital.folder)
     study, record = hospital.world.study, hospital.world.patients[0]
@@ -296,6 +300,7 @@ FAULTS = [
     ("records open to all", lambda h: h.data.chmod(0o644), "patient records", "TW7350"),
     # consents
     ("vault open to others", mode("state/vault.sqlite", 0o644), "consents: vault", "TW3020"),
+    ("vault of another key", other_vault_key, "consents: vault", "TW8641"),
     ("vault damaged", garbage("vault.sqlite"), "consents: vault", "TW3022"),
     ("withdrawals overdue", overdue, "consents: queue", "TW7351"),
     ("letters expired", at(2), "letters", "TW7353"),
