@@ -24,6 +24,8 @@ from typing import Any, Final
 from consent import erased
 from consent.completions import Completions, Used
 from consent.fhir.kept import Versions
+from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
+from consent.store import Store
 from hospital_node import audit_log, erasures, holds, parts, stores
 from hospital_node.consents import open_vault
 from hospital_node.data import imported
@@ -32,6 +34,7 @@ from hospital_node.settings import FILE, NodeSettings
 from hospital_node.twins.cli_arguments import stored
 from ledger.audit.bodies import Bodies
 from twinward.clock import Clock
+from twinward.errors import ConsentError
 from twinward.files import write_atomic
 from twinward.ids import RecordNumber
 from twinward.organisation import Organisation
@@ -182,6 +185,7 @@ def _erase_stores(
 ) -> dict[str, int]:
     """Erase from each store that is there; rows by name of the store."""
     paths, rows = NodePaths(folder), dict[str, int]()
+    rows["sealed-keys"] = _sealed_keys(folder, record)  # while the vault still knows whose they are
     rows["consents"] = _from_consents(folder, record, name=name, clock=clock, used=used)
     if paths.twins.exists():
         with stored(folder) as twins:
@@ -193,6 +197,7 @@ def _erase_stores(
         versions = Versions(paths.fhir)
         with closing(versions.store):
             rows["fhir"] = versions.forget(record)
+            _scrub(versions.store)
     erasures.note(paths.audit, "audit", name)
     with closing(_bodies(paths)) as bodies:
         rows["audit-bodies"] = bodies.erase(record)
@@ -210,7 +215,35 @@ def _from_consents(
     with closing(vault.store), closing(completions.store):
         for kept in erased.withdraw_all(vault, record, now=now, on_chain_by=now + within):
             completions.note_used(kept.digest, used)
-        return erased.erase(vault, record, name=name, now=now, on_chain_by=now + within)
+        rows = erased.erase(vault, record, name=name, now=now, on_chain_by=now + within)
+        _scrub(vault.store)
+        return rows
+
+
+def _scrub(store: Store) -> None:
+    """Nothing deleted stays in the write-ahead log either.
+
+    Raises:
+        ConsentError: TW8145.
+    """
+    busy, *_ = store.row("pragma wal_checkpoint(truncate)") or (1,)
+    if busy:
+        raise ConsentError(
+            "the rows are erased, but another process holds what was written before",
+            code="TW8145",
+            help="give the same command again in a moment",
+        )
+
+
+def _sealed_keys(folder: Path, record: RecordNumber) -> int:
+    """The keys that the patient's own devices sealed on the patients' pages."""
+    paths = NodePaths(folder)
+    where = state_of(folder) / KEYS
+    if not (paths.vault.exists() and where.exists()):
+        return 0
+    vault, keys = open_vault(folder), SealedKeys.open(where)
+    with closing(vault.store), closing(keys):
+        return keys.forget(subject for _, subject in vault.subjects_of(record))
 
 
 def _bodies(paths: NodePaths) -> Bodies:
