@@ -52,7 +52,8 @@ def erase(*, folder: Path, record: str, yes: bool, out: Path | None, as_json: bo
         as_json=as_json,
         text=lambda: (
             table(("STORE", "WHAT", "ROWS", "GROUND"), erasure.in_words(document))
-            + f"\nsigned report: {erasure.report_path(folder, document)}"
+            + f"\nin {len(document.payload['models'])} releases, which stay, bounded; all of it in"
+            + f"\nthe signed report: {erasure.report_path(folder, document)}"
         ),
     )
     if document.payload["in_memory_until_restart"]:

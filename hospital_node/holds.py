@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hospital_node.paths import NodePaths
+from twinward.clock import iso
 from twinward.errors import ConsentError, UsageError
 from twinward.files import write_atomic
 
@@ -65,7 +66,7 @@ def require_none(folder: Path, name: bytes) -> None:
         raise ConsentError(
             "this record must not be erased now: a legal hold is on it",
             code="TW8141",
-            note=f"since {hold['since']} (Unix seconds) by {hold['by']}: {hold['ground']}",
+            note=f"since {iso(hold['since'])} by {hold['by']}: {hold['ground']}",
             help="end all use with `twinward node standing FOLDER RECORD --objects`; erase when "
             "the hold has ended",
         )

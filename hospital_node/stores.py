@@ -110,12 +110,6 @@ STORES = (
         "GDPR 17(1), 5(2): without it a backup would bring back what was erased", "for good",
     ),
     Store(
-        "cohorts", ("state/cohorts/*.sealed",),
-        "hashes of signed answers and who of the table may be used, sealed", Treatment.KEPT,
-        "the answers' link is cut; the next mask leaves the person out and this file after it",
-        "made anew; it can be deleted",
-    ),
-    Store(
         "holds", ("state/holds.json",), "a name as above, and why the record must not be erased",
         Treatment.KEPT, "GDPR 17(3)(b), (e)", "until the hold is ended",
     ),
@@ -133,6 +127,15 @@ STORES = (
         "portal", ("state/portal/sessions.sqlite",),
         "sessions of who looked in by a letter", Treatment.KEPT,
         "ends by itself within hours; the letter opens nothing any more", "hours",
+    ),
+    Store(
+        "sealed-keys", ("state/portal/sealed_keys.sqlite",),
+        "keys that patients' own devices sealed; nobody here can open them", Treatment.ERASED,
+        "GDPR 17(1)", "as long as the consents",
+    ),
+    Store(
+        "results", ("state/portal/result-*.toml",), "what came out of studies, in plain words",
+        Treatment.NOBODY, "-", "-",
     ),
     Store(
         "operation", (

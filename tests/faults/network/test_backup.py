@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from hospital_node import accounts, upgrade
+from hospital_node import accounts, stores, upgrade
 from hospital_node.paths import NodePaths
 from tests.simulators.network import SLACK, eventually
 from twinward import forms
@@ -54,6 +54,7 @@ def test_a_node_lost_in_a_run_goes_on_elsewhere_and_forgets_nothing(network):
 
     folder = network.folder / name
     assert {o.path for o in forms.examine(folder, upgrade.FORMS)} == databases(folder)
+    assert [path for path, store in stores.walked(folder) if store is None] == []
     status, said = twinward(network, "node", "upgrade-check", name)
     assert status == 0
     assert {o["found"] - o["known"] for o in said["forms"] if o["found"] is not None} == {0}

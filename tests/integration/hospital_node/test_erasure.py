@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from consent.fhir.kept import Versions
+from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
 from consent.record import Grant
 from consent.register import Register
 from consent.standing import Mandate, Role
-from hospital_node import audit_log, backup, erasure, erasures, holds, retention
+from hospital_node import audit_log, backup, erasure, erasures, holds, retention, stores
 from hospital_node.cli import node as command
 from hospital_node.consents import open_vault
 from hospital_node.data import imported
@@ -75,6 +76,9 @@ def known(folder, world, record):
         resource = {"resourceType": "Consent", "status": "active",
                     "patient": {"reference": f"Patient/{record}"}}  # fmt: skip
         versions.add(f"{record}-c", record, resource, at=float(now))
+    sealed = {"subject": digest[:20].hex(), "box": "00"}
+    with closing(SealedKeys.open(state_of(folder) / KEYS)) as keys:
+        keys.keep(code, sealed)
     with audit_log.opened(folder) as audit:
         audit.cared("twin-made", record, twin="glucose/1", by="ward")
     key = Organisation(folder).identity().derive(tombstones.PURPOSE)
@@ -108,13 +112,17 @@ def mentions(folder, record=PATIENT):
     with audit_log.opened(folder) as audit:
         if record in audit.log.bodies.people():
             found.add("audit-bodies")
+    with closing(SealedKeys.open(state_of(folder) / KEYS)) as keys:
+        subject = canonical.tagged_hash("test", record.encode())[:20]
+        if keys.holds(subject):
+            found.add("sealed-keys")
     for path in folder.rglob("*"):
         if path.is_file() and record.encode() in path.read_bytes():
             found.add(path.name)
     return found
 
 
-ALL = {"consents", "records", "twins", "fhir", "audit-bodies"}
+ALL = {"consents", "records", "twins", "fhir", "audit-bodies", "sealed-keys"}
 
 
 def test_a_person_is_gone_from_every_store_and_the_signed_report_names_each(folder):
@@ -294,3 +302,10 @@ def test_a_damaged_file_of_holds_erases_nobody(folder):
         erasure.erase(folder, PATIENT, clock=SystemClock())
     assert refusal.value.code == "TW8142"
     assert mentions(folder) >= ALL
+
+
+def test_no_two_rows_of_the_table_have_one_name_or_one_file():
+    names = [store.name for store in stores.STORES]
+    files = [file for store in stores.STORES for file in store.files]
+    assert len(set(names)) == len(names)
+    assert len(set(files)) == len(files)
