@@ -17,6 +17,8 @@ from consent.study import Study
 from twinward import canonical
 from twinward.errors import UsageError
 
+KEYS = "sealed_keys.sqlite"
+"""Its file in the folder of the site's state."""
 VERSION = 1
 _TABLES = """
 create table keys (
@@ -31,6 +33,14 @@ _KDF: Mapping[str, type] = {"t": int, "m": int, "p": int, "salt": str}
 def secret_of(code: bytes, study: Study) -> bytes:
     """What the letter adds to the passphrase: 32 bytes that the code gives, and nothing kept."""
     return canonical.tagged_hash("sealed-key-secret/v1", code, study.id32)
+
+
+def state_of(folder: Path) -> Path:
+    """Where the site of a node keeps what it has; only its owner can read it."""
+    state = folder / "state" / "portal"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.chmod(0o700)
+    return state
 
 
 class SealedKeys:
@@ -59,6 +69,10 @@ class SealedKeys:
         )
         return {subject.hex(): json.loads(sealed) for subject, sealed in rows}
 
+    def holds(self, subject: bytes) -> bool:
+        """Whether a sealed key of this subject is here."""
+        return self._store.row("select 1 from keys where subject = ?", (subject,)) is not None
+
     def keep(self, code: bytes, sealed: Mapping[str, Any]) -> None:
         """Keep a sealed key; one that is there already stays as it is."""
         with self._store.transaction() as database:
@@ -74,6 +88,7 @@ class SealedKeys:
                 database.execute("delete from keys where subject = ?", (subject,)).rowcount
                 for subject in subjects
             ]
+        self._store.row("pragma wal_checkpoint(truncate)")  # nothing deleted stays beside it
         return sum(gone)
 
 
