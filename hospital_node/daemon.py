@@ -52,7 +52,7 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
         self._node = node
         self._witness = witness
         self._supernode = supernode
-        self._trainings: set[asyncio.Task[Closing]] = set()
+        self._trainings: dict[bytes, asyncio.Task[Closing]] = {}
 
     async def Status(self, request: Nothing, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """Health, cohort, budget, mirror."""
@@ -76,10 +76,15 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
         return await _answered(lambda: attest.serve(self._node, request.data), context)
 
     async def OpenRun(self, request: Opening, context: grpc.aio.ServicerContext) -> Closing:  # noqa: N802
-        """Take part in a run; goes on if Flower's app, which asked, dies in between."""
-        task = asyncio.create_task(train(self._node, request))
-        self._trainings.add(task)
-        task.add_done_callback(self._trainings.discard)
+        """Take part in a run; goes on if Flower's app, which asked, dies in between.
+
+        The same opening once more, from an app that took its place, waits for the same end.
+        """
+        name = request.SerializeToString(deterministic=True)
+        task = self._trainings.get(name)
+        if task is None:
+            task = self._trainings[name] = asyncio.create_task(train(self._node, request))
+            task.add_done_callback(lambda _: self._trainings.pop(name, None))
         try:
             return await asyncio.shield(task)
         except TwinwardError as error:

@@ -25,7 +25,7 @@ app = ServerApp()
 
 @app.main()  # type: ignore[untyped-decorator]
 def main(grid: Grid, _context: Context) -> None:
-    """Push the opening to every node that is or comes online, pass on closings until finished.
+    """Push the opening to every node that is, comes or comes back online, pass on closings.
 
     Ends when the daemon says so, or when every node has answered; with no node at all, when the
     daemon's run is over. If this process dies, Flower ends its run; the daemon's run goes on, for
@@ -38,9 +38,10 @@ def main(grid: Grid, _context: Context) -> None:
         reached: set[int] = set()
         waiting: set[str] = set()
         while waiting or not reached:
-            # After a restart of the SuperLink it takes the nodes seconds to find it again.
-            newcomers = set(grid.get_node_ids()) - reached
-            reached |= newcomers
+            # After a restart of the SuperLink it takes the nodes seconds to find it again. Who was
+            # away and is back gets the opening again: the one before died with its process.
+            online = set(grid.get_node_ids())
+            newcomers, reached = online - reached, online
             waiting |= set(
                 grid.push_messages(
                     [

@@ -4,8 +4,8 @@ An epoch has an immutable set of members. When one of them breaks off or falls s
 is dead for all: abort, fresh keys, fresh noise, a new epoch with those who are there. A member that
 comes back is sent the sums it missed and enters the next epoch. What is durable when: an epoch
 before its roster is sent, a step before its sum is sent. If the coordinator dies, the run is over
-(resuming it is future work): its nodes are told so when they reconnect, what they sent stays
-charged, and the transcript holds every step that any node can have applied.
+(ADR 13): its nodes are told so when they reconnect, what they sent stays charged, and the
+transcript holds every step that any node can have applied.
 """
 
 from __future__ import annotations
