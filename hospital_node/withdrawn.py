@@ -10,7 +10,7 @@ from consent.erased import is_erased
 from consent.pipeline import Pipeline, Surroundings
 from consent.withdrawals import KeptWithdrawal
 from hospital_node import erasures, parts
-from twinward import retirement
+from hospital_node.retired import is_retired
 from twinward.signing import Document
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def rest_of(node: Node) -> Callable[[], object]:
 
 def pipeline_of(node: Node) -> Pipeline:
     """The pipeline of this node's withdrawals; nothing happens until it is advanced."""
-    coordinator = node.founding.coordinator.ledger_account.lower()
 
     def used(kept: KeptWithdrawal) -> Sequence[Used]:
         if is_erased(kept.record):  # noted by the erasure, before the link was cut
@@ -41,7 +40,7 @@ def pipeline_of(node: Node) -> Pipeline:
         return [one for one in every if one.study in {name, None}]
 
     def retired(run: bytes) -> bool:
-        return node.chain.recorded_by(retirement.marker(run)) == coordinator
+        return is_retired(node.chain, node.founding, run)
 
     def entered(document: Document) -> None:
         about = (f"study:{document.payload['study']}", f"digest:{document.digest.hex()}")

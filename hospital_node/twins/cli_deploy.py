@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 def adopt(*, folder: Path, pack: Path, as_json: bool) -> None:
     """Take over what twins start from, from the evidence PACK of a run, if it verifies.
 
+    A model that its coordinator retired is refused, if the ledger can be asked.
+
     Nothing leaves. Twins that exist stay as they are until they are made anew.
     """
+    from hospital_node import retired
     from hospital_node.audit_log import commanded
     from hospital_node.twins import released
     from twinward.errors import TwinModelError
     from twinward.organisation import Organisation
 
     found = released.read(pack, founding=Organisation(folder).founding_file.read_bytes())
+    if not retired.require_in_use(folder, pack):
+        say("the ledger does not answer: whether this model was retired could not be asked")
     commanded(folder, "twin-population-adopted", about=[f"digest:{found.digest}"])
     name = found.prior.twin
     with opened(folder) as service:

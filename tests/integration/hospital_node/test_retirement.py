@@ -5,7 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from hospital_node import retired
 from hospital_node.node import connect_ledger
+from ledger import verify
 from ledger.chain import Kind
 from server import retire
 from server.cli import server as command
@@ -13,7 +15,7 @@ from server.paths import ServerPaths
 from server.release import KIND as RELEASE_KIND
 from twinward import retirement
 from twinward.clock import FixedClock
-from twinward.errors import UsageError
+from twinward.errors import EvidenceError, UsageError
 from twinward.signing import Document
 
 CARD = "# A model\n\nwords\n"
@@ -61,8 +63,7 @@ def test_it_is_signed_on_the_ledger_and_on_the_card_and_the_first_word_stands(wo
     stated.verify(world.identity.public)
     assert said["digest"] == stated.digest.hex()
     assert world.chain.recorded(stated.digest) == Kind.PACK
-    coordinator_account = world.founding.coordinator.ledger_account.lower()
-    assert world.chain.recorded_by(retirement.marker(run)) == coordinator_account
+    assert retired.is_retired(world.chain, world.founding, run)
     card = (place / "card.md").read_text()
     assert card.startswith("> **RETIRED on ")
     assert "calibration drifted" in card.splitlines()[0]
@@ -99,15 +100,28 @@ def test_a_process_that_dies_in_between_is_repaired_by_the_same_command(
     assert (place / "card.md").read_text().startswith("> **RETIRED")
 
 
+def test_a_hospital_takes_over_what_is_in_use_and_refuses_what_is_retired(
+    world, hospital, coordinator, tmp_path
+):
+    run = bytes([0x54]) * 32
+    place = released(world, coordinator, run)
+    pack = tmp_path / "pack.zip"
+    pack.write_bytes(verify.write_archive({"release.json": (place / "release.json").read_bytes()}))
+    assert retired.require_in_use(hospital.folder, pack) is True
+    retire.retire(coordinator, run.hex(), reason="drift", clock=FixedClock(1.8e9))
+    with pytest.raises(EvidenceError) as refusal:
+        retired.require_in_use(hospital.folder, pack)
+    assert refusal.value.code == "TW8152"
+
+
 def test_a_hospitals_own_marker_is_no_retirement(world, coordinator):
     run = bytes([0x52]) * 32
     member = world.paper.members["meadow"]
     chain = connect_ledger(world.founding, member.ledger_key(), folder=member.folder)
     chain.record(retirement.marker(run), Kind.PACK)
     chain.close()
-    by = world.chain.recorded_by(retirement.marker(run))
-    assert by is not None
-    assert by != world.founding.coordinator.ledger_account.lower()
+    assert world.chain.recorded_by(retirement.marker(run)) is not None
+    assert not retired.is_retired(world.chain, world.founding, run)
 
 
 def test_what_is_no_release_or_has_no_reason_is_refused(world, coordinator):
