@@ -1,6 +1,8 @@
 """What the launchers check before Flower runs: each check can fail, and then nothing starts."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -136,3 +138,17 @@ def test_flower_is_told_to_be_silent(tmp_path):
     assert variables["FLWR_TELEMETRY_ENABLED"] == "0"
     assert variables["FLWR_DISABLE_UPDATE_CHECK"] == "1"
     assert variables["FLWR_HOME"] == str(tmp_path)
+
+
+def test_a_node_looks_for_a_coordinator_that_was_away_every_two_seconds(tmp_path):
+    """Flower itself waits up to 20 s between two tries: too long after a restart."""
+    program = (
+        "import sys; from pathlib import Path; from hospital_node import launcher;"
+        "launcher.gate(frozenset(), online=Path(sys.argv[1]), wake=1);"
+        "from flwr.supercore.retry.http_retry import make_simple_http_retry_invoker as made;"
+        "pauses = made().wait_gen_factory(); print(max(next(pauses) for _ in range(20)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, str(tmp_path / "id")], capture_output=True, check=True
+    )
+    assert float(done.stdout) == 2
