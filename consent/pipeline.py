@@ -30,6 +30,8 @@ from twinward.signing import Document, Identity
 
 COMPLETE_WITHIN = 86_400
 """Seconds after the ledger's deadline in which the last word is due; the law gives a month."""
+AT_ONCE = 25
+"""Withdrawals that one call goes on with."""
 _LOOK_FOR_RETIRED = 60.0
 
 
@@ -100,13 +102,18 @@ class Pipeline:
         self._next_look = 0.0
 
     def advance(self) -> int:
-        """Go on with every withdrawal as far as it can; how many became complete.
+        """Go on with withdrawals as far as they can, some at a time; how many became complete.
+
+        Some, because whoever calls this has more to do: a thousand at once would keep the ledger
+        from being followed, and then nobody's data could be used.
 
         Raises:
             LedgerError: TW5001; what is not complete stays so until the next call.
         """
-        done = 0
+        done, left = 0, AT_ONCE
         for digest in self._not_complete():
+            if not left:
+                return done
             kept = self._withdrawals.by_digest(digest)
             if kept is None:
                 continue
@@ -114,10 +121,11 @@ class Pipeline:
             if used is None:
                 used = tuple(self._around.used(kept))
                 self._completions.note_used(digest, used)
+                left -= 1
             if kept.state is not State.WAITING:
                 self._complete(kept, used, revision=1)
-                done += 1
-        self._look_for_retired()
+                done, left = done + 1, max(0, left - 1)
+        self._look_for_retired(left)
         return done
 
     def _not_complete(self) -> list[bytes]:
@@ -178,17 +186,23 @@ class Pipeline:
             if model["trains"] and model["becomes"] == Becomes.BOUNDED:
                 self._bounded.setdefault(model["run"], set()).add(digest)
 
-    def _look_for_retired(self) -> None:
+    def _look_for_retired(self, left: int) -> None:
         """A next revision for everyone in a model that was retired meanwhile; once a minute."""
         now = self._around.clock.now()
         if now < self._next_look:
             return
         for run in [one for one in self._bounded if self._around.retired(bytes.fromhex(one))]:
-            for digest in sorted(self._bounded.pop(run)):
+            waiting = sorted(self._bounded[run])
+            for digest in waiting[:left]:
                 kept, last = self._withdrawals.by_digest(digest), self._completions.newest(digest)
                 used = self._completions.used(digest)
                 if kept is not None and last is not None and used is not None:
                     self._complete(kept, used, revision=int(last.payload["revision"]) + 1)
+                self._bounded[run].discard(digest)
+            if len(waiting) > left:
+                return  # the rest at the next call
+            del self._bounded[run]
+            left -= len(waiting)
         self._next_look = now + _LOOK_FOR_RETIRED
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from consent import pipeline
 from consent.completions import KIND, Completions, Used
 from consent.pipeline import COMPLETE_WITHIN, Pipeline, Stage, Surroundings, progress
 from tests.simulators.consent.world import HOSPITAL, IDENTITY, NOW, STUDY, Hospital, Patient
@@ -157,6 +158,23 @@ def test_a_model_retired_later_gives_a_next_revision_to_everyone_in_it_and_to_no
     world.hospital.clock.at += 61
     world.pipeline.advance()
     assert world.standing()[0].completion.payload["revision"] == 2
+
+
+def test_many_at_once_go_on_in_parts_and_none_is_forgotten(world, monkeypatch):
+    monkeypatch.setattr(pipeline, "AT_ONCE", 3)
+    for number in range(4):
+        world.withdrawn(number)
+    world.hospital.push()
+    done = []
+    while sum(done) < 4:
+        done.append(world.pipeline.advance())
+    assert max(done) <= 2  # listing one and completing it are two
+    world.retired.add(TRAINED.run)
+    world.hospital.clock.at += 61
+    for _ in range(4):
+        world.pipeline.advance()
+    assert {one.completion.payload["revision"] for one in world.standing()} == {2}
+    assert len(world.entered) == 8
 
 
 def test_a_patient_who_had_nothing_on_the_ledger_gets_a_last_word_too(world):
