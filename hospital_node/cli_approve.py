@@ -75,6 +75,8 @@ def approve(
             "delta": agreed.delta,
             "holdout_share": agreed.holdout_share,
             "evaluation_epsilon": agreed.evaluation and agreed.evaluation.epsilon,
+            "sizes": agreed.sizes and dict(zip(agreed.sites, agreed.sizes.classes, strict=True)),
+            "least_percent": agreed.sizes and agreed.sizes.least_percent,
             "mode": agreed.aggregate,
             "visible_updates": agreed.visible_updates,
             "attacked": attacked,
