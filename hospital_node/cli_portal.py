@@ -29,7 +29,8 @@ def up(
     *, folder: Path, host: str, port: int, name: str | None, plain: bool, end_with_stdin: bool
 ) -> None:
     """Serve the patients of the node in FOLDER; the node itself answers through its desk."""
-    from consent.portal.running import running, state_of
+    from consent.portal.running import running
+    from consent.portal.sealed_keys import state_of
     from hospital_node import membership
     from hospital_node.enrolment import consent_domain
     from hospital_node.settings import FILE, NodeSettings
@@ -118,7 +119,7 @@ def letters(*, letters: Path, out: Path, site: str, language: str, as_json: bool
 def result(*, folder: Path, study: str, words: Path, as_json: bool) -> None:
     """Show the patients of STUDY what came out of it, from a TOML file of WORDS by language."""
     from consent.portal import results
-    from consent.portal.running import state_of
+    from consent.portal.sealed_keys import state_of
     from twinward.ids import study_id
 
     shown = results.publish(state_of(folder), study_id(study), words)

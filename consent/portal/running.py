@@ -18,14 +18,6 @@ from twinward.clock import Clock
 from twinward.ids import OrgName
 
 
-def state_of(folder: Path) -> Path:
-    """Where the site keeps its sessions; only its owner can read it."""
-    state = folder / "state" / "portal"
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.chmod(0o700)
-    return state
-
-
 @contextmanager
 def running(
     state: Path,

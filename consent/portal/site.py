@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from consent.desk import DeskClient
 from consent.policy import Rule
-from consent.portal.sealed_keys import SealedKeys
+from consent.portal.sealed_keys import KEYS, SealedKeys
 from consent.portal.shell import PatientShell
 from consent.portal.visits import Visits
 from consent.record import Domain
@@ -30,8 +30,6 @@ from twinward.web.limits import Limit
 from twinward.web.sessions import Sessions
 from twinward.web.shell import SessionNeeded, Site, nothing_here
 
-KEYS = "sealed_keys.sqlite"
-"""Its file in the folder of the site's state."""
 VENDORED = {
     # @noble/curves 2.4.0 and @noble/hashes 2.4.0 from npm, MIT, as `device/` builds them
     "noble-2.4.0.min.js": "d4fae824106cb02d630878a6f0d5da9e612efd5d179001ccb8321b1026047b19",

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from consent.portal.codes import spelled
 from consent.portal.running import running
-from consent.portal.site import KEYS
+from consent.portal.sealed_keys import KEYS
 from hospital_node import patient_view
 from hospital_node.audit_log import NodeAudit
 from hospital_node.privacy.lifetime import Lifetime
