@@ -98,6 +98,7 @@ class Pipeline:
         self._around = around
         self._seen = 0
         self._open: list[bytes] | None = None
+        self._listed = set[bytes]()
         self._bounded: dict[str, set[bytes]] = {}
         self._next_look = 0.0
 
@@ -110,10 +111,12 @@ class Pipeline:
         Raises:
             LedgerError: TW5001; what is not complete stays so until the next call.
         """
-        done, left = 0, AT_ONCE
+        done, left, waiting = 0, AT_ONCE, self._waiting()
         for digest in self._not_complete():
             if not left:
                 return done
+            if digest in waiting and digest in self._listed:
+                continue
             kept = self._withdrawals.by_digest(digest)
             if kept is None:
                 continue
@@ -122,11 +125,19 @@ class Pipeline:
                 used = tuple(self._around.used(kept))
                 self._completions.note_used(digest, used)
                 left -= 1
+            self._listed.add(digest)
             if kept.state is not State.WAITING:
                 self._complete(kept, used, revision=1)
                 done, left = done + 1, max(0, left - 1)
         self._look_for_retired(left)
         return done
+
+    def _waiting(self) -> set[bytes]:
+        """Digests of those that the ledger does not show yet; one question for all of them."""
+        rows = self._vault.store.rows(
+            "select digest from withdrawals where state = ?", (State.WAITING,)
+        )
+        return {digest for (digest,) in rows}
 
     def _not_complete(self) -> list[bytes]:
         """Digests, oldest first; from the second call on it costs what is new."""
@@ -167,6 +178,7 @@ class Pipeline:
         self._remember(document)
         if self._open and kept.digest in self._open:
             self._open.remove(kept.digest)
+            self._listed.discard(kept.digest)
 
     def _model(self, used: Used) -> dict[str, Any]:
         is_retired = used.trains and self._around.retired(bytes.fromhex(used.run))
