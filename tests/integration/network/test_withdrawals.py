@@ -9,15 +9,19 @@ import pytest
 from consent.patient_keys import Wallet
 from ledger.endpoint import Endpoint
 from server.founding_ceremony import load_founding
-from server.front_door_conf import grpc_paths
+from server.front_door_conf import fleet_paths, grpc_paths
 from server.front_door_patience import ALLOWED
 from tests.simulators.namespaces import COORDINATOR, DOOR, HUB
+from tests.simulators.network import eventually
 from twinward import canonical
 from twinward.errors import InternalError
+from twinward.organisation import Organisation
+from twinward.reach import LEDGER_PATH
 from twinward.rpc.messages_pb2 import Blob
 
 pytestmark = pytest.mark.slow
 HOSPITAL, OTHER = "harbour", "meadow"
+OUT_SECONDS = 5.0
 WITHDRAW = ("consent", "withdraw", "--wallet", f"patients-{HOSPITAL}")
 
 
@@ -32,16 +36,28 @@ def purposes_on_the_ledger(world, entry):
     return world.machines.within(COORDINATOR, read)
 
 
-def call(world, path, body, *, at, address=None):
-    """What the front door says to a call without a certificate: all of its headers."""
+def call(world, path, body, *, at, address=None, member=None):
+    """What the front door says to a call, without or with a certificate: all of its headers."""
     frame = Blob(data=canonical.encode(body)).SerializeToString()
     (world.folder / "call.frame").write_bytes(b"\0" + len(frame).to_bytes(4) + frame)
     words = [*world.machines.exec_at(at), "curl", "-s", "--http2", "-m", "10", "-D", "-"]
     words += ["--cacert", world.folder / HOSPITAL / "ca.pem", "-o", "/dev/null"]
     words += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    if member is not None:
+        tls = Organisation(world.folder / member).tls
+        words += ["--cert", tls.certificate, "--key", tls.key]
     words += [] if address is None else ["-H", f"x-twinward-address: {address}"]
     words += ["--data-binary", f"@{world.folder / 'call.frame'}", f"https://{HUB}:{DOOR}{path}"]
     return subprocess.run(map(str, words), capture_output=True, text=True, check=True).stdout
+
+
+def is_out(world, member):
+    """Whether a member's certificate gets neither to Flower nor to the ledger any more."""
+    found = [
+        call(world, path, {}, at=member, member=member).split()[1]
+        for path in (LEDGER_PATH, *fleet_paths()[:1])
+    ]
+    return found == ["403", "403"]
 
 
 def test_who_guesses_invitations_waits_and_nobody_else_whatever_address_it_writes(world):
@@ -61,6 +77,8 @@ def test_a_patient_of_a_hospital_that_was_put_out_withdraws_at_the_front_door(wo
     with contextlib.closing(Wallet.open(world.folder / f"patients-{HOSPITAL}")) as wallet:
         one, other = wallet.entries()[:2]
     world.do("server", "revoke", COORDINATOR, HOSPITAL)
+    eventually(lambda: is_out(world, HOSPITAL), seconds=OUT_SECONDS)
+    assert not is_out(world, OTHER)
     world.stage.kill(HOSPITAL)
     with pytest.raises(InternalError) as failed:
         world.do(*WITHDRAW, one.reference)
