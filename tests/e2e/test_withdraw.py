@@ -46,6 +46,31 @@ def test_during_a_run_the_cohort_shrinks_at_once_and_the_receipt_names_a_coming_
     network.wait_for_consents()
     again = network.withdraw(reference)
     assert again == receipt  # asked again: the same receipt, nothing withdrawn twice
+    the_last_word(network, name, receipt, run=run.release["run"])
+
+
+def the_last_word(network, name, receipt, *, run):
+    """It names the model that has the patient, and again once that model is retired."""
+
+    def asked():
+        found = network.stage.command("node", "withdrawals", name, "--all")["withdrawals"]
+        (one,) = [one for one in found if one["withdrawal"] == receipt["digest"]]
+        return one
+
+    eventually(lambda: asked()["stage"] == "complete", note=asked)
+    (trained,) = [model for model in asked()["models"] if model["run"] == run]
+    plan = network.the_plan()
+    assert trained["becomes"] == "bounded"
+    assert trained["epsilon"] > 0
+    assert asked()["excluded_from_step"] == receipt["excluded_from_step"]
+    assert plan.steps >= receipt["excluded_from_step"] - 1
+    words = ("server", "retire", "coordinator", run, "--reason", "for a test", "--yes")
+    assert network.stage.command(*words)["run"] == run
+    network.stop(name)
+    network.up(name)  # looks at once; a running node looks once a minute
+    eventually(lambda: asked()["revision"] == 2, note=asked)
+    (trained,) = [model for model in asked()["models"] if model["run"] == run]
+    assert trained["becomes"] == "retired"
 
 
 def test_the_patient_is_out_of_exactly_the_steps_that_the_receipt_says(network, monkeypatch):
