@@ -10,7 +10,7 @@ All of one store in one transaction; erasing again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from consent.kept import State
 from consent.vault import Vault, note_change
@@ -47,18 +47,18 @@ def people(vault: Vault) -> list[RecordNumber]:
 
 
 def withdraw_all(
-    vault: Vault, record: RecordNumber, *, now: int, on_chain_by: int, but: bytes | None = None
+    vault: Vault, record: RecordNumber, *, now: int, on_chain_by: int, but: Collection[bytes] = ()
 ) -> list[KeptWithdrawal]:
     """End for ever all that this patient ever signed, in every study; on disk when this returns.
 
-    At an erasure, and at an objection (GDPR 21) ``but`` for the study of the patient's own care.
+    At an erasure, and at an objection (GDPR 21) all ``but`` the patient's own care.
 
     Args:
         vault: The hospital's.
         record: Whose.
         now: Unix seconds.
         on_chain_by: Until when the ledger has to show it.
-        but: Number of a study that is left as it is.
+        but: Numbers of studies that are left as they are.
     """
     withdrawals = Withdrawals(vault)
     rows = vault.store.rows(
@@ -67,7 +67,7 @@ def withdraw_all(
     return [
         withdrawals.without_key(study, record, received_at=now, on_chain_by=on_chain_by)
         for (study,) in sorted(rows)
-        if study != but
+        if study not in but
     ]
 
 

@@ -174,7 +174,7 @@ def _withdraw(folder: Path, vault: Vault, record: RecordNumber) -> int:
         clock=clock,
     )
     now, within = int(clock.now()), load(NodeSettings, folder / FILE).on_chain_by_seconds
-    ended = erased.withdraw_all(vault, record, now=now, on_chain_by=now + within, but=care.id32)
+    ended = erased.withdraw_all(vault, record, now=now, on_chain_by=now + within, but=[care.id32])
     return len(ended)
 
 

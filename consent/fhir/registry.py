@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from consent import erased
 from consent.attested import Attested
 from consent.fhir import meaning
 from consent.fhir.kept import Version, Versions
@@ -23,6 +24,7 @@ from consent.fhir.resource import Release, parse
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
 from consent.policy import Decision, Request, decide
+from consent.purposes import OWN_CARE
 from consent.register import Register
 from consent.requests import hex_bytes, object_of, read
 from consent.service import ConsentDesk
@@ -248,6 +250,13 @@ class Registry:
             self._house.objected(record, client)
             standing = self._register.standing(record)
             self._register.note(record, replace(standing, objected_at=now))
+            erased.withdraw_all(
+                self._vault,
+                record,
+                now=now,
+                on_chain_by=now + int(desk.ledger_deadline),
+                but=[one.id32 for one in desk.studies.values() if one.purpose == OWN_CARE],
+            )
         self._house.changed()
         whole = {
             "resourceType": "Consent",

@@ -106,7 +106,7 @@ def test_an_objection_ends_every_study_but_the_patients_own_care(hospital):
     patient.grants()
     hospital.push()
     given = {"now": int(NOW), "on_chain_by": int(NOW) + 60}
-    assert erased.withdraw_all(hospital.vault, patient.record, **given, but=STUDY.id32) == []
+    assert erased.withdraw_all(hospital.vault, patient.record, **given, but=[STUDY.id32]) == []
     assert patient.is_used()
     (ended,) = erased.withdraw_all(hospital.vault, patient.record, **given)
     assert not patient.is_used()
