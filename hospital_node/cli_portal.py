@@ -120,8 +120,11 @@ def result(*, folder: Path, study: str, words: Path, as_json: bool) -> None:
     """Show the patients of STUDY what came out of it, from a TOML file of WORDS by language."""
     from consent.portal import results
     from consent.portal.sealed_keys import state_of
+    from hospital_node.settings import FILE, NodeSettings
     from twinward.ids import study_id
+    from twinward.settings import load
 
+    load(NodeSettings, folder / FILE)  # refuses a folder of something else
     shown = results.publish(state_of(folder), study_id(study), words)
     emit(
         {"study": study, "languages": list(shown)},
