@@ -112,7 +112,7 @@ class Shell:
         )
         self._engine.filters |= {"moment": _moment, "short": _short}
         shared = files.SHARED
-        self._files = (shared, *((site.scripts,) if site.scripts else ()))
+        self._files = [one for one in (shared, site.scripts) if one is not None]
         self._engine.globals |= {
             "site": site,
             "style": shared.address("twinward.css"),
