@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from consent.signature import ADDRESS_BYTES
 from consent.store import Store
 from consent.study import Study
 from twinward import canonical
@@ -106,6 +107,7 @@ def read(text: str, *, subject: str) -> dict[str, Any]:
             and {name: type(value[name]) for name in value} == _FORM
             and {name: type(kdf[name]) for name in kdf} == _KDF
             and value["subject"] == subject
+            and len(bytes.fromhex(subject)) == ADDRESS_BYTES
             and all(bytes.fromhex(part) for part in (value["iv"], value["box"], kdf["salt"]))
         )
     except (KeyError, TypeError, ValueError) as error:

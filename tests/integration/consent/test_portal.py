@@ -1,7 +1,9 @@
 """The patients' site by its addresses: what it tells, what it keeps, whom it refuses."""
 
+import json
 import re
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -9,6 +11,7 @@ from consent import signature
 from consent.portal import at_hospital
 from consent.portal.codes import spelled
 from consent.portal.running import running
+from consent.portal.sealed_keys import KEYS, SealedKeys
 from tests.simulators.consent.desk import RunningDesk
 from tests.simulators.consent.world import HOSPITAL, IDENTITY, STUDY, Hospital, Patient
 from tests.simulators.web.client import visit
@@ -126,6 +129,65 @@ def test_a_letter_that_a_device_used_is_stopped_by_its_code(hospital, patient):
     assert (refused.status_code, "TW3015" in refused.text) == (403, True)
     stops(patient)
     assert not used(hospital, 0)
+
+
+def sealed_for(subject):
+    """A sealed key as the page's script sends it; nobody opens this one."""
+    kdf = {"t": 3, "m": 65536, "p": 1, "salt": "00" * 16}
+    return {"v": 1, "subject": subject, "kdf": kdf, "iv": "00" * 12, "box": "00" * 48}
+
+
+def test_what_a_device_signed_is_kept_with_its_sealed_key_and_a_refused_one_is_not(
+    hospital, patient, tmp_path
+):
+    owner = Patient(hospital, 0)
+    comes_in(patient, owner.letter.code.hex())
+    subject = owner.subject.hex()
+
+    def hands_in(grant, **changes):
+        made = {
+            "value": json.dumps(grant.to_json()),
+            "signature": grant.sign(owner.key, hospital.domain).hex(),
+            "sealed": json.dumps(sealed_for(subject)),
+        }
+        return says_yes(patient, **(made | changes))
+
+    def kept():
+        with closing(SealedKeys.open(tmp_path / "portal" / KEYS)) as keys:
+            return keys.of(owner.letter.code)
+
+    late = owner.grant(submit_by=int(hospital.clock.now()) - 1)
+    refused = hands_in(late)
+    assert (refused.status_code, kept(), used(hospital, 0)) == (403, {}, False)
+    assert hands_in(owner.grant()).status_code == 303
+    assert kept() == {subject: sealed_for(subject)}
+    assert hospital.vault.newest(STUDY.id32, owner.record).grade == "signed-on-device"
+    assert used(hospital, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": "["}, {"value": "3"}, {"value": "{}"}, {"value": '{"subject": "zz"}'},
+        {"sealed": ""}, {"sealed": "{}"}, {"sealed": "[1]"}, {"sealed": "x" * 2000},
+        {"sealed": json.dumps(sealed_for("00" * 20))},
+        {"value": '{"subject": "zz"}', "sealed": json.dumps(sealed_for("zz"))},
+        {"value": '{"subject": "00"}', "sealed": json.dumps(sealed_for("00"))},
+    ],
+)  # fmt: skip
+def test_what_no_script_of_ours_sends_is_refused_and_not_kept(hospital, patient, tmp_path, changes):
+    owner = Patient(hospital, 0)
+    comes_in(patient, owner.letter.code.hex())
+    grant = owner.grant()
+    honest = {
+        "value": json.dumps(grant.to_json()),
+        "signature": grant.sign(owner.key, hospital.domain).hex(),
+        "sealed": json.dumps(sealed_for(owner.subject.hex())),
+    }
+    answer = says_yes(patient, **(honest | changes))
+    assert (answer.status_code, "TW8072" in answer.text) == (400, True)
+    with closing(SealedKeys.open(tmp_path / "portal" / KEYS)) as keys:
+        assert keys.of(owner.letter.code) == {}
 
 
 def test_one_visit_holds_several_letters_and_no_more_than_its_own(hospital, patient, site):
