@@ -84,6 +84,12 @@ class Store:
                 raise
             self._connection.commit()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Many short reads that wait once for whoever writes, and not once for each of them."""
+        with self._lock:
+            yield
+
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """The rows of a query; sees every transaction that has ended."""
         with self._lock:

@@ -93,6 +93,8 @@ def _unnoted(decisions: Sequence[Decided]) -> None:
 SAVE_EVERY = 20_000
 """Decisions after which what is known is written down again: a second of work, if it were lost."""
 _NOTED_AT_ONCE = 10_000
+_HELD_AT_ONCE = 200
+"""Rows for which the vault is held: who withdraws meanwhile waits some milliseconds."""
 
 
 class Cohort:
@@ -311,21 +313,25 @@ class Cohort:
         return {row for row in rows if self._checked[row].tobytes() in found}
 
     def _apply(self, dirty: Iterable[int]) -> None:
-        study, permits = self._request.study, {}
-        for row in dirty:
-            record = self._records[row]
-            kept = self._vault.newest(study, record)
-            if kept is None:  # erased
-                self._checked[row] = 0
-            permits[row] = kept is not None and self._decide_and_watch(
-                kept, self._register.standing(record)
-            )
+        permits, rows = dict[int, bool](), list(dirty)
+        for some in range(0, len(rows), _HELD_AT_ONCE):
+            with self._vault.store.held():
+                for row in rows[some : some + _HELD_AT_ONCE]:
+                    permits[row] = self._decide_on(row)
         changed = {row: permit for row, permit in permits.items() if self._mask[row] != permit}
         if changed:
             mask = self._mask.copy()
             mask[list(changed)] = list(changed.values())
             mask.setflags(write=False)
             self._mask = mask
+
+    def _decide_on(self, row: int) -> bool:
+        record = self._records[row]
+        kept = self._vault.newest(self._request.study, record)
+        if kept is None:  # erased
+            self._checked[row] = 0
+            return False
+        return self._decide_and_watch(kept, self._register.standing(record))
 
     def _decide_and_watch(self, kept: KeptGrant, standing: Standing) -> bool:
         permission, row = self._known(kept), self._row[kept.record]
