@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from consent.portal import receipt, receipt_pdf, results
 from consent.portal.site import Asked, Portal
+from twinward.web.guard import too_often
+from twinward.web.limits import Limit
 from twinward.web.shell import as_json, nothing_here
 
 KINDS = (
@@ -39,6 +41,8 @@ class TakeHome:
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
         self._html = portal.shell.html
+        # A check proves and verifies at the node; people press the button once.
+        self._checks = Limit(per_second=1 / 10, burst=5)
 
     def router(self) -> APIRouter:
         """The addresses of these pages."""
@@ -76,13 +80,21 @@ class TakeHome:
         return self._uses(request, check=False)
 
     def check(self, request: Request) -> Response:
-        """The same, once the hospital has checked that nothing is missing or changed."""
+        """The same, once the hospital has checked that nothing is missing or changed.
+
+        Raises:
+            UsageError: TW7032, too many checks in this visit.
+        """
+        session = self._portal.shell.session(request)
+        seconds = self._checks.wait(session.subject if session else "")
+        if seconds:
+            raise too_often(seconds)
         return self._uses(request, check=True)
 
     def uses_json(self, request: Request) -> Response:
         """The hospital's signed statement, for an auditor."""
         one = self._portal.letter(request)
-        said = self._portal.desk.uses(code=one.code, study=one.study.id32, check=True)
+        said = self._portal.desk.uses(code=one.code, study=one.study.id32, check=False)
         response = Response(said.encode(), media_type="application/json")
         response.headers["content-disposition"] = 'attachment; filename="uses.json"'
         return response

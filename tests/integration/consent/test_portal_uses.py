@@ -101,6 +101,12 @@ def test_a_check_finds_the_lines_whole_and_a_changed_book_is_said(hospital, pati
     assert "Our book about you does not add up" in answer.text
 
 
+def test_checks_cannot_be_used_to_keep_the_node_busy(hospital, patient):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    answers = [post(patient, "/studies/0/uses", "/studies/0/uses").status_code for _ in range(6)]
+    assert (answers[0], answers[-1]) == (200, 429)
+
+
 def test_the_length_of_the_log_is_told_to_no_patient(hospital, patient):
     """It would tell how many others were used, and who left."""
     used(hospital, 0)
