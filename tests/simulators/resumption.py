@@ -61,15 +61,39 @@ def is_proved(network, run):
 def require_no_spend_lost(network):
     """Every vector that the coordinator holds was charged, in the book and in a block.
 
+    Waits until no hospital is in a run. What comes first in a run is read last: a book holds what
+    the ledger holds, a block holds what was marked.
+
     Returns:
         How many vectors were looked at.
     """
     founding, seen = network.founding(), 0
-    books = {name: reserved(network, name) for name in network.hospitals}
+    for name in network.hospitals:
+        eventually(lambda name=name: network.status(name)["running"] is None)
     chain = Endpoint.of(founding, network.folder / COORDINATOR).chain(
         founding, key=Organisation(network.folder / COORDINATOR).ledger_key()
     )
-    member = {name: founding.member(name) for name in network.hospitals}
+    sent = vectors_held(network)
+    for name in network.hospitals:
+        member = founding.member(name)
+        account = member.ledger_account
+        on_ledger = chain.spent_by(account)
+        book, prices = network.book(name), reserved(network, name)
+        blocks = {run: chain.reservation(account, bytes.fromhex(run)) for run in book}
+        told = {run: (prices[run], blocks[run] and blocks[run].micro_mu2) for run in book}
+        assert on_ledger <= sum(prices.values()), (name, on_ledger, told)
+        for run, charged in book.items():
+            count = sent.pop((member.fingerprint, run), 0)
+            seen += count
+            assert charged.marked >= count, (name, run)
+            assert blocks[run] is not None or not charged.marked, (name, run)
+            assert blocks[run] is None or blocks[run].micro_mu2 == prices[run], (name, run, told)
+    assert not sent  # nobody's vector is without a run in its book
+    return seen
+
+
+def vectors_held(network):
+    """How many vectors the coordinator holds, by sender and run."""
     sent = {}
     for path in ServerPaths(network.folder / COORDINATOR).transcripts.glob("*.sqlite"):
         with closing(Transcript.open(path)) as transcript:
@@ -77,20 +101,7 @@ def require_no_spend_lost(network):
                 for one in attempt.masked:
                     key = one.sender.hex(), RunId(path.stem)
                     sent[key] = sent.get(key, 0) + 1
-    for name in network.hospitals:
-        book = network.book(name)
-        for (sender, run), count in sent.items():
-            if sender == member[name].fingerprint:
-                seen += count
-                assert book[run].marked >= count, (name, run)
-        on_ledger = chain.spent_by(member[name].ledger_account)
-        assert on_ledger <= sum(books[name].values())
-        for run, micro_mu2 in books[name].items():
-            found = chain.reservation(member[name].ledger_account, bytes.fromhex(run))
-            sent_any = book[run].marked > 0
-            assert found is None or found.micro_mu2 == micro_mu2
-            assert found is not None or not sent_any, (name, run)
-    return seen
+    return sent
 
 
 def reserved(network, name):
