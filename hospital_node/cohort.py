@@ -298,7 +298,7 @@ class Cohort:
             if slot.study == study and (record := self._vault.record_of(study, slot.subject)):
                 changed.add(record)
         dirty = {self._row[record] for record in changed if record in self._row}
-        strangers = changed - self._row.keys()
+        strangers = {record for record in changed if record not in self._row}
         if strangers:  # of somebody who was erased only the grants lead to the row
             dirty |= self._rows_of(self._vault.digests_of(study, strangers))
         dirty |= self._starts.due(self._moment.earliest)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import json
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ class Timetable:
 
     def due(self, moment: float) -> set[int]:
         """The rows that are due at this moment; each is told once."""
-        end = max(self._past, int(np.searchsorted(self._times, moment, side="right")))
+        # A whole number: with a fraction numpy would make a copy of the table.
+        end = max(self._past, int(np.searchsorted(self._times, floor(moment), side="right")))
         found = set(self._rows[self._past : end].tolist())
         self._past = end
         while self._later and self._later[0][0] <= moment:
