@@ -46,7 +46,7 @@ from twinward.ids import StudyId
 STUDIES = (STUDY, replace(STUDY, name=StudyId("lungs")), replace(STUDY, name=StudyId("kidneys")))
 CHUNK = 10_000
 A_BLOCK = 100
-ROUNDS = 10
+ROUNDS = 2
 BITS = purposes.bits(["heart-research"])
 EXPIRY = (int(NOW) // DAY + 365) * DAY
 
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps what was made, for the next run")
     parser.add_argument("--first", action="store_true", help="also a cohort without a snapshot")
     parser.add_argument("--changes", type=int, default=10)
-    parser.add_argument("--visitors", type=int, default=15)
+    parser.add_argument("--visitors", type=int, default=12)
     parser.add_argument("--onboard", type=int, default=2_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
