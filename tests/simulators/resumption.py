@@ -68,7 +68,7 @@ def require_no_spend_lost(network):
         How many vectors were looked at.
     """
     founding, seen = network.founding(), 0
-    for name in network.hospitals:
+    for name in set(network.hospitals) & set(network.stage.running):
         eventually(lambda name=name: network.status(name)["running"] is None)
     chain = Endpoint.of(founding, network.folder / COORDINATOR).chain(
         founding, key=Organisation(network.folder / COORDINATOR).ledger_key()
