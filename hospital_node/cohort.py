@@ -227,7 +227,9 @@ class Cohort:
         if since is None or since.head != self._ledger.head_at(since.block):
             self._rebuild()
         else:
-            self._apply(self._dirty(since))
+            with self._vault.store.held():
+                dirty = self._dirty(since)
+            self._apply(dirty)
         for some in range(0, len(self._decided), _NOTED_AT_ONCE):
             self._note(self._decided[some : some + _NOTED_AT_ONCE])
         self._position = now

@@ -33,8 +33,18 @@ from consent.record import DAY, Grant, Withdrawal
 from consent.terms import terms
 from hospital_node.privacy.clipped_sum import LogisticClippedSum
 from tests.simulators.consent.desk import RunningDesk
-from tests.simulators.consent.world import DOMAIN, GENESIS, HOSPITAL, IDENTITY, NOW, STUDY, Hospital
+from tests.simulators.consent.world import (
+    DOMAIN,
+    GENESIS,
+    HOSPITAL,
+    IDENTITY,
+    NOW,
+    STUDY,
+    Hospital,
+    LedgerInMemory,
+)
 from twinward import canonical
+from twinward.clock import FixedClock
 from twinward.errors import LedgerUnreachable
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import ConsentDeskStub
@@ -77,14 +87,40 @@ def measure(count, patients, *, ledger_is_up):
         return Measured(Path(folder), count, patients).run(ledger_is_up=ledger_is_up)
 
 
+class WholeBlocks(LedgerInMemory):
+    """A ledger that takes a moment for a call, and shows no half of a block to another thread."""
+
+    def __init__(self, clock):
+        self._writing = threading.RLock()
+        super().__init__(clock)
+
+    @property
+    def block(self):
+        with self._writing:
+            return self._block
+
+    @block.setter
+    def block(self, number):
+        self._block = number
+
+    def withdrawal(self, w, sig):
+        time.sleep(LEDGER_SECONDS)
+        with self._writing:
+            super().withdrawal(w, sig)
+
+    def attestation(self, study, subject):
+        time.sleep(LEDGER_SECONDS)
+        with self._writing:
+            super().attestation(study, subject)
+
+
 class Measured:
     """One hospital with so many patients who said yes, of whom ``count`` withdraw."""
 
     def __init__(self, folder, count, patients):
         self.count = count
-        self.hospital = Hospital(folder, patients=patients)
+        self.hospital = Hospital(folder, patients=patients, ledger=WholeBlocks(FixedClock(NOW)))
         self.keys = [(FIRST_KEY + number).to_bytes(32, "big") for number in range(count)]
-        self.slow("withdrawal", "attestation")
         self.letters = [self.hospital.letter(number) for number in range(count)]
         self.fill(patients)
         self.desk = RunningDesk(self.hospital, folder)
@@ -98,18 +134,6 @@ class Measured:
         self.drawn = []
         """Begin and end of each step, and its mask."""
         self.ended = threading.Event()
-
-    def slow(self, *names):
-        """Calls to the ledger take a moment, as over a network."""
-        for name in names:
-            quick = getattr(self.hospital.ledger, name)
-
-            def call(*given, quick=quick):
-                time.sleep(LEDGER_SECONDS)
-                return quick(*given)
-
-            setattr(self.hospital.ledger, name, call)
-        self.hospital._build()
 
     def fill(self, patients):
         hospital, shown = self.hospital, terms(STUDY, hospital=HOSPITAL).digest
