@@ -2,7 +2,7 @@
 
 Three hospitals, coordinator, nginx and a proxy on machines of their own (network namespaces; needs
 root). Every study has to be released or to end with a named cause; between them nobody lifts a
-finger. Made-up patients, processes as in production. Takes about five minutes.
+finger. Made-up patients, processes as in production. Takes about ten minutes.
 """
 
 import argparse
