@@ -1,16 +1,23 @@
 """What a hospital can show of itself afterwards: decisions, uses, commands, proved complete."""
 
 import json
+import re
+import ssl
+import subprocess
+import sys
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
+from consent.portal.codes import spelled
 from hospital_node.audit_log import NodeAudit
 from ledger import verify
 from ledger.audit import profiles
 from ledger.log import answer
 from tests.simulators.network import eventually
 from twinward.clock import SystemClock
+from twinward.demo.stage import free_ports
 from twinward.organisation import Organisation
 
 pytestmark = pytest.mark.slow
@@ -51,6 +58,37 @@ def patients(bodies):
     return [body["entity"][0]["what"]["identifier"]["value"] for body in bodies]
 
 
+@contextmanager
+def patients_site(network, name):
+    """The patients' site of a node that is up, and a browser that trusts the network's CA alone."""
+    folder, port = network.folder / name, free_ports(1)
+    words = ("portal", "up", folder, "--port", port, "--end-with-stdin")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twinward", *map(str, words)],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert "portal is up" in process.stderr.readline()
+        trust = ssl.create_default_context(cafile=folder / "ca.pem")
+        origin = f"https://127.0.0.1:{port}"
+        with httpx.Client(base_url=origin, verify=trust, trust_env=False, timeout=30) as client:
+            yield client
+        process.stdin.close()
+        process.stderr.close()
+        process.wait(30)
+
+
+def sent(visitor, path, *, on, **fields):
+    """Send the form of a page as a browser does, and follow where it leads."""
+    csrf = re.search(r'name="csrf" value="(\w+)"', visitor.get(on).text)[1]
+    origin = str(visitor.base_url).rstrip("/")
+    answer = visitor.post(
+        path, data={"csrf": csrf, **fields}, headers={"origin": origin}, follow_redirects=True
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
 def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
     name = network.hospitals[3]
     run = network.complete_run()
@@ -73,6 +111,15 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         report = verify.verify_bytes(proof.read_bytes())
         assert report.ok, report.faults
         assert "anchor" in {check.name for check in report.checks}, org
+
+    with network.wallet() as wallet:
+        letter = wallet.entry(network.granted(name)[1]).letter
+    with patients_site(network, name) as visitor:
+        sent(visitor, "/sign-in", on="/sign-in", code=spelled(letter.code))
+        assert "Your data went into a sum." in visitor.get("/studies/0/uses").text
+        checked = sent(visitor, "/studies/0/uses", on="/studies/0/uses").text
+        assert "No line is missing" in checked
+        assert "The stamp of the other hospitals is on" in checked
 
     network.withdraw(reference)
     network.cohort(name)
@@ -104,6 +151,10 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         assert proved(network, log, topic) == []  # the entries are there, and say nothing
         assert gone not in patients(b for b in proved(network, log) if "meta" in b)
     assert network.status(name)["audit"]["entries"] > 0
+    with patients_site(network, name) as visitor:
+        sent(visitor, "/sign-in", on="/sign-in", code=spelled(letter.code))
+        sent(visitor, "/studies/0/stop", on="/studies/0/stop")
+        assert "You stopped." in visitor.get("/studies/0").text
     eventually(lambda: network.waiting(name) == 0)
 
 
