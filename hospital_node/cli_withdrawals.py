@@ -24,7 +24,7 @@ _LATE = 3
 
 @click.command()
 @_FOLDER
-@click.option("--of", "record", help="Only of this record number; - to type it.")
+@click.option("--of", "record", metavar="RECORD", help="Only of this record number.")
 @click.option("--all", "everything", is_flag=True, help="Complete ones too.")
 @click.option("--receipt", metavar="WITHDRAWAL", help="Write the last signed word on this one.")
 @click.option("--out", type=_FILE, help="Where to write it; must be new.")
@@ -42,6 +42,7 @@ def withdrawals(
     """Show withdrawals and their deadlines; exit status 3 if one is late.
 
     Works with the node and the ledger down. WITHDRAWAL is the first column, or its beginning.
+    RECORD is a record number, or - to type it, so that it stands in no list of processes.
     """
     if (receipt is None) != (out is None):
         raise click.UsageError("--receipt and --out go together")
