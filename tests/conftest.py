@@ -1,6 +1,11 @@
 """Fixtures that several folders share: the one network of real processes."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example may take says how busy a machine is, and nothing of what is tested.
+settings.register_profile("unhurried", parent=settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
