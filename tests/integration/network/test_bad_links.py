@@ -46,13 +46,14 @@ def test_a_hospital_two_seconds_away_stops_a_study_of_three_with_a_named_cause(w
 
 def test_a_study_whose_cable_is_pulled_in_a_step_goes_on_when_it_is_back(world):
     heal(world)  # also from what the test before left
-    run = world.run()
-    run.until("step", step=2)
-    world.machines.cable("meadow", "down")
-    back = threading.Timer(CUT_SECONDS, world.machines.cable, ("meadow", "up"))
-    back.start()
-    try:
-        outcome = released(run.end())
-    finally:
-        back.join()
+    with world.machines.bad_cable("harbour", delay=0.05):  # steps slow enough to be cut in one
+        run = world.run()
+        run.until("step", step=2)
+        world.machines.cable("meadow", "down")
+        back = threading.Timer(CUT_SECONDS, world.machines.cable, ("meadow", "up"))
+        back.start()
+        try:
+            outcome = released(run.end())
+        finally:
+            back.join()
     assert max(one["ms"] for one in outcome.of("step")) > 1000 * CUT_SECONDS / 2
