@@ -42,6 +42,7 @@ RULES = backup.Rules(
         "state/ledger/chain.sqlite": "every block is fetched and executed again",
         "state/ledger/chain.lock": "of a running ledger node",
         "state/ledger/url": "of a running ledger node",
+        "state/portal/sessions.sqlite": "whoever looked in by a letter signs in again",
         "*.log": "logs; `support-bundle` takes them, redacted",
     },
     keys=("secrets/*", "*.key", "state/audit/keys.sqlite", "*.token"),

@@ -26,6 +26,10 @@ FORMS: Final[Mapping[str, int]] = {
     "state/audit/bodies.sqlite": 0,
     "state/audit/keys.sqlite": 0,
     "state/ledger/chain.sqlite": 1,
+    "state/ledger/events.sqlite": 0,
+    "state/ledger/network*.sqlite": 1,
+    "state/portal/sealed_keys.sqlite": 1,
+    "state/portal/sessions.sqlite": 0,
 }
 """The newest form of each database that this release reads; a test holds them to what it writes."""
 

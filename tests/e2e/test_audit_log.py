@@ -113,7 +113,8 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         assert "anchor" in {check.name for check in report.checks}, org
 
     with network.wallet() as wallet:
-        letter = wallet.entry(network.granted(name)[1]).letter
+        stops_later = network.granted(name)[1]
+        letter = wallet.entry(stops_later).letter
     with patients_site(network, name) as visitor:
         sent(visitor, "/sign-in", on="/sign-in", code=spelled(letter.code))
         assert "Your data went into a sum." in visitor.get("/studies/0/uses").text
@@ -156,6 +157,8 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         sent(visitor, "/studies/0/stop", on="/studies/0/stop")
         assert "You stopped." in visitor.get("/studies/0").text
     eventually(lambda: network.waiting(name) == 0)
+    network.withdraw(stops_later)  # the wallet of the tests that follow is to know it too
+    network.wait_for_consents()
 
 
 def test_while_the_ledger_is_down_the_lag_is_shown_and_then_made_up(network):
