@@ -12,13 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twinward import gdp
-from twinward.accounting.loss import Curve, SampledGaussian, curve
-from twinward.accounting.sampled import dominating_mu
 from twinward.errors import BudgetError
 from twinward.plan import Plan
+
+if TYPE_CHECKING:  # scipy takes a second, and full-batch plans need none of it
+    from twinward.accounting.loss import Curve, SampledGaussian
 
 _AGREEMENT = 1e-3
 """Two accountants that differ by more than this share of epsilon are both not believed."""
@@ -46,6 +47,8 @@ class Account:
         """
         if self.losses is None:
             return  # the mechanism widens its noise by what arithmetic adds
+        from twinward.accounting.sampled import dominating_mu  # noqa: PLC0415
+
         needed = dominating_mu(self.losses, extra_epsilon=epsilon_noise)
         if self.epsilon + epsilon_noise > plan.epsilon or needed > plan.mu:
             raise BudgetError(
@@ -65,6 +68,8 @@ def account(plan: Plan) -> Account:
     """
     if plan.sampling is None:
         return Account(plan.epsilon, plan.mu, None)
+    from twinward.accounting.loss import SampledGaussian  # noqa: PLC0415
+
     run = SampledGaussian(plan.sampling.rate, plan.noise_multiplier, plan.releases)
     epsilon, losses = _composed(run, plan.delta)
     return Account(epsilon, plan.mu, losses)
@@ -73,6 +78,8 @@ def account(plan: Plan) -> Account:
 @lru_cache(maxsize=4)
 def _composed(run: SampledGaussian, delta: float) -> tuple[float, Curve]:
     """Epsilon and curve; kept, since a process makes several mechanisms of one plan."""
+    from twinward.accounting.loss import curve  # noqa: PLC0415
+
     losses = curve(run)
     return _cross_checked(run, losses, delta), losses
 
@@ -138,6 +145,9 @@ def of_opacus(accountant: OpacusAccountant, loader: object, *, delta: float) -> 
     if rate == 1:
         mu = math.sqrt(releases) / noise
         return Account(gdp.epsilon_of(mu, delta), mu, None)
+    from twinward.accounting.loss import SampledGaussian, curve  # noqa: PLC0415
+    from twinward.accounting.sampled import dominating_mu  # noqa: PLC0415
+
     losses = curve(SampledGaussian(rate, noise, releases))
     return Account(losses.epsilon_at(delta), dominating_mu(losses), losses)
 
