@@ -18,7 +18,7 @@ from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.errors import UsageError
 
 if TYPE_CHECKING:
-    from hospital_node.doctor.findings import Finding
+    from twinward.doctor.findings import Finding
     from twinward.founding import Founding
     from twinward.ids import OrgName
 
@@ -109,8 +109,8 @@ def _finish(folder: Path, network: Founding, *, as_json: bool) -> None:
 def _faults(folder: Path) -> list[Finding]:
     """What the doctor found wrong here; a member with faults is a member all the same."""
     from hospital_node.doctor.checks import CHECKS
-    from hospital_node.doctor.findings import Result, examine
     from hospital_node.doctor.site import Site
+    from twinward.doctor.findings import Result, examine
 
     found = list(examine(Site(folder), CHECKS))
     faults = [each for each in found if each.result is Result.FAULT]

@@ -24,10 +24,10 @@ def upgrade_check(*, folder: Path, as_json: bool) -> None:
     Ends with 3 if it cannot. Back up first: an older release does not open what a newer one wrote.
     """
     from hospital_node import upgrade
-    from hospital_node.doctor.findings import Result
     from hospital_node.settings import FILE as SETTINGS
     from hospital_node.settings import NodeSettings
     from twinward import __version__
+    from twinward.doctor.findings import Result
     from twinward.settings import load
 
     load(NodeSettings, folder / SETTINGS)

@@ -23,12 +23,12 @@ from consent.hidden import Hidden
 from hospital_node import backup, watch
 from hospital_node.consents import vault_key
 from hospital_node.doctor.checks import CHECKS
-from hospital_node.doctor.findings import examine
 from hospital_node.doctor.site import Site
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from hospital_node.upgrade import FORMS
 from twinward import __version__, forms
+from twinward.doctor.findings import examine
 from twinward.errors import InternalError, TwinwardError
 from twinward.files import write_atomic
 from twinward.settings import load

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from twinward import forms
 
 if TYPE_CHECKING:
-    from hospital_node.doctor.findings import Finding
+    from twinward.doctor.findings import Finding
 
 FORMS: Final[Mapping[str, int]] = {
     "state/vault.sqlite": 3,
@@ -49,8 +49,8 @@ def require_known(folder: Path) -> None:
 def examine(folder: Path) -> tuple[list[forms.Form], list[Finding]]:
     """The form of each database, and what `node doctor` says that depends on the release."""
     from hospital_node.doctor.checks import CHECKS  # noqa: PLC0415 - `node up` needs the forms only
-    from hospital_node.doctor.findings import examine as run  # noqa: PLC0415
     from hospital_node.doctor.site import Site  # noqa: PLC0415
+    from twinward.doctor.findings import examine as run  # noqa: PLC0415
 
     checks = [check for check in CHECKS if check.name in _CHECKS]
     return forms.examine(folder, FORMS), list(run(Site(folder), checks))

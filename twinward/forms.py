@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +57,16 @@ def require_known(folder: Path, forms: Mapping[str, int]) -> None:
             )
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database, opened to be read only."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        yield database
+
+
 def _form(path: Path) -> int | None:
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with reading(path) as database:
             database.execute("pragma busy_timeout = 1000")
             (found,) = database.execute("pragma user_version").fetchone()
     except sqlite3.Error:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from hospital_node.doctor import daemon, identity, ledger, machine, network, records
-from hospital_node.doctor.findings import Check
+from hospital_node.doctor.site import Site
+from twinward.doctor import machine as any_machine
+from twinward.doctor.findings import Check
 
 _JOINED = ("configuration", "founding file")
 _WAY = (*_JOINED, "names", "way out")
 _REACHED = (*_JOINED, "certificate", "coordinator TLS")
 
-CHECKS = (
+CHECKS: tuple[Check[Site], ...] = (
     Check("packages", machine.packages),
     Check("Flower gate", machine.gate),
     Check("configuration", identity.settings),
     Check("policy", identity.policy, ("configuration",)),
     Check("secrets", identity.secrets),
-    Check("disk", machine.disk),
-    Check("state folder", machine.writable),
-    Check("memory", machine.memory),
+    Check("disk", any_machine.disk),
+    Check("state folder", any_machine.writable),
+    Check("memory", any_machine.memory),
     Check("threads", machine.threads, ("configuration",)),
-    Check("open files", machine.files),
+    Check("open files", any_machine.files),
     Check("daemon", daemon.daemon, ("configuration",)),
     Check("ports", machine.ports, ("configuration", "daemon")),
     Check("patient records", records.data, ("configuration",)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hospital_node.doctor.findings import Concern, NotChecked
 from hospital_node.doctor.site import Site
+from twinward.doctor.findings import Concern, NotChecked
 from twinward.errors import ConsentError, Diagnostic, TrainingError
 from twinward.rpc.replies import RemoteRefusal
 

@@ -6,14 +6,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from hospital_node.doctor.findings import NotChecked
-from hospital_node.doctor.site import Site, copy_of, reading
+from hospital_node.doctor.site import Site, copy_of
 from hospital_node.node import connect_ledger, require_active, require_on_ledger
 from hospital_node.privacy import fence
 from hospital_node.privacy.book import BudgetBook
 from ledger.chain import Chain
 from ledger.consents import fold
+from twinward.doctor.findings import NotChecked
 from twinward.errors import LedgerError, UsageError
+from twinward.forms import reading
 
 
 def ledger(site: Site) -> str:

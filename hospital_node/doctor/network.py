@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from hospital_node.doctor.findings import Concern
 from hospital_node.doctor.site import Site
 from hospital_node.follower import fetch_tip
 from hospital_node.forwarder import Forwarder, addresses_of
 from hospital_node.forwarder_command import not_there
 from ledger.tip import TipStatement
+from twinward.doctor.findings import Concern
 from twinward.errors import CoordinatorUnreachable, IdentityError, UsageError
 from twinward.rpc.messages_pb2_grpc import NetworkStub
 from twinward.rpc.tls import PROMPT

@@ -13,13 +13,14 @@ from consent.vault import other_key
 from consent.vault_tables import FORM
 from hospital_node import audit_log, consents
 from hospital_node.data import records
-from hospital_node.doctor.findings import Concern, NotChecked
-from hospital_node.doctor.site import Site, copy_of, reading
+from hospital_node.doctor.site import Site, copy_of
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY, Continuity
 from hospital_node.privacy.lifetime import Lifetime
+from twinward.doctor.findings import Concern, NotChecked
 from twinward.errors import BudgetError, ConsentError, UsageError
+from twinward.forms import reading
 
 _NOT_ANCHORED_FACTOR = 3.0
 _HOUR = 3600.0

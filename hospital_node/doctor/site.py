@@ -7,8 +7,6 @@ private temporary folder and examined there, so that no examination changes what
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,12 +14,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hospital_node import membership, watch
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from twinward.clock import Clock, SystemClock
+from twinward.doctor.machine import Machine, ThisMachine
 from twinward.errors import BudgetError, UsageError
 from twinward.founding import Founding
 from twinward.organisation import Organisation
@@ -29,59 +28,6 @@ from twinward.reach import Reach
 from twinward.settings import load
 
 _NOT_RUNNING = "TW1040"
-
-
-class Machine(Protocol):
-    """What this machine has."""
-
-    def free_bytes(self, path: Path) -> int:
-        """Room on the disk of this path."""
-        ...
-
-    def available_memory(self) -> int:
-        """Bytes that can be had without swapping."""
-        ...
-
-    def processors(self) -> int:
-        """How many this process may use."""
-        ...
-
-    def most_files(self) -> int:
-        """How many files a process may have open."""
-        ...
-
-    def addresses(self, host: str) -> list[str]:
-        """What a name resolves to; raises OSError."""
-        ...
-
-
-class ThisMachine:
-    """The one that the doctor runs on."""
-
-    def free_bytes(self, path: Path) -> int:
-        """Room on the disk of this path."""
-        return shutil.disk_usage(path).free
-
-    def available_memory(self) -> int:
-        """Bytes that can be had without swapping."""
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-
-    def processors(self) -> int:
-        """How many this process may use."""
-        return len(os.sched_getaffinity(0))
-
-    def most_files(self) -> int:
-        """How many files a process may have open."""
-        import resource  # noqa: PLC0415 - not on every system
-
-        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-    def addresses(self, host: str) -> list[str]:
-        """What a name resolves to; raises OSError."""
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return sorted({str(entry[4][0]) for entry in found})
 
 
 @dataclass
@@ -175,10 +121,3 @@ def copy_of(path: Path) -> Iterator[Path]:
                 "never start with an empty file",
             ) from error
         yield copy
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database, opened to be read only."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        yield database

@@ -18,8 +18,7 @@ from hospital_node.audit_log import NodeAudit
 from hospital_node.consents import open_vault
 from hospital_node.data import records, virtual
 from hospital_node.doctor.checks import CHECKS
-from hospital_node.doctor.findings import examine
-from hospital_node.doctor.site import Site, ThisMachine
+from hospital_node.doctor.site import Site
 from hospital_node.enrolment import consent_domain
 from hospital_node.paths import NodePaths
 from hospital_node.policy_terms import SitePolicy, StudyPolicy
@@ -38,6 +37,8 @@ from tests.simulators.ledger.network import RunningNode
 from twinward import canonical
 from twinward.clock import SystemClock
 from twinward.demo.stage import free_ports
+from twinward.doctor.findings import examine
+from twinward.doctor.machine import ThisMachine
 from twinward.founding import KIND, Founding
 from twinward.ids import RunId
 from twinward.rpc.messages_pb2 import Blob

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from hospital_node import supervise
 from hospital_node.cli import node
 from hospital_node.doctor.checks import CHECKS
-from hospital_node.doctor.findings import Check, Result, examine
 from server import ca
+from twinward.doctor.findings import Check, Result, examine
 
 pytestmark = pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")
 

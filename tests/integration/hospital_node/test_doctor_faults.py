@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from consent.withdrawals import Withdrawals
 from hospital_node import policy_file
 from hospital_node.consents import open_vault
-from hospital_node.doctor.findings import Result
 from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.continuity import MEMORY, Continuity
 from server import ca
 from tests.simulators.one_node import STUDY
 from twinward.clock import FixedClock
+from twinward.doctor.findings import Result
 from twinward.signing import Identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 from twinward.errors import TwinwardError
 
-if TYPE_CHECKING:
-    from hospital_node.doctor.site import Site
+Place = TypeVar("Place")
+"""What is looked at: a node, a coordinator."""
 
 
 class Result(StrEnum):
@@ -63,7 +63,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(Generic[Place]):
     """One check: it returns what it saw, or raises the refusal that it found.
 
     Attributes:
@@ -73,11 +73,11 @@ class Check:
     """
 
     name: str
-    run: Callable[[Site], str]
+    run: Callable[[Place], str]
     needs: tuple[str, ...] = ()
 
 
-def examine(site: Site, checks: Iterable[Check]) -> Iterator[Finding]:
+def examine(place: Place, checks: Iterable[Check[Place]]) -> Iterator[Finding]:
     """Run the checks in their order; a check whose needs are not met is not run."""
     failed: set[str] = set()
     for check in checks:
@@ -85,16 +85,16 @@ def examine(site: Site, checks: Iterable[Check]) -> Iterator[Finding]:
         finding = (
             Finding(check.name, Result.SKIPPED, f"needs `{missing[0]}`")
             if missing
-            else _examined(site, check)
+            else _examined(place, check)
         )
         if finding.result in {Result.FAULT, Result.SKIPPED}:
             failed.add(check.name)
         yield finding
 
 
-def _examined(site: Site, check: Check) -> Finding:
+def _examined(place: Place, check: Check[Place]) -> Finding:
     try:
-        return Finding(check.name, Result.OK, check.run(site))
+        return Finding(check.name, Result.OK, check.run(place))
     except NotChecked as reason:
         return Finding(check.name, Result.SKIPPED, str(reason))
     except TwinwardError as error:

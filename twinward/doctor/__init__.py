@@ -1,0 +1,1 @@
+"""What the doctors of all roles share: findings, their table, and checks of any machine."""
