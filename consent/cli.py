@@ -193,6 +193,38 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
     emit({"letters": rows}, schema="consent.show", as_json=as_json, text=text)
 
 
+@consent.command()
+@wallet_option
+@click.argument("letter")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Where the receipt goes, as the hospital signed it.",
+)
+@json_option
+@reports_errors
+def receipt(folder: Path, letter: str, *, out: Path, as_json: bool) -> None:
+    """Write the hospital's last receipt for a LETTER to a file, for whoever checks it."""
+    from consent.patient_keys import Wallet
+    from twinward.files import write_atomic
+
+    found = Wallet.open(folder).entry(letter).receipt
+    if found is None:
+        raise UsageError(
+            f"the hospital gave no receipt for `{letter}` yet",
+            code="TW3182",
+            help="give the answer again; it is sent as it was, and the receipt comes back",
+        )
+    write_atomic(out, found, mode=0o600)
+    emit(
+        {"receipt": str(out)},
+        schema="consent.receipt",
+        as_json=as_json,
+        text=lambda: f"{out}: as the hospital signed it; `twinward verify censorship` reads it",
+    )
+
+
 class _AskEach:
     """Shows a letter's text on the terminal and asks; sends nothing and asks nobody for it."""
 

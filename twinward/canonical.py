@@ -55,7 +55,7 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
         UsageError: TW1011, not JSON or not in canonical form.
     """
     try:
-        _require_shallow(data)
+        require_shallow(data)
         value = json.loads(data.decode("utf-8"), parse_int=_integer)
         canonical = encode(value)
     except (ValueError, RecursionError, UsageError) as error:
@@ -76,7 +76,7 @@ def decode(data: bytes, *, at: str = "JSON") -> Any:
     return value
 
 
-def _require_shallow(data: bytes) -> None:
+def require_shallow(data: bytes) -> None:
     """Refuse deep nesting before the parser recurses into it.
 
     Libraries of the ledger raise the interpreter's recursion limit to 100,000; without this a

@@ -29,7 +29,7 @@ def backup(folder: Path, target: Path) -> int:
     _require(source.is_file(), "there is no ledger here", source)
     _require(not target.exists(), "there is a file of this name already", target)
     with closing(reading(source)) as db:
-        return _copy(db, target)
+        return _copy(db, target, source=source)
 
 
 def restore(copy: Path, folder: Path) -> Found:
@@ -53,12 +53,25 @@ def restore(copy: Path, folder: Path) -> Found:
             help="take another backup, or copy the ledger of a hospital that follows it",
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with closing(reading(copy)) as db:
-        _copy(db, target)
+    restore_unchecked(copy, folder)
     return found
 
 
-def _copy(db: sqlite3.Connection, target: Path) -> int:
+def restore_unchecked(copy: Path, folder: Path) -> None:
+    """Put one moment of a database into a folder where no ledger is yet, and look at no row.
+
+    Raises:
+        UsageError: TW3572, there is no such file. LedgerError: TW5013, it is no database.
+    """
+    _require(copy.is_file(), "there is no such backup", copy)
+    try:
+        with closing(reading(copy)) as db:
+            _copy(db, folder / DATABASE, source=copy)
+    except sqlite3.DatabaseError as error:
+        raise damaged(copy, error) from error
+
+
+def _copy(db: sqlite3.Connection, target: Path, *, source: Path) -> int:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -70,7 +83,7 @@ def _copy(db: sqlite3.Connection, target: Path) -> int:
             os.fsync(file.fileno())
         temporary.rename(target)
     except sqlite3.DatabaseError as error:
-        raise damaged(target, error) from error
+        raise damaged(source, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(target.parent)

@@ -10,6 +10,7 @@ from consent import wallet as answering
 from consent.desk import DeskClient
 from consent.letters import write_letters
 from consent.patient_keys import Answer, Choice, Wallet
+from consent.receipts import WITHDRAWAL_KIND, read_receipt
 from consent.record import DAY
 from tests.simulators.consent.desk import RunningDesk, make_tls
 from tests.simulators.consent.world import IDENTITY, NOW, STUDY, Hospital
@@ -226,4 +227,10 @@ def test_the_commands_answer_letters_from_a_file(hospital, desk, tmp_path):
     assert gone["letters"][0]["receipt"]["study"] == STUDY.id32.hex()
     assert sum(hospital.cohort().mask()) == 3
     assert command("withdraw", "0" * 16, status=2)["error"]["code"] == "TW3031"
+    out = tmp_path / "receipt.json"
+    assert command("receipt", name, "--out", str(out))["receipt"] == str(out)
+    signed = read_receipt(out.read_bytes(), kind=WITHDRAWAL_KIND, hospital=IDENTITY.public)
+    assert signed.payload == gone["letters"][0]["receipt"]
+    never = next(e["letter"] for e in shown["letters"] if e["answer"] == "refused")
+    assert command("receipt", never, "--out", str(out), status=2)["error"]["code"] == "TW3182"
     assert canonical.encode(gone)

@@ -1,8 +1,11 @@
 """A withdrawal that was acknowledged and kept from the ledger is evidence; nothing else is."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from consent.kept import State
 from consent.receipts import withdrawal_receipt
@@ -10,6 +13,9 @@ from consent.record import Withdrawal
 from consent.withdrawals import KeptWithdrawal
 from ledger import verify
 from ledger.censorship import evidence
+from ledger.cli import verify as verify_command
+from ledger.embedded.backup import backup
+from ledger.fork import Statements
 from ledger.rpc import Rpc
 from tests.simulators.finished_run import found
 from tests.simulators.ledger.network import START, LedgerNetwork, Patient, RunningNode
@@ -136,9 +142,76 @@ def test_evidence_that_was_changed_anywhere_is_refused_by_name(world):
     assert payload["on_chain_by"] == DEADLINE
 
 
-def test_a_withdrawal_that_came_to_the_ledger_is_no_censorship(world):
+def written(world, folder, *, receipt=None, tip=None):
+    """What a patient has in hand: receipt, statements, founding file, a copy of the ledger."""
+    (folder / "receipt.json").write_bytes(receipt or world.receipt())
+    statements = Statements((tip or world.tip(),), {}).encode()
+    (folder / "statements").write_bytes(statements)
+    (folder / "founding.json").write_bytes(world.founding)
+    backup(world.node.folder, folder / "ledger.copy")
+    return folder
+
+
+def verified(folder, file="receipt.json", *options):
+    words = [str(folder / file), "--founding", str(folder / "founding.json"), "--json", *options]
+    done = CliRunner().invoke(verify_command, ["censorship", *words])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def with_the_copy(folder):
+    copy, statements = str(folder / "ledger.copy"), str(folder / "statements")
+    return "--statements", statements, "--copy", copy
+
+
+def test_a_patient_proves_it_without_a_network_and_anybody_checks_it(world, tmp_path):
+    folder = written(world, tmp_path)
+    out = str(folder / "evidence.zip")
+    status, said = verified(folder, "receipt.json", *with_the_copy(folder), "--out", out)
+    assert (status, said["verdict"], said["evidence"]) == (6, "kept-away", out)
+    status, said = verified(folder, "evidence.zip")
+    assert (status, said["verdict"]) == (6, "kept-away")
+    assert "east took the withdrawal" in said["detail"]
+    assert verify.main([out, "--founding", str(folder / "founding.json")]) == 0
+    assert not list(Path(tempfile.gettempdir()).glob("twinward-ledger-*"))
+
+
+def test_the_record_that_a_patient_takes_home_is_a_receipt(world, tmp_path):
+    whole = {
+        "schema": "twinward/consent-record/v1",
+        "receipts": {"grant": None, "withdrawal": json.loads(world.receipt())},
+    }
+    folder = written(world, tmp_path, receipt=json.dumps(whole, indent=2).encode())
+    assert verified(folder, "receipt.json", *with_the_copy(folder))[0] == 6
+    assert not (folder / "evidence.zip").exists()
+
+
+def test_what_tells_nothing_is_refused_by_name_and_not_as_a_verdict(world, tmp_path):
+    folder = written(world, tmp_path)
+    copy = with_the_copy(folder)
+
+    def code(file, *options):
+        status, said = verified(folder, file, *options)
+        assert status in {1, 2, 3}
+        return said["error"]["code"]
+
+    assert code("receipt.json") == "TW3181"
+    assert code("receipt.json", *copy, "--ledger", "http://127.0.0.1:1") == "TW3181"
+    assert code("founding.json", *copy) == "TW3180"
+    assert code("ledger.copy", *copy) == "TW3180"
+    (folder / "nested.json").write_text("[" * 100_000)
+    assert code("nested.json", *copy) == "TW3180"
+    assert code("receipt.json", *copy[:-1], str(folder / "nowhere")) == "TW3572"
+    assert code("receipt.json", *copy[:-1], str(folder / "founding.json")) == "TW5013"
+    (folder / "stranger.json").write_bytes(world.receipt(by="north"))
+    assert code("stranger.json", *copy) == "TW8042"
+
+
+def test_a_withdrawal_that_came_to_the_ledger_is_no_censorship(world, tmp_path):
     late = world.tip()
     relay(world)
     assert world.evidence(world.receipt(), world.tip()) is None
+    folder = written(world, tmp_path)
+    status, said = verified(folder, "receipt.json", *with_the_copy(folder))
+    assert (status, said["verdict"], said["evidence"]) == (0, "on-ledger", None)
     # What was true before it came stays provable: it came after the deadline.
     assert world.evidence(world.receipt(), late) is not None

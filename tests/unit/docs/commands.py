@@ -65,7 +65,13 @@ def fault_in(written):
             words = words[:end]
             break
     command, context = main, click.Context(main, info_name="twinward")
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+    while isinstance(command, click.Group):
+        default = getattr(command, "default", None)  # the command whose name need not be said
+        named = words and words[0] in command.list_commands(context)
+        if default is not None and not named:
+            words = [default, *words]
+        if not words or words[0].startswith("-"):
+            break
         if words[0].isupper():  # a placeholder for a command
             return None
         found = command.get_command(context, words[0])
