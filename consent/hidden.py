@@ -32,19 +32,20 @@ class Hidden:
         """What the database keeps to know its key again."""
         return hmac.digest(self._names, b"", hashlib.sha256)
 
-    def hide(self, text: str) -> bytes:
-        """The one form of this text."""
+    def hide(self, text: str, *where: bytes) -> bytes:
+        """The one form of this text; with a place, the one that it has there and opens there."""
         data = text.encode()
-        return self._cipher.encrypt(data.ljust(-(-len(data) // _PAD) * _PAD or _PAD, b"\0"), None)
+        filled = data.ljust(-(-len(data) // _PAD) * _PAD or _PAD, b"\0")
+        return self._cipher.encrypt(filled, list(where))
 
-    def show(self, form: bytes) -> str:
+    def show(self, form: bytes, *where: bytes) -> str:
         """The text behind a form.
 
         Raises:
-            ConsentError: TW8640, it was changed, or hidden under another key.
+            ConsentError: TW8640, it was changed or moved, or hidden under another key.
         """
         try:
-            return self._cipher.decrypt(form, None).rstrip(b"\0").decode()
+            return self._cipher.decrypt(form, list(where)).rstrip(b"\0").decode()
         except (InvalidTag, ValueError) as error:
             raise changed_outside() from error
 

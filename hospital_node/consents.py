@@ -1,4 +1,4 @@
-"""The vault of a node's folder, with the key that hides whom its rows are about.
+"""The vault of a node's folder, what is served of it, and the key that hides whom rows are about.
 
 The key is a file of its own in ``secrets/``, so that a copy of the database alone names nobody.
 """
@@ -6,8 +6,10 @@ The key is a file of its own in ``secrets/``, so that a copy of the database alo
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
+from consent.fhir.kept import Versions
 from consent.hidden import KEY_BYTES
 from consent.rekey import rekey
 from consent.store import form_of
@@ -45,11 +47,29 @@ def open_vault(folder: Path) -> Vault:
     return vault
 
 
+def open_versions(folder: Path) -> Versions:
+    """Open the consents as they were served to record systems, or make the file.
+
+    Raises:
+        IdentityError: TW3020, TW2005. ConsentError: TW3021, TW3022, TW8641.
+    """
+    path, key = NodePaths(folder).fhir, vault_key(folder)
+    try:
+        return Versions(path, key=key)
+    except ConsentError as error:
+        coming = _coming(folder)
+        if error.code != "TW8641" or not coming.exists():
+            raise
+    # A process died between this file's new key and the vault's: the exchange goes on from here.
+    return Versions(path, key=read_secret(coming))
+
+
 def rotate(folder: Path) -> Path:
     """Hide everyone under a new key; the node is stopped. The file of the key.
 
     The new key is on disk before anything is hidden under it, and takes the old one's place after
-    that: whenever the process dies, one of the two opens the vault, and repeating goes on.
+    that: whenever the process dies, one of the two opens each file, and repeating goes on. The
+    vault comes last: once it opens with the new key only, nothing needs the old one.
 
     Raises:
         UsageError: TW8644, the node is running.
@@ -61,6 +81,10 @@ def rotate(folder: Path) -> Path:
     coming = _coming(folder)
     if not coming.exists():
         write_secret(coming, os.urandom(KEY_BYTES))
+    if NodePaths(folder).fhir.exists():
+        versions = open_versions(folder)
+        with closing(versions.store):
+            versions.rehide(read_secret(coming))
     vault = open_vault(folder)
     try:
         rekey(vault, read_secret(coming))

@@ -23,11 +23,10 @@ from typing import Any, Final
 
 from consent import erased
 from consent.completions import Completions, Used
-from consent.fhir.kept import Versions
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
-from consent.store import Store
+from consent.store import DurableStore
 from hospital_node import audit_log, erasures, holds, parts, stores
-from hospital_node.consents import open_vault
+from hospital_node.consents import open_vault, open_versions
 from hospital_node.data import imported
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
@@ -194,7 +193,7 @@ def _erase_stores(
         with closing(imported.open_store(folder, alone=True)) as records:
             rows["records"] = int(records.forget(record))
     if paths.fhir.exists():
-        versions = Versions(paths.fhir)
+        versions = open_versions(folder)
         with closing(versions.store):
             rows["fhir"] = versions.forget(record)
             _scrub(versions.store)
@@ -220,14 +219,13 @@ def _from_consents(
         return rows
 
 
-def _scrub(store: Store) -> None:
+def _scrub(store: DurableStore) -> None:
     """Nothing deleted stays in the write-ahead log either.
 
     Raises:
         ConsentError: TW8145.
     """
-    busy, *_ = store.row("pragma wal_checkpoint(truncate)") or (1,)
-    if busy:
+    if not store.scrub():
         raise ConsentError(
             "the rows are erased, but another process holds what was written before",
             code="TW8145",

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from consent.fhir.kept import Versions
 from consent.fhir.registry import House, Registry
 from consent.fhir.site import Api
 from consent.fhir.smart import SCOPES, Client, Tokens
@@ -21,8 +20,9 @@ from consent.policy import Decision, Grade
 from consent.study import Study
 from hospital_node import approvals
 from hospital_node.audit_log import NodeAudit
+from hospital_node.consents import open_versions
 from hospital_node.node import Node
-from hospital_node.paths import FHIR, NodePaths
+from hospital_node.paths import FHIR
 from ledger.audit import fhir
 from ledger.audit.log import Happened
 from twinward.clock import Clock
@@ -66,7 +66,7 @@ def of(node: Node) -> Background:
     settings = load(FhirSettings, node.folder / FHIR)
     base = f"{origin_of(settings.host, settings.port, tls=True)}/fhir"
     clients = [_client(one, node.folder) for one in settings.clients]
-    versions = Versions(NodePaths(node.folder).fhir)
+    versions = open_versions(node.folder)
     registry = Registry(node.vault, versions, _house(node))
     tokens = Tokens(clients, audience=f"{base}/token", versions=versions, clock=node.clock)
     limit = Limit(per_second=100, burst=400)

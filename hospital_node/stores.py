@@ -69,8 +69,8 @@ STORES = (
         f"{_SIGNED_YEARS} years after a withdrawal; letters never answered a year after their end",
     ),
     Store(
-        "fhir", ("state/fhir.sqlite",), "consents as they were served to record systems",
-        Treatment.ERASED, "GDPR 17(1); systems that fetched them keep their own copies",
+        "fhir", ("state/fhir.sqlite",),
+        "consents as they were served to record systems, sealed", Treatment.ERASED, "GDPR 17(1); systems that fetched them keep their own copies",
         "as long as the consents",
     ),
     Store(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from consent.fhir.kept import Whom
 from consent.fhir.moments import span
 from consent.fhir.refusal import Issue, Refused
 
@@ -71,7 +72,7 @@ def understand(query: Sequence[tuple[str, str]]) -> Search:
 
 
 def _patient(value: str) -> Condition:
-    return "record = ?", [value.removeprefix("Patient/")]
+    return "record = ?", [Whom(value.removeprefix("Patient/"))]
 
 
 def _one_of(column: str) -> Callable[[str], Condition]:

@@ -7,14 +7,13 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
-from consent.fhir.kept import Versions
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
 from consent.record import Grant
 from consent.register import Register
 from consent.standing import Mandate, Role
 from hospital_node import audit_log, backup, erasure, erasures, holds, retention, stores
 from hospital_node.cli import node as command
-from hospital_node.consents import open_vault
+from hospital_node.consents import open_vault, open_versions
 from hospital_node.data import imported
 from hospital_node.data.drafts import Draft, Read
 from hospital_node.paths import NodePaths
@@ -71,7 +70,7 @@ def known(folder, world, record):
         records.end(begun.number)
     with stored(folder) as twins:
         twins.set_care(record, {"note": f"about {record}"})
-    versions = Versions(paths.fhir)
+    versions = open_versions(folder)
     with closing(versions.store):
         resource = {"resourceType": "Consent", "status": "active",
                     "patient": {"reference": f"Patient/{record}"}}  # fmt: skip
@@ -90,7 +89,7 @@ def known(folder, world, record):
 
 def mentions(folder, record=PATIENT):
     """Stores that still know the person, asked as their owners ask them, and raw bytes."""
-    found, paths = set(), NodePaths(folder)
+    found = set()
     vault = open_vault(folder)
     with closing(vault.store):
         if vault.store.rows(
@@ -105,7 +104,7 @@ def mentions(folder, record=PATIENT):
     with stored(folder) as twins:
         if twins.care(record) is not None:
             found.add("twins")
-    versions = Versions(paths.fhir)
+    versions = open_versions(folder)
     with closing(versions.store):
         if versions.of(record):
             found.add("fhir")
@@ -174,7 +173,7 @@ def test_a_process_that_dies_at_any_line_leaves_what_the_next_start_ends(folder,
 
     what = [
         (erasures, "note"), (erasure.erased, "withdraw_all"), (erasure.erased, "erase"),
-        (erasure, "stored"), (erasure.imported, "open_store"), (erasure, "Versions"),
+        (erasure, "stored"), (erasure.imported, "open_store"), (erasure, "open_versions"),
         (erasure, "_bodies"), (erasure, "write_atomic"),
     ][line]  # fmt: skip
     with monkeypatch.context() as patched:

@@ -77,7 +77,7 @@ class ApiOfAHospital:
         self.is_ledger_known = True
         self.system = RecordSystem("ehr")
         self.other = RecordSystem("portal", scopes=("system/Consent.rs",))
-        self.versions = Versions(folder / "fhir.db")
+        self.versions = Versions(folder / "fhir.db", key=bytes(32))
         hospital = self.hospital
         desk = Desk(
             hospital=HOSPITAL,

@@ -37,6 +37,18 @@ def enrolled(folder):
         return vault.enrolment(b"c" * 16).record
 
 
+def serve(folder):
+    versions = consents.open_versions(folder)
+    with closing(versions.store):
+        versions.add("c1", "R1", {"resourceType": "Consent", "status": "active"}, at=1.0)
+
+
+def served(folder):
+    versions = consents.open_versions(folder)
+    with closing(versions.store):
+        return [one.id for one in versions.of("R1")]
+
+
 def exchange(folder):
     done = CliRunner().invoke(vault_key, [str(folder), "--json"])
     return done.exit_code, json.loads(done.stdout)
@@ -54,12 +66,14 @@ def test_the_command_gives_a_new_key_and_everyone_is_still_known(folder):
     vault = consents.open_vault(folder)
     vault.enrol(STUDY, ["R1"], valid_until=1, random_bytes=lambda size: b"c" * size)
     vault.store.close()
+    serve(folder)
     old = key_of(folder).read_bytes()
     status, told = exchange(folder)
     assert (status, told["key"]) == (0, str(key_of(folder)))
     assert key_of(folder).read_bytes() != old
     assert key_of(folder).stat().st_mode & 0o077 == 0
     assert enrolled(folder) == "R1"
+    assert served(folder) == ["c1"]
     assert [one.name for one in key_of(folder).parent.iterdir()] == ["vault.key"]
 
 
@@ -68,6 +82,7 @@ def test_a_process_that_dies_in_the_middle_leaves_a_vault_that_opens(folder, mon
     vault = consents.open_vault(folder)
     vault.enrol(STUDY, ["R1"], valid_until=1, random_bytes=lambda size: b"c" * size)
     vault.store.close()
+    serve(folder)
 
     def dies(*_):
         raise KeyboardInterrupt
@@ -76,9 +91,12 @@ def test_a_process_that_dies_in_the_middle_leaves_a_vault_that_opens(folder, mon
         patch.setattr(consents, where, dies)
         with pytest.raises(KeyboardInterrupt):
             consents.rotate(folder)
+    assert served(folder) == ["c1"]
     assert enrolled(folder) == "R1"
+    assert served(folder) == ["c1"]
     assert exchange(folder)[0] == 0
     assert enrolled(folder) == "R1"
+    assert served(folder) == ["c1"]
     assert not (key_of(folder).parent / "vault.key.next").exists()
 
 
