@@ -70,7 +70,8 @@ STORES = (
     ),
     Store(
         "fhir", ("state/fhir.sqlite",),
-        "consents as they were served to record systems, sealed", Treatment.ERASED, "GDPR 17(1); systems that fetched them keep their own copies",
+        "consents as they were served to record systems, sealed", Treatment.ERASED,
+        "GDPR 17(1); systems that fetched them keep their own copies",
         "as long as the consents",
     ),
     Store(
