@@ -21,7 +21,7 @@ compile base
 compile node --extra node
 compile server --extra server
 compile web --extra web
-compile dev --extra node --extra server --extra web --group dev
+compile dev --extra node --extra postgresql --extra server --extra web --group dev
 # A program of its own, in an environment of its own: `make slither`.
 "$bin/uv" pip compile --quiet --universal --no-header --no-annotate --generate-hashes \
   --python-version 3.11 requirements/slither.in --output-file requirements/slither.lock

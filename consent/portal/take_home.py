@@ -62,9 +62,14 @@ class TakeHome:
         return _file(as_json(receipt.record_of(one, hospital=self._portal.hospital)), "json")
 
     def receipt_pdf(self, request: Request) -> Response:
-        """The same to print, in English."""
-        one = self._portal.letter(request)
-        made = receipt_pdf.made(one, hospital=self._portal.hospital, now=self._portal.clock.now())
+        """The same to print, in the visitor's language."""
+        one, portal = self._portal.letter(request), self._portal
+        made = receipt_pdf.made(
+            one,
+            hospital=portal.hospital,
+            now=portal.clock.now(),
+            language=portal.shell.language(request),
+        )
         return _file(Response(made, media_type="application/pdf"), "pdf")
 
     def receipt_fhir(self, request: Request) -> Response:

@@ -1,10 +1,12 @@
 """Who used my data, on the page: the audit log's lines of one patient, checked, and no other's."""
 
 import hashlib
+import io
 import json
 import re
 
 import pytest
+from pypdf import PdfReader
 
 from consent.fhir.resource import Release, parse
 from consent.portal import results
@@ -152,16 +154,32 @@ def test_receipts_for_paper_for_computers_and_for_another_hospital(hospital, pat
     assert patient.get("/studies/0/receipt.fhir.json").status_code == 404
     says_yes(patient, **{"not-for-profit": "1"})
     kept = hospital.vault.newest(STUDY.id32, hospital.records[0])
-    paper = patient.get("/studies/0/receipt.pdf").content
-    assert paper.startswith(b"%PDF-")
+    paper = printed(patient.get("/studies/0/receipt.pdf").content)
     for needed in (STUDY.title, kept.digest.hex(), STUDY.salt, "The hospital signed it for you"):
-        assert needed.encode() in paper
+        assert needed in paper
     found = patient.get("/studies/0/receipt.fhir.json").json()
     assert parse(found, release=Release.R4)["status"] == "active"
     assert found["patient"]["identifier"]["value"] == kept.subject.hex()
     assert hospital.records[0] not in json.dumps(found)
     stops(patient)
     assert patient.get("/studies/0/receipt.fhir.json").json()["status"] == "inactive"
+
+
+def test_a_receipt_is_printed_in_the_language_of_its_reader(patient, hospital):
+    comes_in(patient, spelled(hospital.letter(0).code))
+    says_yes(patient)
+    digest = hospital.vault.newest(STUDY.id32, hospital.records[0]).digest.hex()
+    patient.get("/language/ar")
+    paper = printed(patient.get("/studies/0/receipt.pdf").content)
+    for needed in (STUDY.title, digest, STUDY.salt, "المستشفى", "تاريخ الإصدار"):
+        assert needed in paper
+    assert "Hospital\n" not in paper
+
+
+def printed(data):
+    """The words of a PDF file of one page."""
+    (page,) = PdfReader(io.BytesIO(data)).pages
+    return page.extract_text()
 
 
 def test_results_are_read_by_the_patients_of_that_study(hospital, patient, tmp_path):
