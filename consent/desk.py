@@ -73,6 +73,19 @@ class DeskClient:
         body = {"code": code.hex(), "study": study.hex(), "draft": draft}
         return Rule(self._object(self._stub.Show, body)["foreseen"])
 
+    def name_delegate(
+        self, *, code: bytes, study: bytes, holder: str, says: str, until: int
+    ) -> dict[str, Any]:
+        """Name somebody who answers for the holder of the code; their own code is told once."""
+        told = {"holder": holder, "says": says, "until": until}
+        body = {"code": code.hex(), "study": study.hex(), "delegate": told}
+        return self._object(self._stub.Grant, body)
+
+    def end_delegate(self, *, code: bytes, study: bytes, number: int) -> None:
+        """End what somebody may answer, whom the holder of the code named."""
+        body = {"code": code.hex(), "study": study.hex(), "mandate": number}
+        self._object(self._stub.Withdraw, body)
+
     def uses(self, *, code: bytes, study: bytes, check: bool) -> Document:
         """What was done with the data of the holder of the code; see ``consent.uses``."""
         how = "check" if check else "look"

@@ -9,6 +9,7 @@ from consent import purposes
 from consent.kept import KeptGrant
 from consent.policy import Grade, Moment, Slot
 from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
+from consent.register import Register
 from consent.study import Study
 from consent.terms import terms
 from consent.uses import Uses
@@ -42,6 +43,10 @@ def _unwritten(_: KeptWithdrawal, __: str | None) -> None:
     """Withdrawals of a desk without an audit log: tests and benchmarks."""
 
 
+def _unheard(_: str, __: RecordNumber, ___: bytes) -> None:
+    """Delegates of a desk without an audit log: tests and benchmarks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What the desk needs to know of its surroundings.
@@ -60,6 +65,8 @@ class Desk:
         withdrew: Is told of a withdrawal that holds, and who of the staff took it down if anyone
             did, before its receipt is made; what it raises is passed on, and there is no receipt
             until it is asked for again.
+        spoke: Is told when somebody is named, ended, or answers for a patient: one word, whose
+            patient, which study. Of a naming before it is kept, of the others before the answer.
         grades: Which grades the plans of a study accept.
         completed: The last word on a withdrawal, by its digest, once there is one.
         uses: What was done with a patient's data, its proof checked if that is asked for.
@@ -75,6 +82,7 @@ class Desk:
     next_step: Callable[[bytes], int | None]
     ledger_deadline: float = DAY
     withdrew: Callable[[KeptWithdrawal, str | None], None] = _unwritten
+    spoke: Callable[[str, RecordNumber, bytes], None] = _unheard
     grades: Callable[[bytes], frozenset[str]] = _every_grade
     completed: Callable[[bytes], Document | None] = _not_completed
     uses: Callable[[RecordNumber, bool], Uses] = _no_uses
@@ -85,6 +93,7 @@ class Intake:
 
     def __init__(self, vault: Vault, desk: Desk) -> None:
         self._vault = vault
+        self._register = Register(vault)
         self._desk = desk
 
     def take(
@@ -96,7 +105,7 @@ class Intake:
         marked in the grant itself, and what a device signed is not: neither passes for the other.
 
         Raises:
-            ConsentError: TW3002, TW3004, TW3005, TW3009 to TW3016.
+            ConsentError: TW3002, TW3004, TW3005, TW3009 to TW3016; TW8160, TW8164.
         """
         digest = require_signed(grant, signature, domain=self._desk.domain)
         study = self.study(grant.study)
@@ -145,25 +154,38 @@ class Intake:
         """The study that the letter with this code asks about, also when it is closed.
 
         Raises:
-            ConsentError: TW3010, TW3011.
+            ConsentError: TW3010, TW3011; TW8160.
         """
         found = self._vault.enrolment(code)
         if found is None:
             raise _no_such_code()
+        self._require_mandate(found)
         return self.study(found.study, even_closed=True)
 
     def enrolment(self, code: bytes, study: bytes, *, to_withdraw: bool = False) -> Enrolment:
-        """Whose letter carries this code; a code never expires for withdrawing.
+        """Whose letter carries this code; a patient's own never expires for withdrawing.
 
         Raises:
-            ConsentError: TW3010.
+            ConsentError: TW3010; TW8160, it is of somebody who speaks for the patient no more.
         """
         found = self._vault.enrolment(code)
         late = found is not None and self._desk.clock.now() >= found.valid_until
         used = found is not None and found.subject is not None
         if found is None or found.study != study or (late and not (to_withdraw or used)):
             raise _no_such_code()
+        self._require_mandate(found)
         return found
+
+    def _require_mandate(self, enrolment: Enrolment) -> None:
+        """What was said under a mandate ends with it, so its letter has nothing left to end."""
+        mandate = self._register.mandate(enrolment.mandate)
+        now = self._desk.clock.now()
+        if mandate is not None and any(one.ends <= now for one in mandate.chain()):
+            raise ConsentError(
+                "the holder of this letter speaks for the patient no more",
+                code="TW8160",
+                help="ask the patient, or the hospital's desk",
+            )
 
     def _require_as_offered(self, grant: Grant, study: Study, *, grade: Grade) -> None:
         marked = bool(grant.purposes & purposes.bits([purposes.BY_STAFF]))
@@ -220,6 +242,13 @@ class Intake:
 
     def _require_speaker(self, grant: Grant, enrolment: Enrolment) -> None:
         """One letter, one key, one patient; a new key only after the old one was withdrawn."""
+        mandate = self._register.mandate(enrolment.mandate)
+        if mandate is not None and mandate.purposes == 0:
+            raise ConsentError(
+                "the holder of this letter may stop, and not say yes",
+                code="TW8164",
+                help="the patient says yes with their own letter",
+            )
         owner = self._vault.record_of(grant.study, grant.subject)
         newest = self._vault.newest(grant.study, enrolment.record)
         if (

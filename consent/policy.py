@@ -253,7 +253,11 @@ def _by_standing(
     if objected is None or request.use.purpose == purposes.OWN_CARE:
         return None
     if permission is not None:
-        return Rule.OBJECTED if objected >= permission.received_at else None
+        mandate = permission.mandate
+        chosen = mandate is not None and mandate.role is Role.CHOSEN
+        # An objection is the patient's own word: whom they chose before it does not lift it.
+        since = mandate.begins if mandate is not None and chosen else permission.received_at
+        return Rule.OBJECTED if objected >= since else None
     return Rule.OBJECTED if request.framework.heeds(objected) else None
 
 
@@ -286,9 +290,12 @@ def _by_grant(permission: Permission, request: Request, *, at: Moment) -> Rule |
 
 def _by_signer(permission: Permission, *, at: Moment, standing: Standing) -> Rule | None:
     mandate = permission.mandate
+    # Whom a patient chose can do no more than the patient, who is a child until that day.
+    by_patient = mandate is None or mandate.role is Role.CHOSEN
+    if by_patient and standing.of_age_at is not None and at.earliest < standing.of_age_at:
+        return Rule.A_CHILD
     if mandate is None:
-        child = standing.of_age_at is not None and at.earliest < standing.of_age_at
-        return Rule.A_CHILD if child else None
+        return None
     guardian = any(one.role is Role.GUARDIAN for one in mandate.chain())
     if guardian and standing.is_of_age(latest=at.latest):
         return Rule.CAME_OF_AGE

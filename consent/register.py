@@ -88,8 +88,9 @@ class Register:
             ConsentError: TW8030 not in its words or time, TW8031 beyond whoever gives it.
         """
         whole = replace(mandate, given_by=self.mandate(given_by))
-        if not (holder.strip() and mandate.begins < mandate.ends) or not purposes.well_formed(
-            mandate.purposes
+        only_stops = mandate.role is Role.CHOSEN and mandate.purposes == 0
+        if not (holder.strip() and mandate.begins < mandate.ends) or not (
+            only_stops or purposes.well_formed(mandate.purposes)
         ):
             raise ConsentError(
                 "this is not a complete mandate",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from consent import purposes
+from consent.delegates import Delegates
 from consent.foresight import foresee
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
@@ -36,6 +37,7 @@ class ConsentDesk:
         self._withdrawals = Withdrawals(vault)
         self._register = Register(vault)
         self._intake = Intake(vault, desk)
+        self._delegates = Delegates(vault, desk, self._intake)
         self._desk = desk
 
     def terms(self, body: bytes) -> bytes:
@@ -65,12 +67,16 @@ class ConsentDesk:
         """``{code, grant, signature}`` to the receipt, a signed document.
 
         The same grant again, as after a lost answer, gives the same receipt. Who adds ``grade``
-        says that no device of the patient's signed; it can only be ``signed-at-hospital``.
+        says that no device of the patient's signed; it can only be ``signed-at-hospital``. With a
+        ``delegate`` instead of a grant the patient names somebody (`consent.delegates`).
 
         Raises:
-            ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016. UsageError: TW3003, TW3019.
+            ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016, TW8160 to TW8164.
+            UsageError: TW3003, TW3019.
         """
         value = read(body)
+        if "delegate" in value:
+            return self._delegates.name(body)
         grade = Grade.HOSPITAL if value.pop("grade", None) == Grade.HOSPITAL else Grade.DEVICE
         named = ("grade",) if grade is Grade.HOSPITAL else ()
         read(body, "code", "grant", "signature", *named)
@@ -80,25 +86,35 @@ class ConsentDesk:
             code=hex_bytes(value["code"]),
             grade=grade,
         )
+        if kept.mandate is not None:
+            self._desk.spoke("mandate-yes", kept.record, kept.study)
         return self._grant_receipt(kept)
 
     def withdraw(self, body: bytes) -> bytes:
         """``{withdrawal, signature}`` or, without a key, ``{code, study}`` to the receipt.
 
+        With a ``mandate`` besides, that mandate ends instead (`consent.delegates`).
+
         Raises:
-            ConsentError: TW3002, TW3004, TW3005, TW3010, TW3011, TW3017, TW3018.
+            ConsentError: TW3002, TW3004, TW3005, TW3010, TW3011, TW3017, TW3018, TW8160 to TW8163.
             UsageError: TW3003, TW3019.
         """
         value = read(body)
+        if "mandate" in value:
+            return self._delegates.end(body)
         if set(value) == {"withdrawal", "signature"}:
             kept = self._withdraw_signed(
                 Withdrawal.from_json(object_of(value["withdrawal"])), hex_bytes(value["signature"])
             )
-            return self._receipt(kept)
+            newest = self._vault.newest(kept.study, kept.record)
+            mandated = newest is not None and newest.mandate is not None
+            own_key = newest is not None and newest.subject == kept.subject
+            return self._receipt(kept, by_other=mandated and own_key)
         value = read(body, "code", "study")
         study = hex_bytes(value["study"])
-        record = self._intake.enrolment(hex_bytes(value["code"]), study, to_withdraw=True).record
-        return self.withdraw_record(study, record)
+        enrolment = self._intake.enrolment(hex_bytes(value["code"]), study, to_withdraw=True)
+        by_other = enrolment.mandate is not None
+        return self._withdraw_record(study, enrolment.record, by_other=by_other)
 
     def withdraw_record(
         self, study: bytes, record: RecordNumber, *, staff: str | None = None
@@ -110,6 +126,16 @@ class ConsentDesk:
         Raises:
             ConsentError: TW3011, no such study here.
         """
+        return self._withdraw_record(study, record, staff=staff)
+
+    def _withdraw_record(
+        self,
+        study: bytes,
+        record: RecordNumber,
+        *,
+        staff: str | None = None,
+        by_other: bool = False,
+    ) -> bytes:
         self._intake.study(study, even_closed=True)
         now = self._desk.clock.now()
         return self._receipt(
@@ -120,6 +146,7 @@ class ConsentDesk:
                 on_chain_by=int(now + self._desk.ledger_deadline),
             ),
             staff=staff,
+            by_other=by_other,
         )
 
     def show(self, body: bytes) -> bytes:
@@ -192,8 +219,10 @@ class ConsentDesk:
             else withdrawal.receipt.decode(),
             "completion": None if withdrawal is None else self._last_word(withdrawal),
         }
+        own = enrolment.mandate
         answer["mandates"] = [
             {
+                "number": one.number,
                 "role": one.mandate.role.value,
                 "holder": one.holder,
                 "purposes": list(purposes.names(one.mandate.purposes)),
@@ -201,7 +230,10 @@ class ConsentDesk:
                 "ends": one.mandate.ends,
             }
             for one in self._register.mandates(record)
+            if own in {None, one.number}  # who speaks for a patient reads of nobody else who does
         ]
+        if own is not None:
+            answer["speaks"] = answer["mandates"][0]
         if drafted is not None:
             answer["foreseen"] = foresee(
                 object_of(drafted),
@@ -273,10 +305,14 @@ class ConsentDesk:
                 help="withdraw again with the patient's device, or at the desk",
             )
 
-    def _receipt(self, kept: KeptWithdrawal, *, staff: str | None = None) -> bytes:
+    def _receipt(
+        self, kept: KeptWithdrawal, *, staff: str | None = None, by_other: bool = False
+    ) -> bytes:
         if kept.receipt is not None:
             return kept.receipt
         self._desk.withdrew(kept, staff)
+        if by_other:
+            self._desk.spoke("mandate-stop", kept.record, kept.study)
         receipt = withdrawal_receipt(
             kept,
             hospital=self._desk.hospital,

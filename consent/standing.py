@@ -21,7 +21,9 @@ class Role(StrEnum):
     GUARDIAN = "guardian"
     """Of a child: ends when the patient is of age, whatever its own end says."""
     DELEGATE = "delegate"
-    """Named by the patient, or by a court for an adult."""
+    """Written down by staff: named by the patient, or by a court for an adult."""
+    CHOSEN = "chosen"
+    """Named by the patient, of age, with their own letter; who alone ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Mandate:
     """That somebody may say yes for a patient: for these purposes, in this time.
 
     Attributes:
-        role: Guardian or delegate.
-        purposes: Bits of the table: what may be permitted, with the restrictions that must be kept.
+        role: Guardian, delegate, or chosen.
+        purposes: Bits of the table: what may be permitted, with the restrictions that must be kept;
+            0 for one who may only stop.
         begins: Unix seconds.
         ends: Unix seconds; from then on nothing that was granted under it holds.
         given_by: The mandate under which this one was given; None: the patient, or the law.

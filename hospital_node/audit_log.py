@@ -112,15 +112,18 @@ class NodeAudit:
         """
         way = "key" if withdrawal.signature is not None else "code" if staff is None else "staff"
         about = (f"study:{withdrawal.study.hex()}", f"by:{way}", *self._staff(staff))
-        body = fhir.care(
-            org=self.log.org,
-            what="withdrawal",
-            by="urn:twinward:node:consent-desk",
-            patient=withdrawal.record,
-            about=about,
-            at=self._clock.now(),
-        )
-        self.log.enter([Happened("withdrawal", body, about, withdrawal.record)])
+        self._of_the_desk("withdrawal", withdrawal.record, about=about)
+
+    def spoke(self, what: str, record: RecordNumber, study: bytes) -> None:
+        """Enter that somebody was named, ended, or answered for a patient; whom stays in the vault.
+
+        Args:
+            what: One word: ``delegate-named``, ``delegate-ended``, ``mandate-yes``,
+                ``mandate-stop``.
+            record: Whose.
+            study: The study's number on the ledger.
+        """
+        self._of_the_desk(what, record, about=(f"study:{study.hex()}",))
 
     def attested(self, record: RecordNumber, *, what: str, study: bytes, staff: str) -> None:
         """Enter something that staff attest about a patient's consent, before it is kept.
@@ -132,6 +135,9 @@ class NodeAudit:
             staff: Who attests it: an account of this machine.
         """
         about = (f"study:{study.hex()}", "by:staff", *self._staff(staff))
+        self._of_the_desk(what, record, about=about)
+
+    def _of_the_desk(self, what: str, record: RecordNumber, *, about: tuple[str, ...]) -> None:
         body = fhir.care(
             org=self.log.org,
             what=what,

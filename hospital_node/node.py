@@ -194,6 +194,7 @@ class Node:
             next_step=lambda study: node.next_step(study),  # noqa: PLW0108 - bound below
             ledger_deadline=settings.on_chain_by_seconds,
             withdrew=audit.withdrew,
+            spoke=audit.spoke,
             grades=_grades(folder, founding),
             completed=lambda digest: node.completions.newest(digest),  # noqa: PLW0108 - likewise
             uses=lambda record, check: patient_view.uses(node, record, check=check),

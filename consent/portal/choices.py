@@ -40,11 +40,7 @@ class Picked:
         """
         purpose, years = form.get("purpose", study.purpose), form.get("years", str(YEARS[0]))
         if purpose not in offered(study) or years not in map(str, YEARS):
-            raise UsageError(
-                "this is not one of the choices on the page",
-                code="TW8071",
-                help="go back and choose again",
-            )
+            raise not_offered()
         limits = tuple(name for name in LIMITS if form.get(name))
         return cls(purpose, limits, int(years))
 
@@ -65,6 +61,15 @@ class Picked:
             "expiry": self.until(now),
             "grade": grade.value,
         }
+
+
+def not_offered() -> UsageError:
+    """The refusal of a choice that the page does not offer."""
+    return UsageError(
+        "this is not one of the choices on the page",
+        code="TW8071",
+        help="go back and choose again",
+    )
 
 
 def offered(study: Study) -> tuple[str, ...]:

@@ -27,10 +27,14 @@ def link(letter: Letter, *, site: str) -> str:
     return f"{site}/sign-in#{spelled(letter.code)}"
 
 
-def picture(text: str) -> Markup:
-    """The text as a QR code (ISO/IEC 18004, correction level M), as SVG for a page."""
+def picture(text: str, *, sized: bool = False) -> Markup:
+    """The text as a QR code (ISO/IEC 18004, correction level M), as SVG for a page.
+
+    ``sized`` gives it a size of its own, four points for each square.
+    """
     made = segno.make(text, error="m", micro=False)
-    return Markup(made.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True))  # noqa: S704
+    drawn = made.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=not sized)
+    return Markup(drawn)  # noqa: S704 - made here
 
 
 def pages(letters: Iterable[Letter], *, site: str, language: Language) -> str:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from consent.portal.entrance import Entrance
 from consent.portal.pages import Pages
 from consent.portal.site import Portal
+from consent.portal.speakers import Speakers
 from consent.portal.take_home import TakeHome
 from consent.record import Domain
 from twinward.clock import Clock
@@ -50,5 +51,5 @@ def running(
         clock=clock,
     )
     with closing(portal):
-        pages = (Entrance(portal), Pages(portal), TakeHome(portal))
+        pages = (Entrance(portal), Pages(portal), TakeHome(portal), Speakers(portal))
         yield portal.shell.build([each.router() for each in pages])

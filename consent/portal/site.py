@@ -77,6 +77,16 @@ class Asked:
         return self.is_used or self.rule is Rule.NOT_ON_LEDGER
 
     @property
+    def speaks(self) -> dict[str, Any] | None:
+        """The mandate under which the letter is answered; None: it is the patient's own."""
+        return self.known.get("speaks")
+
+    @property
+    def may_say_yes(self) -> bool:
+        """Whether the letter can say yes: a delegate's may only stop, if the patient wants that."""
+        return self.speaks is None or bool(self.speaks["purposes"])
+
+    @property
     def completion(self) -> dict[str, Any] | None:
         """The hospital's last word on the withdrawal, if it was given."""
         found = self.known["receipts"]["completion"]

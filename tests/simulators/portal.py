@@ -53,7 +53,7 @@ def keeps_a_book(hospital, folder):
         patients=SimpleNamespace(records=hospital.records),
     )  # fmt: skip
     hospital.uses = lambda record, check: patient_view.uses(node, record, check=check)
-    hospital.withdrew = audit.withdrew
+    hospital.withdrew, hospital.spoke = audit.withdrew, audit.spoke
     hospital.audit, hospital.accounts = audit, accounts
     yield hospital
     accounts.close()

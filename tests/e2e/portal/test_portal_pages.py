@@ -91,6 +91,7 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
         "studies/0/yes",
         "studies/0/result",
         "studies/0/uses",
+        "studies/0/delegates",
         "none",
     ):
         page.goto(f"{site.origin}/{path}")
@@ -98,6 +99,13 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     page.goto(f"{site.origin}/studies/0/uses")
     page.locator("main form button").click()
     look("uses-checked")
+    page.goto(f"{site.origin}/studies/0/delegates")
+    page.locator("#holder").fill("Mia")
+    page.locator("#until").fill(page.locator("#until").get_attribute("max"))
+    page.locator("main form button").click()
+    look("delegate-made")
+    page.goto(f"{site.origin}/studies/0/delegates")
+    look("delegates-named")
     page.goto(f"{site.origin}/studies/0/yes")
     press("effect")
     page.locator("details summary").first.click()

@@ -172,6 +172,7 @@ class Hospital:
         self.next_step: int | None = None
         self.withdrew = lambda _kept, _staff: None
         self.uses = lambda _record, _check: Uses((), None)
+        self.spoke = lambda *_told: None
         self.vault = Vault.open(self.path, key=VAULT_KEY)
         self.snapshot = Snapshot(folder / "cohort.sealed", key=VAULT_KEY, release="this one")
         self._build()
@@ -190,6 +191,7 @@ class Hospital:
                 next_step=lambda _study: self.next_step,
                 withdrew=lambda *told: self.withdrew(*told),  # noqa: PLW0108 - set later
                 uses=lambda *asked: self.uses(*asked),  # noqa: PLW0108 - set later
+                spoke=lambda *told: self.spoke(*told),  # noqa: PLW0108 - set later
             ),
         )
         ledger = Ledger(
