@@ -6,11 +6,11 @@ change is in force.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, replace
 
 from consent import purposes
 from consent.standing import NOTHING_KNOWN, Mandate, Role, Standing
+from consent.store import Database
 from consent.vault import Vault, note_change
 from twinward.errors import ConsentError
 from twinward.ids import RecordNumber
@@ -100,9 +100,9 @@ class Register:
             )
         self._require_within(whole, record, given_by)
         with self._store.transaction() as database:
-            cursor = database.execute(
+            ((number,),) = database.execute(
                 "insert into mandates (record, role, holder, purposes, begins, ends, given_by)"
-                " values (?, ?, ?, ?, ?, ?, ?)",
+                " values (?, ?, ?, ?, ?, ?, ?) returning id",
                 (
                     self._hidden.hide(record),
                     mandate.role,
@@ -112,8 +112,8 @@ class Register:
                     mandate.ends,
                     given_by,
                 ),
-            )
-        return int(cursor.lastrowid or 0)
+            ).fetchall()
+        return int(number)
 
     def end(self, number: int, *, of: RecordNumber, now: int) -> None:
         """End a patient's mandate now, with all that was granted under it, or handed on from it.
@@ -126,7 +126,9 @@ class Register:
         if self._kept(number).record != of:
             raise _no_mandate(number)
         with self._store.transaction() as database:
-            database.execute("update mandates set ends = min(ends, ?) where id = ?", (now, number))
+            database.execute(
+                "update mandates set ends = ? where id = ? and ends > ?", (now, number, now)
+            )
             _tell(database, self._hidden.hide(of))
 
     def _require_within(self, whole: Mandate, record: RecordNumber, given_by: int | None) -> None:
@@ -168,7 +170,7 @@ def _no_mandate(number: int) -> ConsentError:
     )
 
 
-def _tell(database: sqlite3.Connection, hidden: bytes) -> None:
+def _tell(database: Database, hidden: bytes) -> None:
     """The patient's permission may have changed in every study that they ever answered."""
     studies = database.execute(
         "select distinct study from bindings where record = ?", (hidden,)

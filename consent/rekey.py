@@ -5,9 +5,7 @@ Dying in it leaves the old key in force, all of it.
 
 from __future__ import annotations
 
-import sqlite3
-
-from consent.hidden import Hidden, changed_outside
+from consent.hidden import Hidden
 from consent.vault import Vault
 
 COLUMNS = (
@@ -22,6 +20,8 @@ COLUMNS = (
 )
 """Every column that hides a text; a test compares them with the tables."""
 
+_EVERY_FORM = " union ".join(f"select {column} from {table}" for table, column in COLUMNS)  # noqa: S608 - ours
+
 
 def rekey(vault: Vault, key: bytes) -> None:
     """Hide everything under this key from now on; the vault has to be opened again with it.
@@ -32,12 +32,17 @@ def rekey(vault: Vault, key: bytes) -> None:
         ConsentError: TW8640, a row was changed from outside; nothing was done.
     """
     old, new = vault.hidden, Hidden(key)
-    try:
-        with vault.store.transaction() as database:
-            database.create_function("again", 1, lambda form: new.hide(old.show(form)))
-            for table, column in COLUMNS:
-                database.execute(f"update {table} set {column} = again({column})")  # noqa: S608 - ours
-            database.execute("update site set key_check = ?", (new.check,))
-    except sqlite3.OperationalError as error:
-        raise changed_outside() from error
-    vault.store.empty_log()
+    with vault.store.transaction() as database:
+        rows = database.execute(_EVERY_FORM).fetchall()
+        database.execute("create temporary table again (was blob primary key, is_now blob)")
+        database.executemany(
+            "insert into again values (?, ?)",
+            [(was, new.hide(old.show(was))) for (was,) in rows],
+        )
+        for table, column in COLUMNS:
+            database.execute(
+                f"update {table} set {column} = (select is_now from again where was = {column})"  # noqa: S608 - ours
+            )
+        database.execute("drop table again")
+        database.execute("update site set key_check = ?", (new.check,))
+    vault.store.scrub(whole=True)

@@ -21,6 +21,9 @@ from twinward.clock import Clock
 SECONDS = 1_800
 """Answers of one patient within this time count as one visit, and are spread over as much."""
 
+_NO_KEY = b""
+"""In place of the key of a withdrawal that was made without one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -47,10 +50,10 @@ class Spread:
         """Whether this row of ``grants`` or ``withdrawals`` need not wait any longer."""
         row = self.vault.store.row(
             f"select received_at, exists (select 1 from {table} o where o.record = t.record"  # noqa: S608 - two names of our own
-            " and o.subject is not t.subject and o.seq < t.seq"
+            " and coalesce(o.subject, ?) <> coalesce(t.subject, ?) and o.seq < t.seq"
             " and o.received_at >= t.received_at - ?)"
             f" from {table} t where digest = ?",
-            (self.seconds, digest),
+            (_NO_KEY, _NO_KEY, self.seconds, digest),
         )
         if row is None or not row[1]:
             return True

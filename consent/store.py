@@ -1,6 +1,7 @@
 """One SQLite file, private to its owner, in which a commit means: on disk.
 
-Used by the hospital's vault and, with other tables, by a patient's wallet. WAL with
+Used by the hospital's vault and, with other tables, by a patient's wallet. What a vault asks of
+any store is `DurableStore`; the other one is a database server (`consent.postgres`). WAL with
 ``synchronous=FULL``: when `Store.transaction` has ended, the change survives a crash of the process
 and of the machine; when the process dies inside it, nothing of it remains.
 https://www.sqlite.org/wal.html
@@ -12,9 +13,9 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twinward.errors import ConsentError, IdentityError
 from twinward.files import create_private
@@ -22,6 +23,55 @@ from twinward.files import create_private
 Migration = Callable[[sqlite3.Connection], None]
 """Brings a file from one form to the next, inside the transaction that it is given."""
 _NO_MIGRATIONS: Mapping[int, Migration] = {}
+
+
+class Found(Protocol):
+    """What a statement found or did."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+
+class Database(Protocol):
+    """What can be done inside a transaction; ``?`` stands for each value."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Found:
+        """Do one statement."""
+
+    def executemany(self, sql: str, values: Sequence[Sequence[Any]], /) -> object:
+        """Do one statement once for each of these values."""
+
+
+class DurableStore(Protocol):
+    """Tables in which a commit means durable; one transaction at a time, shared by threads."""
+
+    def transaction(self) -> AbstractContextManager[Database]:
+        """All or nothing; durable when the block has ended."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Many short reads that wait once for whoever writes."""
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows of a query; sees every transaction that has ended."""
+
+    def row(self, sql: str, values: Sequence[object] = ()) -> Any | None:
+        """The first row of a query, if any."""
+
+    def scrub(self, *, whole: bool = False) -> bool:
+        """Leave nothing of what was deleted or overwritten; False: somebody holds it, try again.
+
+        ``whole`` says that nearly every row was overwritten, and that nobody else waits.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Store:
@@ -100,10 +150,15 @@ class Store:
         with self._lock:
             return self._connection.execute(sql, values).fetchone()
 
-    def empty_log(self) -> None:
-        """Bring what was written into the file itself; nothing of before stays in the log."""
+    def scrub(self, *, whole: bool = False) -> bool:
+        """Bring what was written into the file itself; nothing of before stays in the log.
+
+        Deleted rows are overwritten where they stood (``secure_delete``), ``whole`` or not.
+        """
+        del whole
         with self._lock:
-            self._connection.execute("pragma wal_checkpoint(truncate)")
+            busy, *_ = self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return not busy
 
     def close(self) -> None:
         """Let go of the file."""
@@ -126,7 +181,7 @@ def form_of(path: Path) -> int:
         raise _damaged(str(path)) from error
 
 
-def execute_all(connection: sqlite3.Connection, statements: str) -> None:
+def execute_all(connection: Database, statements: str) -> None:
     """Several statements, each ended by a semicolon and a line, inside the transaction."""
     for statement in statements.split(";\n"):
         connection.execute(statement)

@@ -8,7 +8,6 @@ enrol a key of its own; auditors can sample enrolments, nobody can prove them.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 from consent.hidden import Hidden
 from consent.kept import KeptGrant, State
 from consent.policy import Slot
+from consent.postgres_url import PostgresUrl
 from consent.record import Grant
-from consent.store import Store
+from consent.store import Database, DurableStore, Store
 from consent.vault_tables import FORM, TABLES, migrations
 from twinward import canonical
 from twinward.errors import ConsentError
@@ -33,9 +33,10 @@ select g.seq, g.digest, g.study, g.subject, g.record, g.body, g.signature, g.gra
   (select max(through_nonce) from withdrawals w where w.study = g.study and w.subject = g.subject)
 from grants g
 """
-# The plus keeps the query off the index of studies, which would sort the whole study for each page.
+# Not the column alone: that keeps the query off the index of studies, which would sort the whole
+# study for each page.
 _NEWEST_OF_ALL = """
-where +g.study = ? and g.seq > ? and not exists (
+where coalesce(g.study, g.study) = ? and g.seq > ? and not exists (
   select 1 from grants h where h.study = g.study and h.record = g.record and h.seq > g.seq
 ) order by g.seq limit ?
 """
@@ -65,26 +66,29 @@ class Enrolment:
 class Vault:
     """Enrolments, subjects and signed grants of one hospital."""
 
-    def __init__(self, store: Store, hidden: Hidden) -> None:
+    def __init__(self, store: DurableStore, hidden: Hidden) -> None:
         self.store = store
         self.hidden = hidden
 
     @classmethod
-    def open(cls, path: Path, *, key: bytes) -> Vault:
-        """Open or create the file (mode 0600). It also holds the hospital's withdrawals.
+    def open(cls, at: Path | PostgresUrl, *, key: bytes, alone: bool = False) -> Vault:
+        """Open or create it; it also holds the hospital's withdrawals.
 
         Args:
-            path: The file.
-            key: 32 bytes that are not in the file's folder; they hide whom a row is about.
+            at: A file (mode 0600), or a database of the hospital's own PostgreSQL server.
+            key: 32 bytes that are not kept where the vault is; they hide whom a row is about.
+            alone: Refuse a second process that says so too, on any machine. Of a file the files
+                beside it see to that.
 
         Raises:
             IdentityError: TW3020.
-            ConsentError: TW3021, TW3022; TW8641, the file was made with another key.
+            ConsentError: TW3021, TW3022; TW3160 to TW3171, the server; TW8641, the vault was made
+                with another key.
         """
         hidden = Hidden(key)
-        store = Store.open(path, tables=TABLES, version=FORM, migrations=migrations(hidden))
+        store = _opened(at, hidden, alone=alone)
         try:
-            _require_key(store, hidden, at=str(path))
+            _require_key(store, hidden, at=str(at))
         except BaseException:
             store.close()
             raise
@@ -215,7 +219,7 @@ class Vault:
 
     def keep(
         self,
-        database: sqlite3.Connection,
+        database: Database,
         grant: Grant,
         *,
         digest: bytes,
@@ -297,7 +301,7 @@ def code_hash(code: bytes) -> bytes:
 
 
 def note_change(
-    database: sqlite3.Connection,
+    database: Database,
     study: bytes,
     hidden: bytes,
     *,
@@ -313,7 +317,15 @@ def note_change(
     )
 
 
-def _require_key(store: Store, hidden: Hidden, *, at: str) -> None:
+def _opened(at: Path | PostgresUrl, hidden: Hidden, *, alone: bool) -> DurableStore:
+    if isinstance(at, Path):
+        return Store.open(at, tables=TABLES, version=FORM, migrations=migrations(hidden))
+    from consent.postgres import PostgresStore  # noqa: PLC0415 - most hospitals have no driver
+
+    return PostgresStore.open(at, tables=TABLES, version=FORM, alone=alone)
+
+
+def _require_key(store: DurableStore, hidden: Hidden, *, at: str) -> None:
     with store.transaction() as database:
         found = database.execute("select key_check from site").fetchone()
         if found is None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from consent.kept import EVERY_NONCE, State
 from consent.record import Withdrawal
+from consent.store import Database
 from consent.vault import Vault, note_change
 from twinward import canonical
 from twinward.ids import RecordNumber
@@ -125,7 +125,7 @@ class Withdrawals:
             )
             return self._known(digest)
 
-    def _insert(self, database: sqlite3.Connection, *, record: RecordNumber, **others: Any) -> None:
+    def _insert(self, database: Database, *, record: RecordNumber, **others: Any) -> None:
         values = {**others, "record": self._hidden.hide(record)}
         new = database.execute(
             f"insert into withdrawals ({', '.join(values)})"  # noqa: S608 - our names

@@ -24,7 +24,7 @@ from typing import Any, Final
 from consent import erased
 from consent.completions import Completions, Used
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
-from consent.store import Store
+from consent.store import DurableStore
 from hospital_node import audit_log, erasures, holds, parts, stores
 from hospital_node.consents import open_vault, open_versions
 from hospital_node.data import imported
@@ -219,14 +219,13 @@ def _from_consents(
         return rows
 
 
-def _scrub(store: Store) -> None:
+def _scrub(store: DurableStore) -> None:
     """Nothing deleted stays in the write-ahead log either.
 
     Raises:
         ConsentError: TW8145.
     """
-    busy, *_ = store.row("pragma wal_checkpoint(truncate)") or (1,)
-    if busy:
+    if not store.scrub():
         raise ConsentError(
             "the rows are erased, but another process holds what was written before",
             code="TW8145",

@@ -1,5 +1,7 @@
 """Fixtures that several folders share: the one network of real processes."""
 
+import sys
+
 import pytest
 from hypothesis import settings
 
@@ -33,3 +35,24 @@ def founded(tmp_path_factory):
     with found.stage:
         found.found()
         yield found
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_stores(request, monkeypatch):
+    """Whatever hospital a test makes keeps its vault in a file, then in a server."""
+    if request.param == "sqlite":
+        yield
+        return
+    from tests.simulators import postgres
+    from tests.simulators.consent import world
+
+    monkeypatch.setattr(world, "place", postgres.shared().vault)
+    with postgres.all_closed():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_is_left():
+    yield
+    if "tests.simulators.postgres" in sys.modules:
+        sys.modules["tests.simulators.postgres"].end_shared()

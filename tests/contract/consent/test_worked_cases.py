@@ -14,6 +14,8 @@ from consent.record import Grant
 from consent.standing import Mandate, Role, Standing
 from tests.simulators.consent.world import DOMAIN, HOSPITAL, STUDY, Slot
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs/consent_policy.md"
 CASES = tomllib.loads((HERE / "cases.toml").read_text(encoding="utf-8"))["case"]

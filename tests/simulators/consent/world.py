@@ -149,6 +149,14 @@ class LedgerInMemory:
             raise LedgerUnreachable("the answer was lost", code="TW5001", help="retry")
 
 
+def in_a_file(folder: Path) -> Path:
+    return folder / "consent.db"
+
+
+place = in_a_file
+"""Where a hospital's vault lies; the fixture `both_stores` puts a server in its place."""
+
+
 class Hospital:
     """A vault on disk with its desk, relay and cohorts; `reopen` is a crash and a restart."""
 
@@ -168,7 +176,7 @@ class Hospital:
         self.study = study
         self.open_studies = {study.id32: study}
         self.records = [RecordNumber(f"R{number}") for number in range(patients)]
-        self.path = folder / "consent.db"
+        self.path = place(folder)
         self.next_step: int | None = None
         self.withdrew = lambda _kept, _staff: None
         self.uses = lambda _record, _check: Uses((), None)

@@ -1,7 +1,6 @@
 """Erasing from the vault: the person's number is nowhere, the proof stays, nothing widens."""
 
-import sqlite3
-from contextlib import closing
+import re
 
 import pytest
 
@@ -10,9 +9,12 @@ from consent.kept import State
 from consent.record import DAY
 from consent.register import Register
 from consent.standing import Mandate, Role, Standing
+from consent.vault_tables import TABLES
 from consent.withdrawals import Withdrawals
 from tests.simulators.consent.world import NOW, STUDY, Hospital, Patient
 from twinward.errors import ConsentError
+
+pytestmark = pytest.mark.usefixtures("both_stores")
 
 NAME = b"\x07" * 16
 
@@ -37,14 +39,14 @@ def erase(hospital, number=0, name=NAME):
 def stands_in(hospital):
     """Tables in which the first patient's number still stands, in the clear or hidden."""
     hidden = str(hospital.vault.hidden.hide(hospital.records[0]))
-    with closing(sqlite3.connect(hospital.path)) as db:
-        tables = [name for (name,) in db.execute("select name from sqlite_master where sql <> ''")]
-        rows = {
-            table: [str(value) for row in db.execute(f"select * from {table}") for value in row]
-            for table in tables
-            if db.execute("select type from sqlite_master where name = ?", (table,)).fetchone()[0]
-            == "table"
-        }
+    rows = {
+        table: [
+            str(value)
+            for row in hospital.vault.store.rows(f"select * from {table}")
+            for value in row
+        ]
+        for table in re.findall(r"create table (\w+)", TABLES)
+    }
     return [
         table
         for table, values in rows.items()

@@ -12,6 +12,8 @@ from tests.simulators.consent.world import HOSPITAL, IDENTITY, NOW, STUDY, Hospi
 from twinward.errors import LedgerUnreachable
 from twinward.signing import Document
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 TRAINED = Used("aa" * 32, "heart-risk", trains=True, epsilon=1.0, delta=1e-5)
 MEASURED = Used("bb" * 32, "heart-risk", trains=False, epsilon=0.5, delta=1e-5)
 

@@ -11,6 +11,8 @@ from tests.simulators.consent.world import STUDY, Hospital, Patient
 from twinward import canonical
 from twinward.errors import ConsentError
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 @pytest.fixture
 def hospital(tmp_path):

@@ -8,6 +8,8 @@ from consent.relay import Ledger, Relay
 from tests.simulators.consent.world import STUDY, Hospital, Patient
 from twinward.errors import ConsentError, LedgerError, LedgerUnreachable
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 @pytest.fixture
 def hospital(tmp_path):

@@ -23,6 +23,8 @@ from twinward.errors import ConsentError, UsageError
 from twinward.ids import StudyId
 from twinward.signing import Identity
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 @pytest.fixture
 def hospital(tmp_path):

@@ -1,6 +1,7 @@
 import sqlite3
 import stat
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from consent.standing import Mandate, Role, Standing
 from consent.store import Store, form_of
 from consent.vault import Vault
 from consent.withdrawals import Withdrawals
+from tests.simulators import postgres
 from tests.simulators.consent.world import DOMAIN, STUDY, VAULT_KEY, Hospital, Patient
 from twinward.errors import ConsentError, IdentityError
 from twinward.ids import RecordNumber
@@ -49,31 +51,47 @@ def newer_table(database):
     database.execute("alter table t add column y integer not null default 7")
 
 
-def test_an_older_form_is_brought_to_the_new_one_and_keeps_its_rows(tmp_path):
-    path = tmp_path / "x.db"
-    store = Store.open(path, tables=TABLES, version=1)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def at(request, tmp_path):
+    """Opens the same store again and again, and says which form it has."""
+    if request.param == "sqlite":
+        yield partial(Store.open, tmp_path / "x.db"), partial(form_of, tmp_path / "x.db")
+        return
+    url = postgres.shared().vault(tmp_path)
+    from consent import postgres as server
+
+    with postgres.all_closed():
+        yield partial(server.PostgresStore.open, url), partial(server.form_of, url)
+
+
+def test_an_older_form_is_brought_to_the_new_one_and_keeps_its_rows(at):
+    opened, form = at
+    assert form() == 0
+    store = opened(tables=TABLES, version=1)
     with store.transaction() as database:
         database.execute("insert into t values (1)")
     store.close()
     for _ in range(2):  # and once more, with nothing to do
-        store = Store.open(path, tables="-", version=2, migrations={1: newer_table})
+        store = opened(tables="-", version=2, migrations={1: newer_table})
         assert store.rows("select * from t") == [(1, 7)]
         store.close()
-    assert form_of(path) == 2
+    assert form() == 2
+    with pytest.raises(ConsentError) as error:
+        opened(tables=TABLES, version=1)
+    assert error.value.code == "TW3021"
 
 
-def test_a_migration_that_dies_half_way_leaves_the_old_form_whole(tmp_path):
-    path = tmp_path / "x.db"
-    Store.open(path, tables=TABLES, version=1).close()
+def test_a_migration_that_dies_half_way_leaves_the_old_form_whole(at):
+    opened, form = at
+    opened(tables=TABLES, version=1).close()
 
     def dies(database):
-        newer_table(database)
         database.execute("insert into nowhere values (1)")
 
     with pytest.raises(ConsentError):
-        Store.open(path, tables="-", version=3, migrations={1: newer_table, 2: dies})
-    assert form_of(path) == 1
-    store = Store.open(path, tables=TABLES, version=1)
+        opened(tables="-", version=3, migrations={1: newer_table, 2: dies})
+    assert form() == 1
+    store = opened(tables=TABLES, version=1)
     assert store.rows("select * from t") == []
     store.close()
 
@@ -87,20 +105,43 @@ def test_a_damaged_database_is_refused(tmp_path):
     assert error.value.code == "TW3022"
 
 
-def test_a_transaction_that_fails_leaves_nothing(tmp_path):
-    store = Store.open(tmp_path / "x.db", tables=TABLES, version=1)
+def test_a_transaction_that_fails_leaves_nothing(at):
+    opened, _ = at
+    store = opened(tables=TABLES, version=1)
 
     def half_done():
         with store.transaction() as database:
             database.execute("insert into t values (1)")
             database.execute("insert into nowhere values (1)")
 
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises((sqlite3.OperationalError, ConsentError)):
         half_done()
     assert store.rows("select * from t") == []
     with store.transaction() as database:
         database.execute("insert into t values (2)")
     assert store.rows("select * from t") == [(2,)]
+    assert store.scrub(whole=True)
+    assert store.rows("select * from t") == [(2,)]
+    store.close()
+
+
+def test_a_new_key_leaves_every_answer_as_it_was(both_stores, tmp_path):
+    hospital = Hospital(tmp_path)
+    patients = [Patient(hospital, number) for number in range(3)]
+    for patient in patients:
+        patient.grants()
+    patients[1].withdraws()
+    before = list(hospital.vault.newest_of_all(STUDY.id32))
+    changes = set(hospital.vault.changed_records(STUDY.id32, after=0))
+    rekey(hospital.vault, b"\x66" * 32)
+    hospital.vault.store.close()
+    with pytest.raises(ConsentError) as error:
+        Vault.open(hospital.path, key=VAULT_KEY)
+    assert error.value.code == "TW8641"
+    vault = Vault.open(hospital.path, key=b"\x66" * 32)
+    assert list(vault.newest_of_all(STUDY.id32)) == before
+    assert set(vault.changed_records(STUDY.id32, after=0)) == changes
+    vault.store.close()
 
 
 def test_letter_codes_are_not_in_the_database(tmp_path):

@@ -1,5 +1,3 @@
-import sqlite3
-
 import numpy as np
 import pytest
 
@@ -8,6 +6,8 @@ from consent.record import DAY
 from tests.simulators.consent.world import STUDY, Hospital, Patient
 from twinward import canonical
 from twinward.errors import ConsentError, DataError
+
+pytestmark = pytest.mark.usefixtures("both_stores")
 
 
 @pytest.fixture
@@ -110,12 +110,10 @@ def test_a_stale_or_mismatched_mirror_gives_no_mask_and_says_why(hospital, patie
 
 
 def test_a_signature_tampered_with_in_the_vault_counts_for_nothing(hospital, patients):
-    database = sqlite3.connect(hospital.path)
-    with database:
+    with hospital.vault.store.transaction() as database:
         (signature,) = database.execute("select signature from grants where seq = 1").fetchone()
         spoiled = bytes([signature[0] ^ 1]) + signature[1:]
         database.execute("update grants set signature = ? where seq = 1", (spoiled,))
-    database.close()
     cohort = hospital.cohort()
     assert cohort.mask().tolist() == [False, True, True, False]
     assert cohort.explain(hospital.records[0]).rule is Rule.SIGNATURE
@@ -124,10 +122,8 @@ def test_a_signature_tampered_with_in_the_vault_counts_for_nothing(hospital, pat
 def test_a_grant_widened_in_the_vault_counts_for_nothing(hospital, patients):
     kept = hospital.vault.newest(STUDY.id32, hospital.records[0])
     wider = kept.grant.to_json() | {"expiry": kept.grant.expiry + 365 * DAY}
-    database = sqlite3.connect(hospital.path)
-    with database:
+    with hospital.vault.store.transaction() as database:
         database.execute("update grants set body = ? where seq = 1", (canonical.encode(wider),))
-    database.close()
     assert not hospital.cohort().mask()[0]
 
 
