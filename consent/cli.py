@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consent.cli_wallet import COMMANDS, opened, passphrase_option, wallet_option
 from consent.record import DAY
 from twinward.clock import SystemClock, iso
 from twinward.console import emit, is_interactive, json_option, reports_errors, say, table
@@ -21,18 +22,14 @@ if TYPE_CHECKING:
 
 _YEAR = 365 * DAY
 
-wallet_option = click.option(
-    "--wallet",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="The patients' own folder with keys and receipts.",
-)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def consent() -> None:
     """Grant, withdraw and show consents."""
+
+
+for command in COMMANDS:
+    consent.add_command(command)
 
 
 @consent.command()
@@ -59,6 +56,7 @@ def consent() -> None:
 )
 @click.option("--years", type=click.FloatRange(0.01, 20), default=5.0, show_default=True)
 @click.option("--again", is_flag=True, help="Also letters that were answered before.")
+@passphrase_option
 @json_option
 @reports_errors
 def grant(
@@ -70,12 +68,13 @@ def grant(
     purposes: tuple[str, ...],
     years: float,
     again: bool,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Answer letters: read the terms, then say yes or no to each."""
     from consent import wallet as answering
     from consent.letters import read_letters
-    from consent.patient_keys import Choice, Wallet
+    from consent.patient_keys import Choice
 
     if refuse_every and not everyone:
         raise UsageError(
@@ -86,7 +85,7 @@ def grant(
     letters = [letter for path in paths for letter in read_letters(path)]
     clock = SystemClock()
     outcomes = answering.grant(
-        Wallet.open(folder),
+        opened(folder, passphrase_file),
         letters,
         choice=Choice(purposes=purposes, until=clock.now() + years * _YEAR),
         clock=clock,
@@ -107,17 +106,24 @@ def grant(
     metavar="HOST:PORT",
     help="The network's front door: if the hospital does not answer, or refuses.",
 )
+@passphrase_option
 @json_option
 @reports_errors
 def withdraw(
-    folder: Path, letters: tuple[str, ...], *, everyone: bool, through: str | None, as_json: bool
+    folder: Path,
+    letters: tuple[str, ...],
+    *,
+    everyone: bool,
+    through: str | None,
+    passphrase_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Withdraw for the LETTERS of these names; no reason is asked, the receipt is shown."""
     from consent import front_door
     from consent import wallet as answering
-    from consent.patient_keys import Answer, Wallet
+    from consent.patient_keys import Answer
 
-    wallet = Wallet.open(folder)
+    wallet = opened(folder, passphrase_file)
     if everyone:
         letters = tuple(
             each.reference
@@ -191,38 +197,6 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
         )
 
     emit({"letters": rows}, schema="consent.show", as_json=as_json, text=text)
-
-
-@consent.command()
-@wallet_option
-@click.argument("letter")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Where the receipt goes, as the hospital signed it.",
-)
-@json_option
-@reports_errors
-def receipt(folder: Path, letter: str, *, out: Path, as_json: bool) -> None:
-    """Write the hospital's last receipt for a LETTER to a file, for whoever checks it."""
-    from consent.patient_keys import Wallet
-    from twinward.files import write_atomic
-
-    found = Wallet.open(folder).entry(letter).receipt
-    if found is None:
-        raise UsageError(
-            f"the hospital gave no receipt for `{letter}` yet",
-            code="TW3182",
-            help="give the answer again; it is sent as it was, and the receipt comes back",
-        )
-    write_atomic(out, found, mode=0o600)
-    emit(
-        {"receipt": str(out)},
-        schema="consent.receipt",
-        as_json=as_json,
-        text=lambda: f"{out}: as the hospital signed it; `twinward verify censorship` reads it",
-    )
 
 
 class _AskEach:

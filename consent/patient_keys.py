@@ -1,9 +1,9 @@
 """What a patient's device keeps and does: one fresh key per patient and study, and signatures.
 
 A wallet is a folder of the patients' own, never of the hospital: the hospital sees addresses and
-signatures only. One wallet may hold many patients (the demo plays all of them). Keys lie in the
-folder as they are, protected by its permissions (0700, file 0600); sealing them under a passphrase
-belongs to the patients' pages.
+signatures only. One wallet may hold many patients (the demo plays all of them). Keys of a sealed
+wallet lie under a passphrase (`consent.sealed_key`), those of any other as they are, protected by
+the folder's permissions (0700, file 0600). The codes of letters lie beside them either way.
 
 What was signed is on disk before it is sent. Dying in between: the same bytes are sent again, so a
 desk sees a repetition, never a second grant.
@@ -18,24 +18,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from consent import purposes, signature
+from consent import purposes, signature, wallet_seal
 from consent.letters import Letter
 from consent.record import DAY, Grant, Withdrawal, midnight_before
 from consent.store import Store
 from consent.terms import Terms
+from consent.wallet_seal import WalletSeal, subject_of
 from twinward import canonical
 from twinward.errors import ConsentError, UsageError
 
-VERSION = 1
+VERSION = 2
 SUBMISSION = 7 * DAY
 """How long a hospital may take to bring a grant to the ledger, seconds."""
 
-_TABLES = """
+_TABLES = f"""
 create table entries (
   reference text primary key, letter blob not null, key blob, nonce integer not null,
   answer text not null, sent blob, receipt blob
 ) strict, without rowid;
-"""
+{wallet_seal.TABLE}"""
 _ROW = "select reference, letter, key, nonce, answer, sent, receipt from entries"
 
 
@@ -84,16 +85,26 @@ class Wallet:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.seal = WalletSeal(store)
 
     @classmethod
     def open(cls, folder: Path) -> Wallet:
         """Open or create a wallet in a folder that is private to its owner.
 
+        A sealed one signs nothing until its seal is opened.
+
         Raises:
             IdentityError: TW3020. ConsentError: TW3021, TW3022.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(Store.open(folder / "wallet.db", tables=_TABLES, version=VERSION))
+        return cls(
+            Store.open(
+                folder / "wallet.db",
+                tables=_TABLES,
+                version=VERSION,
+                migrations=wallet_seal.MIGRATIONS,
+            )
+        )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -157,10 +168,14 @@ class Wallet:
             if entry.answer is Answer.GRANTED and entry.receipt is None and entry.sent:
                 requests.append(entry.sent)
                 continue
-            key = self._key(entry.reference) or signature.new_key()
+            key = self._key(entry.reference)
+            stored = None
+            if key is None:
+                key = signature.new_key()
+                stored = self.seal.stored(key, entry.letter)
             request = _grant_request(entry, key, terms, choice=choice, at=at)
             requests.append(request)
-            changed.append((key, entry.nonce + 1, Answer.GRANTED, request, entry.reference))
+            changed.append((stored, entry.nonce + 1, Answer.GRANTED, request, entry.reference))
         self._sign(changed)
         return requests
 
@@ -179,7 +194,7 @@ class Wallet:
             request = _withdrawal_request(entry, key, at=at)
             requests.append(request)
             nonce = entry.nonce + (key is not None)
-            changed.append((key, nonce, Answer.WITHDRAWN, request, entry.reference))
+            changed.append((None, nonce, Answer.WITHDRAWN, request, entry.reference))
         self._sign(changed)
         return requests
 
@@ -221,17 +236,19 @@ class Wallet:
             )
 
     def _key(self, reference: str) -> bytes | None:
-        row = self._store.row("select key from entries where reference = ?", (reference,))
-        return row[0] if row else None
+        row = self._store.row("select key, letter from entries where reference = ?", (reference,))
+        if row is None or row[0] is None:
+            return None
+        return self.seal.key(row[0], Letter.from_json(json.loads(row[1])))
 
     def _sign(self, changed: Sequence[_Signed]) -> None:
         with self._store.transaction() as database:
             database.executemany(
-                "update entries set key = ?, nonce = ?, answer = ?, sent = ?, receipt = null"
-                " where reference = ?",
+                "update entries set key = coalesce(?, key), nonce = ?, answer = ?, sent = ?,"
+                " receipt = null where reference = ?",
                 [
-                    (key, nonce, answer, canonical.encode(request), reference)
-                    for key, nonce, answer, request, reference in changed
+                    (new_key, nonce, answer, canonical.encode(request), reference)
+                    for new_key, nonce, answer, request, reference in changed
                 ],
             )
 
@@ -288,7 +305,7 @@ def _entry(row: Sequence[Any]) -> Entry:
     _, letter, key, nonce, answer, sent, receipt = row
     return Entry(
         letter=Letter.from_json(json.loads(letter)),
-        subject=None if key is None else signature.address_of(key),
+        subject=None if key is None else subject_of(key),
         nonce=nonce,
         answer=Answer(answer),
         sent=None if sent is None else json.loads(sent),

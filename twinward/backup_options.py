@@ -58,14 +58,14 @@ def lock(file: Path | None, public: Path | None, *, of: str) -> Lock:
         IdentityError: TW2005, others can read the file.
     """
     if public is None:
-        return _passphrase(file, of=of)
+        return passphrase(file, of=of)
     return Recipient(X25519PublicKey.from_public_bytes(_32_bytes(read_given(public), public)))
 
 
 def opener(file: Path | None, private: Path | None, *, of: str) -> Opener:
     """A passphrase or a private key; raises as ``lock``."""
     if private is None:
-        return _passphrase(file, of=of)
+        return passphrase(file, of=of)
     raw = _32_bytes(read_secret(private), private)
     return PrivateKey(X25519PrivateKey.from_private_bytes(raw))
 
@@ -189,12 +189,20 @@ def show_taken(taken: Sequence[backup.Taken], *, role: str, as_json: bool) -> No
         say("keys are not in it: without a file of `--keys` nothing can be restored")
 
 
-def _passphrase(file: Path | None, *, of: str) -> Passphrase:
+def passphrase(file: Path | None, *, of: str, is_new: bool = False) -> Passphrase:
+    """The first line of a file of its owner, or of standard input; asked for on a terminal.
+
+    One that is new, for something that nobody could open again, is asked for twice.
+
+    Raises:
+        UsageError: TW7405, too short; TW1014. IdentityError: TW2005, others can read the file.
+    """
     if file is not None:
         lines = read_secret(file).splitlines()
         return Passphrase(lines[0].strip() if lines else b"")
     if sys.stdin.isatty():
-        words = click.prompt(f"Passphrase of the {of}", hide_input=True, err=True)
+        words = click.prompt(f"Passphrase of the {of}", hide_input=True, err=True,
+                             confirmation_prompt=is_new)  # fmt: skip
         return Passphrase(str(words).encode())
     return Passphrase(sys.stdin.readline().strip().encode())
 
