@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ledger.embedded.backup import DATABASE
 from ledger.embedded.backup import restore as put_ledger
 from ledger.embedded.check import Found
+from server import upgrade
 from server.paths import ServerPaths
 from server.settings import FILE, ServerSettings
-from twinward import backup, forms
+from twinward import backup
 from twinward.clock import SystemClock
 from twinward.sealed_file import Lock
 from twinward.settings import load
@@ -38,19 +39,6 @@ RULES = backup.Rules(
     ),
 )
 """The ledger's database is copied as any other: one moment of it."""
-
-FORMS: Final[Mapping[str, int]] = {
-    "state/ledger/chain.sqlite": 1,
-    "state/members/register.sqlite": 0,
-    "state/queue/queue.sqlite": 0,
-    "state/audit/audit.sqlite": 1,
-    "state/audit/heads.sqlite": 1,
-    "state/audit/bodies.sqlite": 0,
-    "state/audit/keys.sqlite": 0,
-    "state/transcripts/*.sqlite": 2,
-    "state/evaluations/*.sqlite": 2,
-}
-"""The newest form of each database that this release reads; a test holds them to what it writes."""
 
 
 def back_up(folder: Path, targets: Mapping[str, tuple[Path, Lock]]) -> list[backup.Taken]:
@@ -80,7 +68,7 @@ def restore(
     checked: list[Found] = []
 
     def finish(aside: Path, _manifest: Mapping[str, Any]) -> None:
-        forms.require_known(aside, FORMS)
+        upgrade.require_known(aside)
         place = ServerPaths(aside).ledger
         own = place / DATABASE
         if not own.exists() and ledger is None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from server import ca
+from twinward import authorities
 from twinward.errors import UsageError
 from twinward.files import write_atomic, write_secret
 from twinward.founding import Founding
@@ -35,7 +36,7 @@ def issue(
         csr,
         org=org,
         hosts=hosts,
-        key_file=_key_file(organisation),
+        key_file=key_file(organisation),
         ca_file=organisation.tls.ca,
         now=now,
     )
@@ -59,7 +60,7 @@ def roll(organisation: Organisation, *, network: str, now: float) -> None:
             at=str(organisation.tls.ca),
             help="retire the old one with `twinward server retire-ca` once every member renewed",
         )
-    old, old_key = trusted[0], ca.load_key(_key_file(organisation))
+    old, old_key = trusted[0], ca.load_key(key_file(organisation))
     key = ec.generate_private_key(ec.SECP256R1())
     number = len(list(organisation.secrets.glob("ca*.key"))) + 1
     name = f"{network}, number {number}"
@@ -86,6 +87,14 @@ def renew_own(organisation: Organisation, founding: Founding, *, now: float) -> 
     write_atomic(organisation.tls.certificate, renewed.encode())
 
 
+def renew_own_if_due(organisation: Organisation, founding: Founding, *, now: float) -> bool:
+    """The same once two thirds of its life are over; whether it was."""
+    due = authorities.is_due(organisation.tls.certificate.read_bytes(), now=now)
+    if due:
+        renew_own(organisation, founding, now=now)
+    return due
+
+
 def der(certificate: x509.Certificate) -> bytes:
     """The bytes that a fingerprint is of."""
     return certificate.public_bytes(serialization.Encoding.DER)
@@ -96,7 +105,12 @@ def certificates(organisation: Organisation) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(organisation.tls.ca.read_bytes())
 
 
-def _key_file(organisation: Organisation) -> Path:
+def key_file(organisation: Organisation) -> Path:
+    """The key of the authority that signs certificates now.
+
+    Raises:
+        UsageError: TW6040, it is not here.
+    """
     signing = certificates(organisation)[0].public_key()
     for path in organisation.secrets.glob("ca*.key"):
         if ca.load_key(path).public_key() == signing:

@@ -110,7 +110,7 @@ class Checkpoints:
 
     def _files(self) -> Iterator[Path]:
         """Newest first; the size of the log leads in the name, the block follows."""
-        yield from sorted(self._folder.glob("*.txt"), key=_place, reverse=True)
+        yield from sorted(self._folder.glob("*.txt"), key=place_of, reverse=True)
 
 
 class CheckpointThread:
@@ -163,7 +163,7 @@ class CheckpointThread:
         """
         workspace = Workspace(self._coordinator, state=self._state)  # contracts may have moved
         workspace.follow(self._url)
-        newest = max(map(_place, self._folder.glob("*.txt")), default=(0, 0))
+        newest = max(map(place_of, self._folder.glob("*.txt")), default=(0, 0))
         with workspace.sources() as sources:
             if sources.history.count <= newest[0]:
                 return None
@@ -191,7 +191,8 @@ class CheckpointThread:
         self._trouble = error.code
 
 
-def _place(path: Path) -> tuple[int, int]:
+def place_of(path: Path) -> tuple[int, int]:
+    """Size of the log and block that a checkpoint's file names; (-1, -1) if it is none."""
     size, _, block = path.stem.partition("-")
     good = size.isdecimal() and block.isdecimal()
     return (int(size), int(block)) if good else (-1, -1)

@@ -10,6 +10,7 @@ import click
 
 from server import (
     cli_backup,
+    cli_doctor,
     cli_front_door,
     cli_members,
     cli_moves,
@@ -36,6 +37,7 @@ for command in (
     *cli_backup.COMMANDS,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
+    cli_doctor.doctor,
     cli_front_door.command,
     cli_queue.queue,
     cli_run.run,

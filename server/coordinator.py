@@ -18,6 +18,7 @@ from server.paths import ServerPaths
 from server.settings import ServerSettings
 from server.study_queue import StudyQueue
 from server.witnesses import Witnesses
+from twinward import __version__
 from twinward.errors import LedgerError
 from twinward.founding import Founding, Member
 from twinward.ids import Fingerprint, OrgName
@@ -51,6 +52,8 @@ class Coordinator:
     run: Run | None = None
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
+    seen: dict[Fingerprint, float] = field(default_factory=dict)
+    """When each member was last let in with a call, Unix seconds; since the coordinator's start."""
     witnesses: Witnesses = field(init=False)
     checkpoints: Checkpoints = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)
@@ -100,12 +103,18 @@ class Coordinator:
         """The short name behind a fingerprint."""
         return next(m.org for m in self.founding.members if m.fingerprint == fingerprint)
 
+    def seen_seconds_ago(self, fingerprint: Fingerprint) -> int | None:
+        """How long this member has not called; None if it never did since the start."""
+        seen = self.seen.get(fingerprint)
+        return None if seen is None else max(0, round(time.time() - seen))
+
     async def status(self) -> dict[str, Any]:
         """Processes, members and the run under way, for the command line."""
         online = await asyncio.to_thread(self.superlink.online)
         return {
             "network": self.founding.network,
             "pid": os.getpid(),
+            "release": __version__,
             "ledger": {
                 "url": self.founding.endpoints["ledger"],
                 "pid": None if self.ledger is None else self.ledger.pid,
@@ -114,7 +123,12 @@ class Coordinator:
             },
             "audit": await asyncio.to_thread(self.audit.standing),
             "members": [
-                {"org": m.org, "role": m.role, "online": not m.is_hospital or m.org in online}
+                {
+                    "org": m.org,
+                    "role": m.role,
+                    "online": not m.is_hospital or m.org in online,
+                    "seen_seconds_ago": self.seen_seconds_ago(m.fingerprint),
+                }
                 for m in self.founding.members
             ],
             "running": None if self.run is None else self.run.id,

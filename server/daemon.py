@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain, LedgerMember
 from ledger.endpoint import Endpoint
-from server import front_door, ledger_door
+from server import ca_rollover, front_door, ledger_door, upgrade
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
@@ -48,7 +49,12 @@ _THREADS = 32
 
 
 def main(folder: Path) -> int:
-    """Run the coordinator until SIGTERM or Ctrl-C; returns the exit status."""
+    """Run the coordinator until SIGTERM or Ctrl-C; returns the exit status.
+
+    Raises:
+        EvidenceError: TW7408, a newer release wrote a database of this folder; nothing was opened.
+    """
+    upgrade.require_known(folder)
     asyncio.run(_with_threads(folder))
     return 0
 
@@ -64,7 +70,7 @@ async def _serve(folder: Path) -> None:
     founding = load_founding(folder)
     logging.configure(role="coordinator", org=settings.org)
     organisation, paths = Organisation(folder), ServerPaths(folder)
-    close_interrupted_runs(paths)
+    _take_up(paths, organisation, founding)
     address = LocalAddress.of(folder)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,6 +144,19 @@ async def _serve(folder: Path) -> None:
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+def _take_up(paths: ServerPaths, organisation: Organisation, founding: Founding) -> None:
+    """After a stop: runs that it ended are noted; an own certificate that is due is renewed.
+
+    With an expired one nothing would start.
+    """
+    close_interrupted_runs(paths)
+    try:
+        if ca_rollover.renew_own_if_due(organisation, founding, now=time.time()):
+            log().info("own certificate renewed")
+    except TwinwardError as error:  # it may last for weeks still
+        log().warning("own certificate is due and was not renewed", code=error.code)
 
 
 async def _keep_queue(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:

@@ -17,7 +17,7 @@ from ledger.chain import LedgerMember
 from server import ca_rollover, front_door, ledger_door
 from server.coordinator import Coordinator
 from server.invitations import LEFT, REVOKED, Candidate, Register
-from twinward import admission, authorities
+from twinward import admission
 from twinward.clock import Clock
 from twinward.errors import IdentityError, TwinwardError
 from twinward.ids import Fingerprint, OrgName
@@ -82,6 +82,7 @@ class Gate:
                 code="TW6029",
                 help="ask the coordinator why; what was trained and recorded stays as it is",
             )
+        self._coordinator.seen[member.fingerprint] = self._clock.now()
         return member.fingerprint
 
     @contextlib.contextmanager
@@ -141,9 +142,8 @@ class Gate:
         if now < self._own_looked + _OWN_SECONDS:
             return
         self._own_looked = now
-        if authorities.is_due(self._tls.certificate.read_bytes(), now=now):
-            organisation = Organisation(self._coordinator.paths.folder)
-            ca_rollover.renew_own(organisation, self._coordinator.founding, now=now)
+        organisation = Organisation(self._coordinator.paths.folder)
+        if ca_rollover.renew_own_if_due(organisation, self._coordinator.founding, now=now):
             log().info("own certificate renewed")
 
     async def _tell_ledger(self, out: dict[Fingerprint, str]) -> None:

@@ -40,3 +40,17 @@ def in_words(cause: str) -> str:
         cause: A code of ``TOLD`` or a word of ``SEEN``.
     """
     return TOLD.get(cause) or SEEN.get(cause) or SEEN[UNKNOWN]
+
+
+def last_seen(seconds: int | None) -> str:
+    """When a hospital's node called last, for people.
+
+    Args:
+        seconds: How long ago; None if it never did since the coordinator started.
+    """
+    if seconds is None:
+        return "not seen since the coordinator started"
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"last seen {seconds // length} {unit} ago"
+    return f"last seen {seconds} seconds ago"

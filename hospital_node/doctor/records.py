@@ -22,7 +22,6 @@ from twinward.doctor.findings import Concern, NotChecked
 from twinward.errors import BudgetError, ConsentError, UsageError
 from twinward.forms import reading
 
-_NOT_ANCHORED_FACTOR = 3.0
 _HOUR = 3600.0
 
 
@@ -196,8 +195,7 @@ def anchors(site: Site) -> str:
     )
     with closing(found):
         lag = found.log.lag()
-    limit = _NOT_ANCHORED_FACTOR * site.settings.audit_anchor_seconds + _HOUR
-    if lag.seconds > limit:
+    if lag.is_long(every_seconds=site.settings.audit_anchor_seconds):
         raise Concern(
             f"{lag.entries} entries of the audit log are not on the ledger, the oldest for "
             f"{lag.seconds / _HOUR:.0f} hours",

@@ -23,12 +23,13 @@ from ledger.log.store import Log
 from ledger.verify import Checkpoint, Note
 from twinward import canonical
 from twinward.clock import Clock
-from twinward.errors import LedgerError, TwinwardError
+from twinward.errors import EvidenceError, LedgerError, TwinwardError
 from twinward.files import write_atomic
 from twinward.signing import Identity
 
 EVIDENCE = "anchored.json"
 _ENTERED_AT_ONCE = 2_000
+_MISSED_FACTOR, _MISSED_SECONDS = 3.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class Lag:
 
     entries: int
     seconds: float
+
+    def is_long(self, *, every_seconds: float) -> bool:
+        """Whether heads that go to the ledger this often should have covered them long ago."""
+        return self.seconds > _MISSED_FACTOR * every_seconds + _MISSED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,23 @@ class AuditLog:
         """The present state, sealed and signed. Shown to auditors; not for the public."""
         state = checkpoint.checkpoint_of(self.log.origin, self.log.seal())
         return checkpoint.sign(state, self._identity)
+
+    def require_sound(self, *, help: str) -> int:  # noqa: A002 - as in every refusal
+        """Require that every row of its files is what its entries say; how many entries.
+
+        Raises:
+            EvidenceError: TW3613, it is not; the first row is named.
+        """
+        if found := self.check():
+            first = found[0]
+            raise EvidenceError(
+                f"the audit log was changed from outside: {first.table} {first.key}: {first.what}",
+                code="TW3613",
+                at=str(self._folder),
+                note=f"{len(found)} problems in all",
+                help=help,
+            )
+        return self.log.size
 
     def check(self) -> list[Problem]:
         """Every row of the four files that does not follow from the entries; empty if none."""

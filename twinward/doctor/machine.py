@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -18,6 +19,9 @@ GIB = 2**30
 LEAST_FREE = GIB
 LEAST_MEMORY = GIB
 LEAST_FILES = 1024
+_TIMEX_BYTES = 512
+"""More than a ``struct timex`` of any Linux; all zero it asks and sets nothing."""
+_TIME_ERROR = 5
 
 
 class Machine(Protocol):
@@ -41,6 +45,10 @@ class Machine(Protocol):
 
     def addresses(self, host: str) -> list[str]:
         """What a name resolves to; raises OSError."""
+        ...
+
+    def is_clock_kept(self) -> bool | None:
+        """Whether the kernel's clock is synchronised; None where it does not say."""
         ...
 
 
@@ -71,6 +79,15 @@ class ThisMachine:
         """What a name resolves to; raises OSError."""
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         return sorted({str(entry[4][0]) for entry in found})
+
+    def is_clock_kept(self) -> bool | None:
+        """Whether the kernel's clock is synchronised; None where it does not say.
+
+        ``ntp_adjtime`` that changes nothing (modes 0): https://man7.org/linux/man-pages/man2/adjtimex.2.html
+        """
+        ask = getattr(ctypes.CDLL(None), "ntp_adjtime", None)
+        said = -1 if ask is None else int(ask(ctypes.create_string_buffer(_TIMEX_BYTES)))
+        return None if said < 0 else said != _TIME_ERROR
 
 
 class Standing(Protocol):
