@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node.paths import ERASED, NodePaths
@@ -25,12 +27,30 @@ PURPOSE = "twinward/erased/v1"
 PERSON, DONE = "person", "done"
 """That somebody is being erased everywhere (`hospital_node.erasure`), and that this has ended."""
 
-_KINDS = ("audit", "records", "twins", PERSON, DONE)
+AGAIN = "again"
+"""That a name may come back: somebody who was erased was let in again."""
+
+_RECORDS = "records"
+_KINDS = ("audit", _RECORDS, "twins", PERSON, DONE, AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Names that may not come back by an import, and how many were let in again."""
+
+    names: frozenset[bytes]
+    lifted: int
+
+
+def namer(identity: Identity) -> Callable[[str], bytes]:
+    """Under which names erasures of people are noted; only this site can compute them."""
+    key = identity.derive(PURPOSE)
+    return lambda record: hmac.digest(key, record.encode(), hashlib.sha256)[:16]
 
 
 def name(identity: Identity, record: str) -> bytes:
-    """Under which an erasure from the audit log is noted; only this site can compute it."""
-    return hmac.digest(identity.derive(PURPOSE), record.encode(), hashlib.sha256)[:16]
+    """The name of one of them."""
+    return namer(identity)(record)
 
 
 def note(beside: Path, what: str, named: bytes) -> None:
@@ -58,6 +78,22 @@ def unfinished(folder: Path) -> list[bytes]:
         elif what == DONE:
             begun.pop(named, None)
     return list(begun)
+
+
+def gone(folder: Path) -> Gone:
+    """Whom this node erased and has not let in again.
+
+    Raises:
+        UsageError: TW7410.
+    """
+    names, lifted = set[bytes](), 0
+    for what, named in _read(_bytes(NodePaths(folder).erased)):
+        if what in {_RECORDS, PERSON}:
+            names.add(named)
+        elif what == AGAIN:
+            names.discard(named)
+            lifted += 1
+    return Gone(frozenset(names), lifted)
 
 
 def take_up(folder: Path, newer: Path | None) -> int:

@@ -59,7 +59,7 @@ def import_(
     """
     from datetime import UTC, datetime
 
-    from hospital_node.data import imported, importing, report
+    from hospital_node.data import imported, importing, readmission, report
     from twinward.clock import SystemClock
 
     clock = SystemClock()
@@ -70,8 +70,10 @@ def import_(
         closing(imported.open_store(place, alone=True)) as store,
     ):
         _note(place, "data-import")
+        without = readmission.left_out(folder)
         outcomes = [
-            importing.run(store, source, clock=clock, progress=_progress()) for source in read
+            importing.run(store, source, clock=clock, without=without, progress=_progress())
+            for source in read
         ]
         written = report.write(place, store)
     for outcome in outcomes:
@@ -229,6 +231,34 @@ def forget(*, folder: Path, record: str, yes: bool, as_json: bool) -> None:
         text=lambda: "erased" if found else "there was none",
     )
     next_step("start the node again: until then it holds what it read at its start")
+
+
+@data.command()
+@NODE
+@RECORD
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@reports_errors
+def again(*, folder: Path, record: str, yes: bool, as_json: bool) -> None:
+    """Let somebody who was erased come back with the next import, because they asked for it.
+
+    It permits nothing: they get a new letter, and without a new yes nobody uses the record.
+    """
+    from hospital_node.data import readmission
+
+    patient = typed(record)
+    if not yes:
+        click.confirm("Did this person ask to be taken in again?", abort=True, err=True)
+    _note(folder, "data-again")
+    found = readmission.let_in(folder, patient)
+    emit(
+        {"let_in": found},
+        schema="data.again",
+        as_json=as_json,
+        text=lambda: "let in" if found else "this person was not left out",
+    )
+    if found:
+        next_step("give the same `twinward data import` again: sources are read anew")
 
 
 @contextmanager

@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("bad-date", Lost.VALUE, "the date is none", code="TW7236"),
         Kind("future-date", Lost.VALUE, "the date is in the future", code="TW7237"),
         Kind("before-birth", Lost.VALUE, "the date is before birth", code="TW7238"),
+        Kind("erased", Lost.PATIENT, "the patient was erased here before", code="TW3186"),
         Kind("incomplete", Lost.NOTHING, "a field that is required is missing", code="TW7239"),
     )
 }  # fmt: skip

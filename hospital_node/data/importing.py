@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from hospital_node.data import mapping as mappings
 from hospital_node.data.csv_file import CsvFile
 from hospital_node.data.defects import KINDS, Defect, Lost
-from hospital_node.data.drafts import Source
+from hospital_node.data.drafts import Read, Source
 from hospital_node.data.fhir.bundle import FhirBundles
 from hospital_node.data.mapping import CsvMapping
+from hospital_node.data.readmission import LeftOut, nobody
 from hospital_node.data.store import Part, PatientStore
 from twinward import canonical
 from twinward.clock import Clock, iso
@@ -29,6 +30,7 @@ from twinward.errors import DataError, UsageError
 FHIR_MAPPING = Path(__file__).parent / "fhir" / "heart.toml"
 CSV_MAPPING = Path(__file__).parent / "csv_example.toml"
 _BUNDLES = ("*.json", "*.json.gz")
+_EVERYBODY = LeftOut(nobody, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +94,25 @@ def run(
     source: Source,
     *,
     clock: Clock,
+    without: LeftOut = _EVERYBODY,
     progress: Callable[[Part], None] = lambda _part: None,
 ) -> Outcome:
     """Import a source, or go on with it; each part is on disk before the next is read.
+
+    Whoever was erased is left out as a defect that names the place, and only that patient.
 
     Raises:
         BudgetError: TW4106, the disk did not take it; what was taken stays.
         DataError: TW7201, a file can no longer be read.
     """
     begun, done = store.begin(
-        _name(source), files=[path.name for path in source.files], at=iso(clock.now())
+        _name(source, lifted=without.lifted),
+        files=[path.name for path in source.files],
+        at=iso(clock.now()),
     )
     if not begun.done:
         for number, read in enumerate(source.parts(skip=done), start=done):
-            progress(store.take(begun.number, number, read))
+            progress(store.take(begun.number, number, _kept(read, without)))
         store.end(begun.number)
     counts: Counter[str] = Counter()
     defects: list[Defect] = []
@@ -117,14 +124,28 @@ def run(
     return Outcome(begun.files, counts, tuple(defects), size, resumed=done > 0, was_done=begun.done)
 
 
+def _kept(read: Read, without: LeftOut) -> Read:
+    gone = [draft for draft in read.drafts if without.has(draft.record)]
+    if not gone:
+        return read
+    return replace(
+        read,
+        drafts=[draft for draft in read.drafts if not without.has(draft.record)],
+        defects=[*read.defects, *(Defect("erased", draft.where) for draft in gone)],
+    )
+
+
 def _bundles(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for pattern in _BUNDLES for file in path.glob(pattern))
     return [path]
 
 
-def _name(source: Source) -> bytes:
-    """What a source is known by: its mapping, and each file's name, size and last change."""
+def _name(source: Source, *, lifted: int) -> bytes:
+    """What a source is known by: its mapping, and each file's name, size and last change.
+
+    Once somebody was let in again it counts as another one, and is read anew.
+    """
     files = []
     for path in source.files:
         found = path.stat() if path.is_file() else None
@@ -133,4 +154,5 @@ def _name(source: Source) -> bytes:
         )
     # Nanoseconds do not fit into a number of canonical JSON.
     plain = [[name, size, str(changed)] for name, size, changed in files]
-    return canonical.encode({"files": plain, "mapping": source.mapping.decode()})
+    known = {"files": plain, "mapping": source.mapping.decode()}
+    return canonical.encode(known | {"let_in": lifted} if lifted else known)

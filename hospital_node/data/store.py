@@ -25,6 +25,7 @@ from hospital_node.sealing import Seal
 from twinward.errors import DataError
 from twinward.ids import RecordNumber
 
+_PURPOSE = "patients"
 _VERSIONS = (
     (
         "CREATE TABLE site (key_check BLOB NOT NULL) STRICT",
@@ -127,7 +128,7 @@ class PatientStore:
         alone: bool = False,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._seal = Seal(key, purpose="patients", entropy=entropy)
+        self._seal = Seal(key, purpose=_PURPOSE, entropy=entropy)
         self._path = path
         self._file = DurableFile(
             path, what="file of imported records", versions=_VERSIONS, alone=alone
@@ -278,6 +279,12 @@ class PatientStore:
                 help="bring back the file from a backup, or import again; nothing was used",
             )
         return opened
+
+
+def namer(key: bytes) -> Callable[[RecordNumber], bytes]:
+    """Under which names patients lie in the file with this key, and are noted when erased."""
+    seal = Seal(key, purpose=_PURPOSE)
+    return lambda record: seal.name(record.encode())
 
 
 def _place(number: int, part: int) -> tuple[bytes, str]:

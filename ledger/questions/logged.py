@@ -142,7 +142,7 @@ ADMINISTRATION = (
     "hospital-revoked", "hospital-unrevoked", "authority-rolled", "authority-retired",
     "paper-consents", "policy-changed", "backup", "stop-training", "resume-training",
     "standing", "mandate", "mandates", "hospital-missing",
-    "erased", "hold", "hold-ended", "retention",
+    "erased", "hold", "hold-ended", "retention", "data-again",
     "queue-add", "queue-abort", "queue-open", "queue-paused", "queue-draining",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""

@@ -14,7 +14,7 @@ from consent.standing import Mandate, Role
 from hospital_node import audit_log, backup, erasure, erasures, holds, retention, stores
 from hospital_node.cli import node as command
 from hospital_node.consents import open_vault, open_versions
-from hospital_node.data import imported
+from hospital_node.data import imported, readmission
 from hospital_node.data.drafts import Draft, Read
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
@@ -146,6 +146,8 @@ def test_a_person_is_gone_from_every_store_and_the_signed_report_names_each(fold
     (kept,) = (NodePaths(folder).state / "erasures").iterdir()
     assert Document.decode(kept.read_bytes(), kind=erasure.KIND).digest == report.digest
     assert erasures.unfinished(folder) == []
+    NodePaths(folder).patients_key.unlink()  # also where nothing was ever imported
+    assert [readmission.left_out(folder).has(one) for one in (PATIENT, OTHER)] == [True, False]
 
 
 def test_the_number_has_to_be_typed_twice(folder):

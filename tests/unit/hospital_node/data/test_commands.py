@@ -121,6 +121,22 @@ def test_a_patient_is_erased_by_number(files):
     assert twinward("data", "report", files / "node", "--json")["patients"] == 2
 
 
+def test_an_erased_patient_stays_out_until_staff_let_them_in(files):
+    bring_in(files)
+    twinward("data", "forget", files / "node", "a", "--yes")
+    (files / "t.csv").write_text("id,age,chol,num\na,51,5,1\nd,60,5,0\n")
+    for words in (("--dry-run",), ()):
+        (source,) = bring_in(files, *words, "--json")["sources"]
+        (defect,) = [one for one in source["defects"] if one["defect"] == "erased"]
+        assert (defect["code"], defect["where"], defect["lost"]) == ("TW3186", "t.csv:2", "patient")
+        assert source["counts"]["new"] == 1
+    assert "1 x erased (TW3186)" in bring_in(files)
+    assert not twinward("data", "again", files / "node", "b", "--yes", "--json")["let_in"]
+    assert twinward("data", "again", files / "node", "-", "--json", typed="a\ny\n")["let_in"]
+    (source,) = bring_in(files, "--json")["sources"]
+    assert (source["counts"]["new"], source["left_out"]) == (1, 0)
+
+
 def test_wrong_calls_end_with_their_status(files):
     error = twinward("data", "import", files / "node", files / "t.csv", "--json", status=2)
     assert error["error"]["code"] == "TW7207"

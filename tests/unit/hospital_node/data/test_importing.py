@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from hospital_node.data import csv_file, imported, importing, version
+from hospital_node.data import csv_file, imported, importing, readmission, version
 from hospital_node.data.diaries import Diaries
 from hospital_node.paths import NodePaths
 from models.twin import Series
@@ -42,8 +42,9 @@ def run(tmp_path, path, *, progress=lambda _part: None, node="node"):
     mapping = tmp_path / "m.toml" if path.suffix == ".csv" else None
     (source,) = importing.sources([path], mapping=mapping, now=NOW)
     (tmp_path / node).mkdir(exist_ok=True)
+    without = readmission.left_out(tmp_path / node)
     with closing(imported.open_store(tmp_path / node, alone=True)) as store:
-        return importing.run(store, source, clock=SystemClock(), progress=progress)
+        return importing.run(store, source, clock=SystemClock(), without=without, progress=progress)
 
 
 def kept(tmp_path, node="node"):
@@ -230,6 +231,46 @@ def test_an_erased_patient_is_in_no_part_of_the_file(tmp_path):
         assert not store.forget("a")
     assert list(kept(tmp_path)) == ["b"]
     assert sum(body in path.read_bytes() for body in bodies) == 1
+
+
+def erase(tmp_path, record):
+    with closing(imported.open_store(tmp_path / "node", alone=True)) as store:
+        store.forget(record)
+
+
+def test_whoever_was_erased_stays_out_of_an_import_and_of_one_that_goes_on(tmp_path):
+    run(tmp_path, table(tmp_path, "p2,50,1", "p7,60,0"))
+    erase(tmp_path, "p2")
+    path = table(tmp_path, *(f"p{n},{40 + n},1" for n in range(10)), name="again.csv")
+
+    def dies(_part):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, path, progress=dies)
+    erase(tmp_path, "p7")  # between the parts of the import
+    erase(tmp_path, "p0")  # and of a part that was taken already
+    outcome = run(tmp_path, path)
+    assert outcome.resumed
+    assert kinds(outcome) == [("erased", "again.csv:4"), ("erased", "again.csv:9")]
+    assert outcome.refused == 2
+    assert sorted(kept(tmp_path)) == ["p1", "p3", "p4", "p5", "p6", "p8", "p9"]
+    assert run(tmp_path, path).was_done
+    assert len(kept(tmp_path)) == 7
+
+
+def test_who_is_let_in_again_comes_with_the_same_source_and_can_be_erased_again(tmp_path):
+    path = table(tmp_path, "a,50,1", "b,60,0")
+    run(tmp_path, path)
+    for _ in range(2):
+        erase(tmp_path, "a")
+        assert not readmission.let_in(tmp_path / "node", "b")
+        assert readmission.let_in(tmp_path / "node", "a")
+        assert not readmission.let_in(tmp_path / "node", "a")
+        outcome = run(tmp_path, path)
+        assert (outcome.counts["new"], outcome.counts["same"]) == (1, 1)
+        assert sorted(kept(tmp_path)) == ["a", "b"]
+    assert b"a," not in (NodePaths(tmp_path / "node").erased).read_bytes()
 
 
 def test_what_cannot_be_a_source_is_refused(tmp_path):
