@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from hospital_node.fhir import ClientSettings, FhirSettings
 from hospital_node.policy_terms import Approver, Contact, SitePolicy, StudyPolicy
 from hospital_node.settings import NodeSettings
 from server.settings import ServerSettings
@@ -19,7 +20,7 @@ VARIABLE = re.compile(r"TWINWARD_[A-Z][A-Z_]*[A-Z]")
 def section(title, page=PAGE):
     """The rows under a heading: name to the second column."""
     text = page.read_text(encoding="utf-8")
-    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^##+ {re.escape(title)}$(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"there is no section {title}"
     return {name: default.strip() for name, default in ROW.findall(found[1])}
 
@@ -43,6 +44,8 @@ def spelled(field):
     [
         ("`node.toml`", NodeSettings),
         ("`coordinator.toml`", ServerSettings),
+        ("`fhir.toml`", FhirSettings),
+        ("One of `[[clients]]`", ClientSettings),
     ],
 )
 def test_every_setting_is_listed_with_its_default(title, model):
