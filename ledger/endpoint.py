@@ -94,19 +94,15 @@ class Endpoint:
         Raises:
             LedgerError, UsageError, IdentityError: As `of`.
         """
-        try:
-            authorities = None if ca is None else ca.read_text(encoding="utf-8")
-        except OSError as error:
-            raise _unusable(url, error) from error
         shown = None if certificate is None else (certificate, key or certificate)
-        return cls._made(url, authorities=authorities, shown=shown, token=token, proxy=proxy)
+        return cls._made(url, authorities=ca, shown=shown, token=token, proxy=proxy)
 
     @classmethod
     def _made(
         cls,
         url: str,
         *,
-        authorities: str | None,
+        authorities: str | Path | None,
         shown: tuple[Path, Path] | None,
         token: Path | None,
         proxy: str | None,
@@ -149,51 +145,69 @@ class Endpoint:
 
 
 class _Fresh(ssl.SSLContext):
-    """Shows with each new connection the certificate that is in the files then."""
+    """Trusts and shows with each new connection what is in the files then.
 
+    A context forgets no authority that it once trusted, so there is a new one for new files.
+    """
+
+    _authorities: str | Path | None = None
     _shown: tuple[Path, Path] | None = None
-    _stamp: tuple[int, int] | None = None
+    _now: tuple[tuple[tuple[int, int], ...], ssl.SSLContext] | None = None
 
     def wrap_socket(self, *given: Any, **more: Any) -> ssl.SSLSocket:
         """Wrap a socket, after a look at the files."""
-        self.refresh()
-        return super().wrap_socket(*given, **more)
+        return self.newest().wrap_socket(*given, **more)
 
-    def show(self, certificate: Path, key: Path) -> None:
-        """Show this certificate from now on, and whatever replaces it."""
-        self._shown, self._stamp = (certificate, key), None
-        self.refresh()
+    def watch(self, authorities: str | Path | None, shown: tuple[Path, Path] | None) -> None:
+        """Trust and show this from now on, and whatever replaces it in the files.
 
-    def refresh(self) -> None:
-        """Load the certificate again if it was renewed."""
-        if self._shown is None:
-            return
-        found = self._shown[0].stat()
-        stamp = (found.st_mtime_ns, found.st_ino)
-        if stamp != self._stamp:
-            read_secret(self._shown[1])  # refuses a key that others can read
-            self.load_cert_chain(*self._shown)
-            self._stamp = stamp
+        Args:
+            authorities: PEM text or a file of it; None for the system's.
+            shown: Certificate and key.
+        """
+        self._authorities, self._shown, self._now = authorities, shown, None
+        self.newest()
+
+    def newest(self) -> ssl.SSLContext:
+        """By the files as they are; the one of before where nothing was replaced."""
+        watched = [] if self._shown is None else [self._shown[0]]
+        if isinstance(self._authorities, Path):
+            watched.append(self._authorities)
+        stamp = tuple((found.st_mtime_ns, found.st_ino) for found in map(Path.stat, watched))
+        if self._now is None or self._now[0] != stamp:
+            self._now = (stamp, _context_of(self._authorities, self._shown))
+        return self._now[1]
 
 
-def _context(url: str, authorities: str | None, shown: tuple[Path, Path] | None) -> ssl.SSLContext:
+def _context(
+    url: str, authorities: str | Path | None, shown: tuple[Path, Path] | None
+) -> ssl.SSLContext:
+    context = _Fresh(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context = _Fresh(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        if authorities:
-            context.load_verify_locations(cadata=authorities)
-        else:
-            context.load_default_certs()
-        if shown is not None:
-            context.show(*shown)
+        context.watch(authorities, shown)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise _unusable(url, error) from error
     return context
 
 
-def _authorities(founding: Founding, file: Path) -> str:
+def _context_of(authorities: str | Path | None, shown: tuple[Path, Path] | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if isinstance(authorities, Path):
+        context.load_verify_locations(cadata=authorities.read_text(encoding="utf-8"))
+    elif authorities:
+        context.load_verify_locations(cadata=authorities)
+    else:
+        context.load_default_certs()
+    if shown is not None:
+        read_secret(shown[1])  # refuses a key that others can read
+        context.load_cert_chain(*shown)
+    return context
+
+
+def _authorities(founding: Founding, file: Path) -> str | Path:
     """The CA of the founding file, and what it was rolled over to if this organisation knows."""
-    return file.read_text(encoding="utf-8") if file.exists() else founding.ca_certificate
+    return file if file.exists() else founding.ca_certificate
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -229,6 +229,24 @@ def test_renewed_certificates_are_shown_and_trusted_without_a_restart(started, t
     assert keys_seen() == key_of(certificate) != before
 
 
+def test_an_authority_that_was_retired_is_trusted_no_more_from_the_next_connection_on(
+    started, tmp_path
+):
+    ours, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
+    certificate, key = ours.member("coordinator")
+    url = started("--tls-certificate", certificate, "--tls-key", key)
+    mine = ours.member("hospital")
+    trusted = tmp_path / "trusted.pem"
+    write_atomic(trusted, ours.file.read_bytes())
+    endpoint = Endpoint.by_files(url, ca=trusted, certificate=mine[0], key=mine[1])
+    with closing(endpoint.rpc()) as rpc:
+        assert rpc.call("eth_chainId") == hex(CHAIN_ID)
+        write_atomic(trusted, other.file.read_bytes())
+        assert rpc.call("eth_chainId") == hex(CHAIN_ID), "a connection that stands is left alone"
+    with closing(endpoint.rpc()) as rpc, pytest.raises(LedgerUnreachable, match="verify failed"):
+        rpc.call("eth_chainId")
+
+
 def test_nothing_is_sent_to_another_machine_without_tls_nor_a_token_that_others_can_read(tmp_path):
     token = private(tmp_path / "token", READER)
     for url in ("http://ledger.example:8545", "http://10.0.0.7:8545", "http://:1"):
