@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from ledger.chain import Kind
 from server import release as releases
-from server import run_events
+from server import run_absences, run_events
 from server.coordinator import Coordinator
 from server.evaluate import evaluate
 from server.publish import ORDER_KIND, earlier_runs, publish
@@ -162,6 +162,7 @@ class Run:
             progress=self._progress,
             combine=_combine(self.plan),
             enough=lambda there: self.plan.enough([self._members[name].org for name in there]),
+            without=self._without,
         )
         self.absences = Absences(
             self.id,
@@ -170,6 +171,15 @@ class Run:
             enter=lambda about: coordinator.did("hospital-missing", about=about),
         )
         coordinator.remember(bytes.fromhex(self.id), self.secure_sum)
+
+    async def _without(self, there: Collection[Fingerprint], error: TrainingError) -> TrainingError:
+        """The refusal to go on with those who are there, with who was expected and did not come."""
+        present = [self._members[name].org for name in there]
+        online = await asyncio.to_thread(self._online)
+        await self._tell_absent(self.absences.at_epoch(present, online))
+        seen = self._coordinator.seen_seconds_ago
+        ages = {member.org: seen(name) for name, member in self._members.items()}
+        return run_absences.too_few(error, self.absences.as_json(), ages)
 
     def record_plan(self) -> None:
         """Put study and plan on the ledger, for hospitals to approve; what is there stays."""

@@ -6,11 +6,11 @@ in the coordinator's audit log and kept in the run's transcript, from which the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from server.transcript import Transcript
 from twinward import absence
-from twinward.errors import UsageError
+from twinward.errors import TrainingError, UsageError
 from twinward.founding import Member
 from twinward.ids import OrgName, RunId
 from twinward.plan import Plan
@@ -106,6 +106,29 @@ class Absences:
 def of(transcript: Transcript) -> list[dict[str, str]]:
     """Who was missing at the end of a run, from its transcript."""
     return [_said(org, why) for org, why in transcript.absences()]
+
+
+def too_few(
+    error: TrainingError, missing: Sequence[Mapping[str, str]], ages: Mapping[OrgName, int | None]
+) -> TrainingError:
+    """The refusal to go on with too few hospitals, naming each that was expected and is missing.
+
+    Args:
+        error: The refusal as the secure sum says it.
+        missing: As of ``Absences.as_json``.
+        ages: How many seconds ago each hospital's node called; None if it did not.
+    """
+    said = error.diagnostic
+    names = [
+        f"{one['org']} ({one['words']}, {absence.last_seen(ages[OrgName(one['org'])])})"
+        for one in missing
+    ]
+    return TrainingError(
+        f"{said.message}; missing: {', '.join(names)}" if names else said.message,
+        code=error.code,
+        note=said.note,
+        help=said.help,
+    )
 
 
 def _said(org: str, cause: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ from twinward.secsum.words import Integers, WordFormat
 from twinward.signing import Identity, PublicIdentity
 
 _T = TypeVar("_T")
+Without = Callable[[Collection[Fingerprint], TrainingError], Awaitable[TrainingError]]
+"""Who is there, and why they are too few; the same refusal, with the names of who is missing."""
 
 
 class SecureSumRun:
@@ -52,6 +54,7 @@ class SecureSumRun:
         progress: Told of each event after the frames it describes were handed to the streams.
         combine: What takes the place of adding vectors that are not masked.
         enough: Whether so many patients are behind these members that an epoch may begin.
+        without: Told who is there when they are too few; says the refusal with who is not.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class SecureSumRun:
         progress: Callable[[Progress], Awaitable[None]],
         combine: Callable[[Sequence[Integers]], Integers] | None = None,
         enough: Callable[[Collection[Fingerprint]], bool] = lambda _: True,
+        without: Without | None = None,
     ) -> None:
         terms = RunTerms(
             run=run,
@@ -87,6 +91,7 @@ class SecureSumRun:
         self._pace = Pace(deadline_seconds)
         self._hearing = Hearing(self._seats, self._state, pace=self._pace)
         self._enough = enough
+        self._without = without
         self._record = record
         self._progress = progress
         self._over = False
@@ -153,9 +158,13 @@ class SecureSumRun:
                 help="find out why members break off, then start a new run",
             )
         seats = await self._hearing.ready(MIN_MEMBERS, seconds=seconds, enough=self._are_enough)
-        noise_shares(len(seats))
-        if not self._are_enough(seats):
-            raise too_small(names(seat.peer for seat in seats))
+        there = names(seat.peer for seat in seats)
+        try:
+            noise_shares(len(seats))
+            if not self._are_enough(seats):
+                raise too_small(there)
+        except TrainingError as error:
+            raise (error if self._without is None else await self._without(there, error)) from None
         return seats
 
     def _are_enough(self, seats: Sequence[Seat]) -> bool:

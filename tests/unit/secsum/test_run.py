@@ -189,8 +189,15 @@ def test_a_vector_whose_slot_has_not_come_when_its_epoch_dies_is_dropped_at_once
 @pytest.mark.parametrize("members", [1, 2])
 def test_fewer_than_three_members_are_refused_before_anything_is_offered(tmp_path, members):
     net = Net(tmp_path, members=4)
-    with pytest.raises(TrainingError) as refused:
-        asyncio.run(net.go(gather=0.1, patience=0.1, sites=net.sites[:members]))
+    present = net.sites[:members]
+
+    async def naming(there, error):
+        assert sorted(there) == sorted(site.name for site in present)
+        return TrainingError(f"{error}; missing: the others", code=error.code, help="call them")
+
+    net.sum._without = naming
+    with pytest.raises(TrainingError, match=r"is refused; missing: the others") as refused:
+        asyncio.run(net.go(gather=0.1, patience=0.1, sites=present))
     assert refused.value.code == "TW6100"
     assert net.record.epochs() == ()
     assert net.record.outcome == "failed"

@@ -4,12 +4,13 @@ from contextlib import closing
 
 import pytest
 
-from server.run_absences import Absences, of
+from server.run_absences import Absences, of, too_few
 from server.transcript import Transcript
 from tests.unit.hospital_node.test_approvals import World
 from twinward import absence
-from twinward.errors import TwinwardError
+from twinward.errors import TrainingError, TwinwardError
 from twinward.ids import RunId
+from twinward.secsum.profile import noise_shares
 from twinward.signing import Document
 
 RUN = RunId("0a" * 32)
@@ -114,3 +115,24 @@ def test_one_hospital_cannot_speak_for_another(case):
 def test_codes_that_patients_cause_are_never_told():
     assert not {"TW6005", "TW3101", "TW3102"} & set(absence.TOLD)
     assert not [code for code in absence.TOLD if code.startswith("TW4")]
+
+
+def test_too_few_hospitals_names_who_was_expected_why_it_is_missing_and_when_it_was_seen(case):
+    silent, gone, *members = case.sites
+    case.tells(silent, case.word(silent, code="TW6004"))
+    case.absences.at_epoch(members, online=set(members))
+    refusal = refused_for(members=len(members))
+    told = too_few(refusal, case.absences.as_json(), {silent: 42, gone: None})
+    assert (told.code, told.diagnostic.help) == (refusal.code, refusal.diagnostic.help)
+    assert str(refusal) in str(told)
+    assert f"{silent} (it has not approved the plan, last seen 42 seconds ago)" in str(told)
+    assert f"{gone} (its node was not connected, not seen since the coordinator started)" in str(
+        told
+    )
+    assert not any(org in str(told) for org in members)
+
+
+def refused_for(*, members):
+    with pytest.raises(TrainingError) as refused:
+        noise_shares(members)
+    return refused.value
