@@ -53,6 +53,8 @@ def test_with_three_hospitals_a_run_goes_on_and_with_two_it_fails_and_says_why(n
     assert run.status != 0
     assert run.error["code"] == "TW6100"
     assert "3" in run.error["message"] + run.error["help"]
+    assert all(f"{name} (" in run.error["message"] for name in (first, second))
+    assert "last seen" in run.error["message"]
     for name in network.hospitals:
         charged = network.book(name)[run.id]
         assert charged.reserved == 33
