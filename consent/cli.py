@@ -104,7 +104,13 @@ def grant(
 @click.option(
     "--through",
     metavar="HOST:PORT",
-    help="The network's front door: if the hospital does not answer, or refuses.",
+    help="As --by-front-door, at this address: for letters that name none.",
+)
+@click.option(
+    "--by-front-door",
+    is_flag=True,
+    help="At the network's front door, which the letter names: if the hospital does not answer, "
+    "or refuses.",
 )
 @passphrase_option
 @json_option
@@ -115,6 +121,7 @@ def withdraw(
     *,
     everyone: bool,
     through: str | None,
+    by_front_door: bool,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -138,7 +145,7 @@ def withdraw(
             help="name letters as `twinward consent show` lists them, or use `--all`",
         )
     clock, progress = SystemClock(), _Progress(len(letters))
-    if through is None:
+    if through is None and not by_front_door:
         outcomes = answering.withdraw(wallet, letters, clock=clock, progress=progress)
     else:
         outcomes = front_door.withdraw(

@@ -17,7 +17,7 @@ from consent.record import Withdrawal
 from consent.wallet import Outcome, Progress, nobody
 from twinward import canonical
 from twinward.clock import Clock
-from twinward.errors import ConsentError, CoordinatorUnreachable, TwinwardError
+from twinward.errors import ConsentError, CoordinatorUnreachable, TwinwardError, UsageError
 from twinward.rpc.messages_pb2 import Blob
 from twinward.rpc.messages_pb2_grpc import WithdrawalRelayStub
 from twinward.rpc.replies import RemoteRefusal, refusal_of
@@ -32,7 +32,7 @@ def withdraw(
     wallet: Wallet,
     references: Iterable[str],
     *,
-    address: str,
+    address: str | None = None,
     clock: Clock,
     progress: Progress = nobody,
 ) -> list[Outcome]:
@@ -44,7 +44,7 @@ def withdraw(
     Args:
         wallet: With the letters' keys.
         references: Of letters in it.
-        address: ``host:port`` of the front door.
+        address: ``host:port`` of the front door, if not the one that each letter names.
         clock: For the moment that is signed.
         progress: Is told of each outcome.
 
@@ -54,7 +54,10 @@ def withdraw(
     outcomes = []
     for entry in [wallet.entry(name) for name in references]:
         try:
-            receipt = _withdrawn(wallet, entry, address=address, at=clock.now())
+            door = address or entry.letter.door
+            if door is None:
+                raise _unnamed()
+            receipt = _withdrawn(wallet, entry, address=door, at=clock.now())
             outcome = Outcome(entry.reference, entry.letter.hospital, Answer.WITHDRAWN, receipt)
         except TwinwardError as error:
             if isinstance(error, RemoteRefusal):
@@ -103,6 +106,15 @@ def _said(relay: WithdrawalRelayStub, body: bytes, *, address: str) -> object:
             raise refusal_of(error, otherwise=_unreachable(address)) from error
         return canonical.decode(answer.data, at="answer of the front door")
     raise AssertionError  # pragma: no cover - the last try returns or raises
+
+
+def _unnamed() -> UsageError:
+    return UsageError(
+        "this letter names no front door",
+        code="TW7670",
+        help="give the address that your hospital tells you with `--through HOST:PORT`, or "
+        "withdraw at the hospital's desk, also by telephone",
+    )
 
 
 def _unreachable(address: str) -> TwinwardError:

@@ -35,6 +35,8 @@ class Letter:
         domain: The ledger and contract that signatures are for.
         study: What is asked.
         code: 16 random bytes that stand for the patient.
+        door: ``host:port`` of the network's front door, by the same authority; it takes a
+            withdrawal that the hospital does not. None in a network without, or an older letter.
     """
 
     hospital: OrgName
@@ -44,6 +46,7 @@ class Letter:
     domain: Domain
     study: Study
     code: bytes
+    door: str | None = None
 
     @property
     def reference(self) -> str:
@@ -60,6 +63,7 @@ class Letter:
             "domain": self.domain.to_json(),
             "study": self.study.to_json(),
             "code": self.code.hex(),
+            **({} if self.door is None else {"door": self.door}),
         }
 
     @classmethod
@@ -79,6 +83,7 @@ class Letter:
                 domain=Domain.from_json(value["domain"]),
                 study=Study.from_json(value["study"]),
                 code=bytes.fromhex(value["code"]),
+                door=None if value.get("door") is None else str(value["door"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed("a field is missing or has the wrong form") from error

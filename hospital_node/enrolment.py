@@ -72,8 +72,15 @@ def write_for(
                 domain=domain,
                 study=study,
                 code=code,
+                door=_front_door(founding),
             )
             for code in codes
         ),
     )
     return len(codes)
+
+
+def _front_door(founding: Founding) -> str | None:
+    """Where everything of the coordinator is, if it is behind one address."""
+    door = founding.endpoints["network"]
+    return door if founding.endpoints["flower"] == door else None

@@ -1,8 +1,14 @@
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 
+from consent import front_door
 from consent.letters import Letter, read_letters, write_letters
+from consent.patient_keys import Wallet
 from tests.simulators.consent.world import Hospital
 from twinward import canonical
+from twinward.clock import FixedClock
 from twinward.errors import IdentityError, UsageError
 
 
@@ -61,3 +67,19 @@ def test_a_letter_of_another_network_than_its_study_is_refused(letters):
     value["study"]["network"] = "99" * 32
     with pytest.raises(UsageError):
         Letter.from_json(value)
+
+
+def test_a_letter_names_the_front_door_and_one_of_before_is_read_as_it_was(tmp_path, letters):
+    path = tmp_path / "letters"
+    newer, older = replace(letters[0], door="hub.example.org:443"), letters[1]
+    write_letters(path, [newer, older])
+    assert [one.door for one in read_letters(path)] == ["hub.example.org:443", None]
+    assert "door" not in older.to_json(), "to the byte what it was before letters named a door"
+
+
+def test_without_a_door_in_the_letter_nothing_is_signed_and_the_way_out_is_said(tmp_path, letters):
+    with closing(Wallet.open(tmp_path / "wallet")) as wallet:
+        wallet.keep(letters)
+        (outcome,) = front_door.withdraw(wallet, [letters[0].reference], clock=FixedClock(0.0))
+    assert outcome.error.code == "TW7670"
+    assert "--through" in outcome.error.diagnostic.help
