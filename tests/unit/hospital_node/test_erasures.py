@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from hospital_node import erasures
+from hospital_node.data import imported, readmission
 from hospital_node.paths import NodePaths
 from ledger.account import address_of, new_key
 from ledger.audit.bodies import Bodies
@@ -50,6 +51,24 @@ def test_only_what_was_erased_since_goes_again(node, tmp_path):
         assert sorted(bodies.people()) == ["p-1", "p-3"]
     assert NodePaths(tmp_path / "old").erased.read_bytes() == newer.read_bytes()
     assert erasures.take_up(tmp_path / "old", newer) == 0
+
+
+def test_who_was_let_in_again_is_erased_from_an_older_backup_and_may_still_come_back(
+    node, tmp_path
+):
+    with closing(imported.open_store(node)):
+        pass
+    shutil.copytree(node, tmp_path / "old")
+    with closing(imported.open_store(node)) as store:
+        store.forget("p-1")
+    assert readmission.left_out(node).has("p-1")
+    assert readmission.let_in(node, "p-1")
+    assert erasures.take_up(tmp_path / "old", NodePaths(node).erased) == 3
+    back = readmission.left_out(tmp_path / "old")
+    assert (back.has("p-1"), back.lifted) == (False, 2)
+    with closing(imported.open_store(node)) as store:
+        store.forget("p-1")
+    assert readmission.left_out(node).has("p-1")
 
 
 def test_a_name_says_nothing_without_the_key(node):
