@@ -1,6 +1,7 @@
 """The patients' accounts in a network of real processes: own limits, erasure, copies, lost files.
 
-Its plan samples patients, so each run here is also a sampled run from plan to verified pack.
+Its plan samples patients, so each run here is also a sampled run from plan to verified pack; and
+hospitals declared their sizes in it, so each is also a run that needs the large one.
 """
 
 import shutil
@@ -12,17 +13,21 @@ import pytest
 from hospital_node import accounts
 from hospital_node.data import uci
 from hospital_node.privacy.lifetime import LIFETIME_DELTA
+from models.cardiac_risk.made_up import HOSPITALS
 from tests.simulators.network import eventually, running_network, twinward
 from twinward import gdp
 from twinward.demo.network import STUDY
 
 pytestmark = pytest.mark.slow
+LARGE = "harbour"
 
 
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sampled")
-    with running_network(folder, "--sample-rate", "0.5") as network:
+    sizes = [f"--size={one.name}={8 if one.name == LARGE else 1}" for one in HOSPITALS]
+    words = ("--sample-rate", "0.5", *sizes, "--least-percent", "60")
+    with running_network(folder, *words) as network:
         yield network
 
 
@@ -204,3 +209,24 @@ def test_a_book_that_has_lost_marks_of_a_run_is_refused(network, tmp_path):
     put_back(new, book)
     run.end()
     assert run.release, run.last
+
+
+def test_a_run_waits_for_the_large_hospital_and_without_it_stops_by_its_name(network):
+    assert network.the_plan().sizes.least_percent == 60
+    run = network.run()
+    run.until("step", step=5)
+    with network.paused(network.pid(LARGE)):
+        run.until("lost")
+    run.end()
+    assert run.release, run.last
+    assert all(LARGE in epoch["members"] for epoch in run.of("epoch"))
+    assert len(run.of("epoch")) > 1
+
+    run = network.run()
+    run.until("step", step=5)
+    network.kill(LARGE)
+    run.end()
+    assert run.release is None
+    assert run.error["code"] == "TW6239"
+    assert f"missing: {LARGE} (" in run.error["message"]
+    assert len(run.of("epoch")) == 1, "nothing was asked of the three others alone"
