@@ -16,6 +16,8 @@ FORMS: Final[Mapping[str, int]] = {
     "state/audit/heads.sqlite": 1,
     "state/audit/bodies.sqlite": 0,
     "state/audit/keys.sqlite": 0,
+    "state/checkpoints/history.sqlite": 0,
+    "state/checkpoints/network-log*.sqlite": 1,
     "state/transcripts/*.sqlite": 2,
     "state/evaluations/*.sqlite": 2,
 }

@@ -10,8 +10,10 @@ from ledger.chain import Chain, LedgerMember
 from ledger.deployed import contracts_of
 from ledger.embedded.genesis import Genesis
 from server import front_door
+from server.checkpoints import CheckpointThread
 from server.doctor.checks import CHECKS
 from server.doctor.place import Place
+from server.invitations import Register
 from server.paths import ServerPaths
 from server.settings import FILE, ServerSettings, write
 from server.study_queue import PARKED, StudyQueue
@@ -46,6 +48,7 @@ class Office:
         self.founding = self.paper.found()
         front_door.write(self.home, now=now)
         paths = ServerPaths(self.home)
+        Register(paths.register).close()
         self._ledger(paths, now)
         with closing(
             AuditLog(
@@ -77,6 +80,11 @@ class Office:
         ) as chain:
             members = [LedgerMember.of(member) for member in self.founding.founders]
             chain.deploy(founding_digest=self.founding.digest, members=members)
+        (self.home / "checkpoints").mkdir()
+        CheckpointThread(
+            self.home, state=paths.checkpoints, identity=self.paper.home.identity(),
+            every_seconds=9.0, url=node.url,
+        ).sign()  # fmt: skip
         node.stop()
 
 

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server import ca, ca_rollover, daemon
+from server import ca, ca_rollover, daemon, upgrade
 from server.cli import server
 from server.doctor.checks import CHECKS
 from server.front_door import DoorFiles
 from server.study_queue import PARKED, StudyQueue
 from server.transcript import Transcript
 from tests.simulators.one_coordinator import RUN, STUDY, Coordinator, Office
+from twinward import forms
 from twinward.clock import FixedClock
 from twinward.doctor.findings import Result, examine
 from twinward.errors import EvidenceError
@@ -52,7 +53,7 @@ def test_a_sound_coordinator_has_no_fault_and_is_not_changed(coordinator):
     skipped = {name for name, (result, _) in said.items() if result is Result.SKIPPED}
     assert {result for result, _ in said.values()} == {Result.OK, Result.SKIPPED}, said
     assert skipped == {
-        "SuperLink certificate", "ledger: checkpoints", "ledger", "members", "witnesses",
+        "SuperLink certificate", "ledger", "members", "witnesses",
     }  # fmt: skip
     assert files(coordinator.folder) == before
 
@@ -150,8 +151,7 @@ def garbage(name):
 def checkpoint_of_block(number):
     def sign(coordinator):
         folder = coordinator.folder / "checkpoints"
-        folder.mkdir()
-        (folder / f"9-{number}.txt").write_text("signed once")
+        (folder / f"99-{number}.txt").write_text("signed once")
 
     return sign
 
@@ -396,6 +396,13 @@ def test_a_coordinator_does_not_start_on_what_a_newer_release_wrote(coordinator)
     with pytest.raises(EvidenceError) as refused:
         daemon.main(coordinator.folder)
     assert refused.value.code == "TW7408"
+
+
+def test_the_forms_that_a_release_knows_are_those_that_it_writes(coordinator):
+    found = forms.examine(coordinator.folder, upgrade.FORMS)
+    written = set(coordinator.folder.rglob("*.sqlite"))
+    assert {coordinator.folder / one.path for one in found} == written
+    assert {one.found - one.known for one in found} == {0}
 
 
 def test_an_own_certificate_that_is_due_is_renewed_once(coordinator):
