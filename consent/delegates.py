@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from consent import purposes
-from consent.intake import Desk, Intake
+from consent.intake import Desk, Intake, not_with_this_letter
 from consent.record import DAY
 from consent.register import KeptMandate, Register
-from consent.requests import hex_bytes, not_a_request, object_of, read
+from consent.requests import not_a_request, object_of, read
 from consent.standing import Mandate, Role
 from consent.study import Study
 from consent.vault import Enrolment, Vault
@@ -48,7 +48,8 @@ class Delegates:
                 many. UsageError: TW3019.
         """
         value = read(body, "code", "study", "delegate")
-        enrolment, study = self._own_letter(value)
+        enrolment = self._own_letter(value)
+        study = self._intake.study(enrolment.study, even_closed=True)
         told = object_of(value["delegate"])
         if set(told) != {"holder", "says", "until"} or told["says"] not in {"stop", "all"}:
             raise not_a_request("a delegate has a holder, what they say, and an end")
@@ -72,7 +73,7 @@ class Delegates:
                 patient. UsageError: TW3019.
         """
         value = read(body, "code", "study", "mandate")
-        enrolment, study = self._own_letter(value)
+        enrolment = self._own_letter(value)
         record, number = enrolment.record, value["mandate"]
         known = next((one for one in self._chosen(record) if one.number == number), None)
         if known is None:
@@ -84,21 +85,15 @@ class Delegates:
         now = int(self._desk.clock.now())
         self._register.end(known.number, of=record, now=now)
         if known.mandate.ends > now:
-            self._desk.spoke("delegate-ended", record, study.id32)
+            self._desk.spoke("delegate-ended", record, enrolment.study)
         return canonical.encode({"number": known.number, "ends": min(now, known.mandate.ends)})
 
-    def _own_letter(self, value: Mapping[str, Any]) -> tuple[Enrolment, Study]:
-        study = self._intake.study(hex_bytes(value["study"]), even_closed=True)
-        enrolment = self._intake.enrolment(hex_bytes(value["code"]), study.id32, to_withdraw=True)
+    def _own_letter(self, value: Mapping[str, Any]) -> Enrolment:
+        enrolment = self._intake.own_letter(value["code"], value["study"])
         of_age_at = self._register.standing(enrolment.record).of_age_at
-        is_child = of_age_at is not None and self._desk.clock.now() < of_age_at
-        if enrolment.mandate is not None or is_child:
-            raise ConsentError(
-                "only a patient of age names who answers for them, with their own letter",
-                code="TW8161",
-                help="ask the hospital's desk",
-            )
-        return enrolment, study
+        if of_age_at is not None and self._desk.clock.now() < of_age_at:
+            raise not_with_this_letter()
+        return enrolment
 
     def _chosen(self, record: RecordNumber) -> list[KeptMandate]:
         return [one for one in self._register.mandates(record) if one.mandate.role is Role.CHOSEN]

@@ -86,6 +86,21 @@ class DeskClient:
         body = {"code": code.hex(), "study": study.hex(), "mandate": number}
         self._object(self._stub.Withdraw, body)
 
+    def notices(self, *, code: bytes, study: bytes) -> dict[str, Any]:
+        """Which mails the holder of the code wants, and whether this hospital sends any."""
+        body = {"code": code.hex(), "study": study.hex(), "notices": "look"}
+        return self._object(self._stub.Show, body)
+
+    def choose_notices(self, *, code: bytes, study: bytes, chosen: dict[str, Any]) -> None:
+        """Choose mails, or confirm the address; see ``consent.notice_desk``."""
+        body = {"code": code.hex(), "study": study.hex(), "notices": chosen}
+        self._object(self._stub.Grant, body)
+
+    def end_notices(self, *, code: bytes, study: bytes) -> None:
+        """No mails any more."""
+        body = {"code": code.hex(), "study": study.hex(), "notices": "end"}
+        self._object(self._stub.Withdraw, body)
+
     def uses(self, *, code: bytes, study: bytes, check: bool) -> Document:
         """What was done with the data of the holder of the code; see ``consent.uses``."""
         how = "check" if check else "look"

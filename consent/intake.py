@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from consent import purposes
 from consent.kept import KeptGrant
+from consent.notices import Notices
 from consent.policy import Grade, Moment, Slot
 from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
 from consent.register import Register
+from consent.requests import hex_bytes
 from consent.study import Study
 from consent.terms import terms
 from consent.uses import Uses
@@ -70,6 +72,7 @@ class Desk:
         grades: Which grades the plans of a study accept.
         completed: The last word on a withdrawal, by its digest, once there is one.
         uses: What was done with a patient's data, its proof checked if that is asked for.
+        notices: Who wants mails; None where the hospital sends none.
     """
 
     hospital: OrgName
@@ -86,6 +89,7 @@ class Desk:
     grades: Callable[[bytes], frozenset[str]] = _every_grade
     completed: Callable[[bytes], Document | None] = _not_completed
     uses: Callable[[RecordNumber, bool], Uses] = _no_uses
+    notices: Notices | None = None
 
 
 class Intake:
@@ -174,6 +178,19 @@ class Intake:
         if found is None or found.study != study or (late and not (to_withdraw or used)):
             raise _no_such_code()
         self._require_mandate(found)
+        return found
+
+    def own_letter(self, code: object, study: object) -> Enrolment:
+        """The patient's own letter of this code, in hex, which nobody answers for them.
+
+        Raises:
+            ConsentError: TW3010, TW3011; TW8161, it is of somebody who speaks for the patient.
+            UsageError: TW3019.
+        """
+        about = self.study(hex_bytes(study), even_closed=True)
+        found = self.enrolment(hex_bytes(code), about.id32, to_withdraw=True)
+        if found.mandate is not None:
+            raise not_with_this_letter()
         return found
 
     def _require_mandate(self, enrolment: Enrolment) -> None:
@@ -280,6 +297,15 @@ class Intake:
         slot = self._desk.slot(kept.study, kept.subject)
         ended = slot is not None and slot.nonce > kept.grant.nonce and slot.purposes == 0
         return not (kept.withdrawn or ended or self.now().latest >= kept.grant.expiry)
+
+
+def not_with_this_letter() -> ConsentError:
+    """The refusal of what only a patient can do, of age where that matters."""
+    return ConsentError(
+        "only a patient can do this, of age, with their own letter",
+        code="TW8161",
+        help="ask the hospital's desk",
+    )
 
 
 def _no_such_code() -> ConsentError:

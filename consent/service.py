@@ -15,6 +15,7 @@ from consent.delegates import Delegates
 from consent.foresight import foresee
 from consent.intake import Desk, Intake
 from consent.kept import KeptGrant
+from consent.notice_desk import NoticeDesk
 from consent.policy import Grade, Request, decide
 from consent.receipts import grant_receipt, step_of, withdrawal_receipt
 from consent.record import LAST_NONCE, Grant, Withdrawal, require_signed
@@ -38,6 +39,7 @@ class ConsentDesk:
         self._register = Register(vault)
         self._intake = Intake(vault, desk)
         self._delegates = Delegates(vault, desk, self._intake)
+        self._notices = NoticeDesk(desk, self._intake)
         self._desk = desk
 
     def terms(self, body: bytes) -> bytes:
@@ -68,13 +70,16 @@ class ConsentDesk:
 
         The same grant again, as after a lost answer, gives the same receipt. Who adds ``grade``
         says that no device of the patient's signed; it can only be ``signed-at-hospital``. With a
-        ``delegate`` instead of a grant the patient names somebody (`consent.delegates`).
+        ``delegate`` instead of a grant the patient names somebody (`consent.delegates`), with
+        ``notices`` they choose mails (`consent.notice_desk`).
 
         Raises:
             ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016, TW8160 to TW8164.
             UsageError: TW3003, TW3019.
         """
         value = read(body)
+        if "notices" in value:
+            return self._notices.choose(body)
         if "delegate" in value:
             return self._delegates.name(body)
         grade = Grade.HOSPITAL if value.pop("grade", None) == Grade.HOSPITAL else Grade.DEVICE
@@ -93,13 +98,16 @@ class ConsentDesk:
     def withdraw(self, body: bytes) -> bytes:
         """``{withdrawal, signature}`` or, without a key, ``{code, study}`` to the receipt.
 
-        With a ``mandate`` besides, that mandate ends instead (`consent.delegates`).
+        With a ``mandate`` besides, that mandate ends instead (`consent.delegates`); with
+        ``notices``, mails do (`consent.notice_desk`).
 
         Raises:
             ConsentError: TW3002, TW3004, TW3005, TW3010, TW3011, TW3017, TW3018, TW8160 to TW8163.
             UsageError: TW3003, TW3019.
         """
         value = read(body)
+        if "notices" in value:
+            return self._notices.end(body)
         if "mandate" in value:
             return self._delegates.end(body)
         if set(value) == {"withdrawal", "signature"}:
@@ -154,11 +162,13 @@ class ConsentDesk:
 
         With a ``draft`` beside them also which rule would apply if the patient signed that. With
         ``uses`` instead of it what was done with the data, a signed document: ``look``, or
-        ``check`` to have the log's proof checked.
+        ``check`` to have the log's proof checked. With ``notices``: `consent.notice_desk`.
 
         Raises:
             ConsentError: TW3010, TW3011. UsageError: TW3019.
         """
+        if "notices" in read(body):
+            return self._notices.look(body)
         if "uses" in read(body):
             return self._uses(read(body, "code", "study", "uses"))
         drafted = read(body).get("draft")

@@ -65,6 +65,49 @@ def up(
 
 
 @portal.command()
+@FOLDER
+@click.option(
+    "--every",
+    default=30,
+    show_default=True,
+    type=click.IntRange(5, 3600),
+    help="Seconds between two looks.",
+)
+@click.option("--once", is_flag=True, help="Look once, say what was done, and stop.")
+@click.option("--end-with-stdin", is_flag=True, help="Stop when standard input ends.")
+@json_option
+@reports_errors
+def notify(*, folder: Path, every: int, once: bool, end_with_stdin: bool, as_json: bool) -> None:
+    """Mail patients of FOLDER who asked for it that there is something new; never what.
+
+    By the relay in [mail] of portal.toml. The node and the site may be up; neither waits for this.
+    """
+    import time
+    from dataclasses import asdict
+
+    from hospital_node import notices
+    from hospital_node.settings import FILE, NodeSettings
+    from twinward import child, logging
+    from twinward.settings import load
+
+    if end_with_stdin:
+        child.end_with_stdin()
+    org, clock = load(NodeSettings, folder / FILE).org, SystemClock()
+    logging.configure(role="portal", org=org)
+    hospital = org.replace("-", " ").title()
+    while not once:
+        notices.look(folder, hospital=hospital, clock=clock)
+        time.sleep(every)
+    done = asdict(notices.look(folder, hospital=hospital, clock=clock))
+    emit(
+        done,
+        schema="portal.notify",
+        as_json=as_json,
+        text=lambda: ", ".join(f"{name} {count}" for name, count in done.items()),
+    )
+
+
+@portal.command()
 @click.argument("letters", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @json_option
 @reports_errors

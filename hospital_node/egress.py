@@ -37,6 +37,7 @@ ALLOWED: Final = {
     ("ledger", "cap"): 4_096,
     ("ledger", "dataset"): 4_096,
     ("desk", "reply"): MEGABYTE,
+    ("mail", "notice"): 16_384,
     ("network", "join-request"): 65_536,
     ("network", "endorsement"): 65_536,
     ("network", "renewal"): 65_536,
@@ -45,8 +46,9 @@ ALLOWED: Final = {
     ("ledger", "endorsement"): 4_096,
 }
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;
-``grants`` and ``withdrawals`` are what patients signed, for the ledger; ``dataset`` is a salted
-root that says nothing without this hospital's key."""
+``grants`` and ``withdrawals`` are what patients signed, for the ledger; ``notice`` tells a patient
+who asked for it that there is something new, and not what; ``dataset`` is a salted root that says
+nothing without this hospital's key."""
 
 
 class Egress:

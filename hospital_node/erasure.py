@@ -25,7 +25,7 @@ from consent import erased
 from consent.completions import Completions, Used
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
 from consent.store import DurableStore
-from hospital_node import audit_log, erasures, holds, parts, stores
+from hospital_node import audit_log, erasures, holds, notices, parts, stores
 from hospital_node.consents import open_vault, open_versions
 from hospital_node.data import imported
 from hospital_node.paths import NodePaths
@@ -185,6 +185,9 @@ def _erase_stores(
     """Erase from each store that is there; rows by name of the store."""
     paths, rows = NodePaths(folder), dict[str, int]()
     rows["sealed-keys"] = _sealed_keys(folder, record)  # while the vault still knows whose they are
+    if paths.notices.exists():
+        with closing(notices.open_notices(folder, Organisation(folder).identity())) as mails:
+            rows["notices"] = mails.forget(record)
     rows["consents"] = _from_consents(folder, record, name=name, clock=clock, used=used)
     if paths.twins.exists():
         with stored(folder) as twins:

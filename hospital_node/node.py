@@ -28,6 +28,7 @@ from hospital_node import (
     care_study,
     holdout,
     membership,
+    notices,
     patient_view,
     policy_code,
     withdrawn,
@@ -182,6 +183,9 @@ class Node:
             clock=clock,
             max_age_seconds=settings.mirror_max_age_seconds,
         )
+        mails = notices.for_desk(folder, identity)
+        if mails is not None:
+            closing.callback(mails.close)
         node: Node
         desk = Desk(
             hospital=settings.org,
@@ -198,6 +202,7 @@ class Node:
             grades=_grades(folder, founding),
             completed=lambda digest: node.completions.newest(digest),  # noqa: PLW0108 - likewise
             uses=lambda record, check: patient_view.uses(node, record, check=check),
+            notices=mails,
         )
         node = cls(
             folder=folder,

@@ -39,6 +39,11 @@ class NodePaths:
         return self.state / "completions.sqlite"
 
     @property
+    def notices(self) -> Path:
+        """Which patients want mails, sealed, and what is to go out."""
+        return self.state / "notices.sqlite"
+
+    @property
     def fhir(self) -> Path:
         """Consents as they were served to record systems."""
         return self.state / "fhir.sqlite"

@@ -7,6 +7,7 @@ proved, here; the proof itself stays, because it names how long the log is.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from consent.uses import Checked, Line, Spent, Uses
@@ -32,22 +33,30 @@ def uses(node: Node, record: RecordNumber, *, check: bool) -> Uses:
     """
     log = node.audit.log
     topic = log.bodies.topic(record)
-    lines = [] if topic is None else _lines(log, topic)
+    found = [line for _, line in lines(log, record, since=0, size=log.log.size)]
     checked = None
     if check:
         checked = Checked(0, None) if topic is None else _checked(log, topic, node.founding)
-    return Uses(lines[::-1], _spent(node, record), checked)
+    return Uses(found[::-1], _spent(node, record), checked)
 
 
-def _lines(log: AuditLog, topic: str) -> list[Line]:
-    found = []
-    for seq in log.log.entries_of(topic, size=log.log.size):
-        opened = log.body(seq)
+def lines(
+    log: AuditLog, record: RecordNumber, *, since: int, size: int
+) -> Iterator[tuple[int, Line]]:
+    """The lines about a patient with their places, oldest first: from place ``since`` to ``size``.
+
+    Raises:
+        LedgerError: TW3611, a body was changed.
+    """
+    topic = log.bodies.topic(record)
+    for seq in () if topic is None else log.log.entries_of(topic, size=size):
+        opened = log.body(seq) if seq >= since else None
         if opened is None:
             continue
         salt, body = opened
         entry = read(log.log.leaf(seq))
-        found.append(
+        yield (
+            seq,
             Line(
                 at=int(entry["time"]),
                 kind=str(entry["kind"]),
@@ -55,9 +64,8 @@ def _lines(log: AuditLog, topic: str) -> list[Line]:
                 commitment=commit(body, salt=salt),
                 salt=salt,
                 body=json.loads(body),
-            )
+            ),
         )
-    return found
 
 
 def _checked(log: AuditLog, topic: str, founding: Founding) -> Checked:

@@ -135,6 +135,11 @@ STORES = (
         "GDPR 17(1)", "as long as the consents",
     ),
     Store(
+        "notices", ("state/notices.sqlite",),
+        "where a patient wants mails to go, and which were sent; sealed", Treatment.ERASED,
+        "GDPR 17(1)", "until the patient ends it on the page",
+    ),
+    Store(
         "results", ("state/portal/result-*.toml",), "what came out of studies, in plain words",
         Treatment.NOBODY, "-", "-",
     ),

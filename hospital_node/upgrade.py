@@ -17,6 +17,7 @@ FORMS: Final[Mapping[str, int]] = {
     "state/budget.sqlite": 4,
     "state/accounts.sqlite": 1,
     "state/completions.sqlite": 1,
+    "state/notices.sqlite": 1,
     "state/fhir.sqlite": 2,
     "state/votes.sqlite": 1,
     "state/twins.sqlite": 1,

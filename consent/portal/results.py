@@ -13,10 +13,11 @@ from pathlib import Path
 from consent.portal.languages import languages
 from twinward.errors import UsageError
 from twinward.files import write_atomic
-from twinward.ids import StudyId
+from twinward.ids import StudyId, study_id
 
 LONGEST = 4_000
 """Characters of a result in one language."""
+_FIRST, _LAST = "result-", ".toml"
 
 
 def publish(state: Path, study: StudyId, words: Path) -> tuple[str, ...]:
@@ -59,8 +60,17 @@ def of(state: Path, study: StudyId) -> Mapping[str, str] | None:
         return None
 
 
+def published(state: Path) -> Mapping[StudyId, float]:
+    """When the result of each study that has one was written, Unix seconds."""
+    found = state.glob(f"{_FIRST}*{_LAST}")
+    return {
+        study_id(path.name.removeprefix(_FIRST).removesuffix(_LAST)): path.stat().st_mtime
+        for path in found
+    }
+
+
 def _path(state: Path, study: StudyId) -> Path:
-    return state / f"result-{study}.toml"
+    return state / f"{_FIRST}{study}{_LAST}"
 
 
 def _not_a_result(words: Path, note: str) -> UsageError:

@@ -10,6 +10,7 @@ import grpc
 from starlette.types import ASGIApp
 
 from consent.portal.entrance import Entrance
+from consent.portal.mails import Mails
 from consent.portal.pages import Pages
 from consent.portal.site import Portal
 from consent.portal.speakers import Speakers
@@ -51,5 +52,5 @@ def running(
         clock=clock,
     )
     with closing(portal):
-        pages = (Entrance(portal), Pages(portal), TakeHome(portal), Speakers(portal))
+        pages = (Entrance(portal), Pages(portal), TakeHome(portal), Speakers(portal), Mails(portal))
         yield portal.shell.build([each.router() for each in pages])

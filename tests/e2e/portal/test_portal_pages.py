@@ -2,11 +2,13 @@
 from letter to stop by keyboard alone and as a screen reader goes it."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from consent.notices import Notices
 from consent.portal import results
 from tests.e2e.portal.test_portal_in_a_browser import MOST_ACTIONS, PASSPHRASE, WORDS
 from tests.simulators.browser.chromium import Tab, chromium
@@ -29,7 +31,10 @@ def site(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("portal")
     (folder / "audit").mkdir()
     with (
-        keeps_a_book(Hospital(folder / "hospital", patients=12), folder / "audit") as hospital,
+        closing(Notices.open(folder / "notices.sqlite", key=b"n" * 32)) as mails,
+        keeps_a_book(
+            Hospital(folder / "hospital", patients=12, notices=mails), folder / "audit"
+        ) as hospital,
         portal(folder, hospital=hospital) as found,
     ):
         everyone = np.ones(len(hospital.records), dtype=bool)
@@ -92,6 +97,7 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
         "studies/0/result",
         "studies/0/uses",
         "studies/0/delegates",
+        "studies/0/notices",
         "none",
     ):
         page.goto(f"{site.origin}/{path}")
@@ -106,6 +112,11 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     look("delegate-made")
     page.goto(f"{site.origin}/studies/0/delegates")
     look("delegates-named")
+    page.goto(f"{site.origin}/studies/0/notices")
+    page.locator("[name=study]").check()
+    page.locator("#address").fill("p@mail.example")
+    page.locator("main form button").first.click()
+    look("notices-code")
     page.goto(f"{site.origin}/studies/0/yes")
     press("effect")
     page.locator("details summary").first.click()

@@ -16,6 +16,7 @@ from hospital_node.cli import node as command
 from hospital_node.consents import open_vault, open_versions
 from hospital_node.data import imported, readmission
 from hospital_node.data.drafts import Draft, Read
+from hospital_node.notices import open_notices
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.lifetime import Lifetime
@@ -78,6 +79,8 @@ def known(folder, world, record):
     sealed = {"subject": digest[:20].hex(), "box": "00"}
     with closing(SealedKeys.open(state_of(folder) / KEYS)) as keys:
         keys.keep(code, sealed)
+    with closing(open_notices(folder, Organisation(folder).identity())) as mails:
+        mails.ask(record, address="p@example.org", kinds=["study"], language="en", now=now)
     with audit_log.opened(folder) as audit:
         audit.cared("twin-made", record, twin="glucose/1", by="ward")
     key = Organisation(folder).identity().derive(tombstones.PURPOSE)
@@ -115,13 +118,16 @@ def mentions(folder, record=PATIENT):
         subject = canonical.tagged_hash("test", record.encode())[:20]
         if keys.holds(subject):
             found.add("sealed-keys")
+    with closing(open_notices(folder, Organisation(folder).identity())) as mails:
+        if mails.of(record) is not None:
+            found.add("notices")
     for path in folder.rglob("*"):
         if path.is_file() and record.encode() in path.read_bytes():
             found.add(path.name)
     return found
 
 
-ALL = {"consents", "records", "twins", "fhir", "audit-bodies", "sealed-keys"}
+ALL = {"consents", "records", "twins", "fhir", "audit-bodies", "sealed-keys", "notices"}
 
 
 def test_a_person_is_gone_from_every_store_and_the_signed_report_names_each(folder):

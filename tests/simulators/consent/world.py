@@ -169,7 +169,9 @@ class Hospital:
         domain: Domain = DOMAIN,
         now: float = NOW,
         ledger=None,
+        notices=None,
     ) -> None:
+        self.notices = notices
         self.clock = FixedClock(now)
         self.domain = domain
         self.ledger = ledger or LedgerInMemory(self.clock, domain)
@@ -200,6 +202,7 @@ class Hospital:
                 withdrew=lambda *told: self.withdrew(*told),  # noqa: PLW0108 - set later
                 uses=lambda *asked: self.uses(*asked),  # noqa: PLW0108 - set later
                 spoke=lambda *told: self.spoke(*told),  # noqa: PLW0108 - set later
+                notices=self.notices,
             ),
         )
         ledger = Ledger(
