@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hospital_node.settings import FILE as SETTINGS
+from hospital_node.settings import NodeSettings
 from twinward import backup_options as options
-from twinward.console import emit, json_option, next_step, reports_errors, table
+from twinward.console import emit, json_option, next_step, reports_errors, say, table
+from twinward.settings import load
 
 if TYPE_CHECKING:
     from hospital_node.backup import Restored
@@ -49,6 +52,8 @@ def backup(
         keys_lock=(keys_passphrase_file, keys_recipient),
     )
     options.show_taken(nodes.back_up(folder, targets), role="node", as_json=as_json)
+    if load(NodeSettings, folder / SETTINGS).vault_server is not None:
+        say("the consents are in your PostgreSQL server and its backups only; here is their key")
     next_step(f"twinward node backup-show {file} --check")
 
 

@@ -1,4 +1,4 @@
-"""``twinward node vault-key``: another key for the consent database."""
+"""``twinward node vault-key`` and ``vault-move``: another key, another place for the consents."""
 
 from __future__ import annotations
 
@@ -35,4 +35,27 @@ def vault_key(*, folder: Path, as_json: bool) -> None:
     )
 
 
-COMMANDS = (vault_key,)
+@click.command(name="vault-move")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@json_option
+@reports_errors
+def vault_move(*, folder: Path, as_json: bool) -> None:
+    """Move the consent database into the server that `vault_server` in node.toml names.
+
+    The node is stopped, and no other command of it runs. All or nothing: the file goes once every
+    row is on the server's disk. When it ends in the middle, give it again. There is no way back.
+    """
+    from hospital_node import consents
+
+    load(NodeSettings, folder / FILE)
+    url, rows = consents.move(folder)
+    emit(
+        {"server": str(url), "rows": rows},
+        schema="node.vault-move",
+        as_json=as_json,
+        text=lambda: f"{rows} rows are in {url}; the file is gone",
+    )
+    next_step(f"twinward node doctor {folder}, then twinward node up {folder}")
+
+
+COMMANDS = (vault_key, vault_move)

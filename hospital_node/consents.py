@@ -1,6 +1,7 @@
 """The vault of a node's folder, what is served of it, and the key that hides whom rows are about.
 
-The key is a file of its own in ``secrets/``, so that a copy of the database alone names nobody.
+The key is a file of its own in ``secrets/``, so that a copy of the database alone names nobody. The
+vault is a file of the folder, or lies in the PostgreSQL server that ``vault_server`` names.
 """
 
 from __future__ import annotations
@@ -11,40 +12,120 @@ from pathlib import Path
 
 from consent.fhir.kept import Versions
 from consent.hidden import KEY_BYTES
+from consent.postgres_url import PostgresUrl
 from consent.rekey import rekey
 from consent.store import form_of
 from consent.vault import Vault, other_key
 from hospital_node import watch
 from hospital_node.paths import NodePaths
+from hospital_node.settings import FILE, NodeSettings
 from twinward.errors import ConsentError, UsageError
 from twinward.files import read_secret, sync_folder, write_secret
 from twinward.organisation import Organisation
+from twinward.settings import load
 
 _FIRST_WITH_A_KEY = 3
 _NOT_UP = ("TW1040", "TW1041")
 
 
-def open_vault(folder: Path) -> Vault:
+def place(folder: Path) -> Path | PostgresUrl:
+    """Where this node's vault lies: in a file of its own, or in the hospital's server.
+
+    Raises:
+        UsageError: TW1050 to TW1052, TW3161, TW3162; TW3172, there is a file beside the server.
+    """
+    path, server = NodePaths(folder).vault, load(NodeSettings, folder / FILE).vault_server
+    if server is None:
+        return path
+    url = PostgresUrl.parse(server)
+    if path.exists():
+        raise UsageError(
+            "there is a consent database in this folder and another in the server",
+            code="TW3172",
+            at=str(path),
+            help=f"move it: `twinward node vault-move {folder}`; who withdrew in either must not "
+            "be forgotten",
+        )
+    return url
+
+
+def form_there(at: Path | PostgresUrl) -> int:
+    """The form of the vault there; 0 if there is none yet.
+
+    Raises:
+        ConsentError: TW3022; TW3160, TW3163, the server.
+    """
+    if isinstance(at, Path):
+        return form_of(at)
+    from consent import postgres  # noqa: PLC0415 - most hospitals have no driver
+
+    return postgres.form_of(at)
+
+
+def has_vault(folder: Path) -> bool:
+    """Whether there is a vault already: then it is opened, and not made.
+
+    Raises:
+        As ``place`` and ``form_there``.
+    """
+    at = place(folder)
+    return at.exists() if isinstance(at, Path) else form_there(at) > 0
+
+
+def open_vault(folder: Path, *, alone: bool = False) -> Vault:
     """Open the vault, or make it; the daemon may have it open too.
+
+    ``alone`` is said by the daemon, and by whoever cannot work beside one: see `Vault.open`.
 
     The key is on disk before the vault is hidden under it: dying in between leaves a key for the
     next call.
 
     Raises:
         IdentityError: TW3020, TW2005, others can read the vault or its key.
-        ConsentError: TW3021, TW3022; TW8641, there is a vault and no key for it, or another one.
+        ConsentError: TW3021, TW3022; TW3160 to TW3171, the server; TW8641, there is a vault and
+            no key for it, or another one.
+        UsageError: As ``place``.
     """
-    path, key = NodePaths(folder).vault, vault_key(folder)
+    at, key = place(folder), vault_key(folder)
     try:
-        return Vault.open(path, key=key)
+        return Vault.open(at, key=key, alone=alone)
     except ConsentError as error:
         coming = _coming(folder)
         if error.code != "TW8641" or not coming.exists():
             raise
     # A process died between the new key's vault and the new key's place.
-    vault = Vault.open(path, key=read_secret(coming))
+    vault = Vault.open(at, key=read_secret(coming), alone=alone)
     _put_in_place(folder)
     return vault
+
+
+def move(folder: Path) -> tuple[PostgresUrl, int]:
+    """Move the vault's file into the server that ``vault_server`` names; where, and how many rows.
+
+    The file goes when every row is in the server, on its disk. Dying before leaves it; then the
+    node does not start (TW3172), and the same again goes on.
+
+    Raises:
+        UsageError: TW8644, the node is running; TW3174, there is no file, or no server is named.
+        ConsentError: As ``consent.vault_move.copy``.
+    """
+    from consent import vault_move  # noqa: PLC0415 - once in a node's life
+
+    _require_stopped(folder)
+    path, server = NodePaths(folder).vault, load(NodeSettings, folder / FILE).vault_server
+    if server is None or not path.exists():
+        raise UsageError(
+            "there is nothing to move",
+            code="TW3174",
+            at=str(path),
+            note="`vault_server` names no server" if server is None else "this file is not there",
+            help="set `vault_server` in `node.toml`; a node that never had a vault needs no move",
+        )
+    url, key = PostgresUrl.parse(server), Organisation(folder).secrets / "vault.key"
+    rows = vault_move.copy(path, url, key=read_secret(key))
+    path.unlink()
+    sync_folder(path.parent)
+    return url, rows
 
 
 def open_versions(folder: Path) -> Versions:
@@ -85,7 +166,7 @@ def rotate(folder: Path) -> Path:
         versions = open_versions(folder)
         with closing(versions.store):
             versions.rehide(read_secret(coming))
-    vault = open_vault(folder)
+    vault = open_vault(folder, alone=True)
     try:
         rekey(vault, read_secret(coming))
     finally:
@@ -101,7 +182,7 @@ def _require_stopped(folder: Path) -> None:
             return
         raise
     raise UsageError(
-        "the node is running; it would know nobody in the vault any more",
+        "the node is running; it would not know the vault any more",
         code="TW8644",
         help="stop `twinward node up`, then give the command again",
     )
@@ -124,10 +205,11 @@ def vault_key(folder: Path) -> bytes:
     Raises:
         IdentityError: TW2005. ConsentError: TW3022, TW8641.
     """
-    vault, key = NodePaths(folder).vault, Organisation(folder).secrets / "vault.key"
+    key = Organisation(folder).secrets / "vault.key"
     if not key.exists():
-        if form_of(vault) >= _FIRST_WITH_A_KEY:
-            raise other_key(str(vault))
+        at = place(folder)
+        if form_there(at) >= _FIRST_WITH_A_KEY:
+            raise other_key(str(at))
         key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_secret(key, os.urandom(KEY_BYTES))
     return read_secret(key)

@@ -26,7 +26,7 @@ from consent.completions import Completions, Used
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
 from consent.store import DurableStore
 from hospital_node import audit_log, erasures, holds, notices, parts, stores
-from hospital_node.consents import open_vault, open_versions
+from hospital_node.consents import has_vault, open_vault, open_versions
 from hospital_node.data import imported
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
@@ -169,7 +169,7 @@ def _found(folder: Path, names: set[bytes]) -> list[tuple[RecordNumber, bytes]]:
     if paths.patients.exists():
         with closing(imported.open_store(folder)) as records:
             people.update(kept.record for kept in records.patients())
-    if paths.vault.exists():
+    if has_vault(folder):
         vault = open_vault(folder)
         with closing(vault.store):
             people.update(erased.people(vault))
@@ -210,7 +210,7 @@ def _from_consents(
     folder: Path, record: RecordNumber, *, name: bytes, clock: Clock, used: Sequence[Used]
 ) -> int:
     paths = NodePaths(folder)
-    if not paths.vault.exists():
+    if not has_vault(folder):
         return 0
     now, within = int(clock.now()), load(NodeSettings, folder / FILE).on_chain_by_seconds
     vault, completions = open_vault(folder), Completions(paths.completions)
@@ -238,9 +238,8 @@ def _scrub(store: DurableStore) -> None:
 
 def _sealed_keys(folder: Path, record: RecordNumber) -> int:
     """The keys that the patient's own devices sealed on the patients' pages."""
-    paths = NodePaths(folder)
     where = state_of(folder) / KEYS
-    if not (paths.vault.exists() and where.exists()):
+    if not (where.exists() and has_vault(folder)):
         return 0
     vault, keys = open_vault(folder), SealedKeys.open(where)
     with closing(vault.store), closing(keys):

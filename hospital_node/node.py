@@ -145,7 +145,7 @@ class Node:
         audit = NodeAudit.open(
             folder, org=settings.org, founding=founding, identity=identity, clock=clock
         )
-        vault = open_vault(folder)
+        vault = open_vault(folder, alone=True)
         domain = consent_domain(founding)
         courier = connect_ledger(founding, new_key(), folder=folder)
         rpc = Endpoint.of(founding, folder).rpc()

@@ -8,8 +8,7 @@ from typing import Final
 
 from consent import erased
 from hospital_node import erasures, holds
-from hospital_node.consents import open_vault
-from hospital_node.paths import NodePaths
+from hospital_node.consents import has_vault, open_vault
 from twinward.ids import RecordNumber
 from twinward.organisation import Organisation
 
@@ -24,7 +23,7 @@ def due(folder: Path, *, now: float, delete: bool = False) -> dict[str, int]:
     Raises:
         ConsentError: TW3021, TW3022, TW8641. UsageError: TW8142, the holds cannot be read.
     """
-    if not NodePaths(folder).vault.exists():
+    if not has_vault(folder):
         return {"letters": 0, "answers": 0}
     identity, held = Organisation(folder).identity(), holds.names(folder)
 

@@ -43,6 +43,9 @@ class NodeSettings(RoleSettings):
     erased_copy: Path | None = None
     """A file on another disk, made empty once, that names what was erased: a backup that is put
     back erases it again before the node starts. Missing, the node does not start."""
+    vault_server: str | None = None
+    """A database of the hospital's own PostgreSQL server for the consent vault, as
+    ``postgresql://user@host/database?passfile=...``; without it the vault is a file of the node."""
     forwarder: ForwarderSettings | None = None
     """The only way out of this node; without it the node connects by itself."""
 
@@ -66,6 +69,8 @@ def write(path: Path, settings: NodeSettings) -> None:
         f"witness = {str(settings.witness).lower()}  # execute every block again and co-sign it",
         f"witness_quorum = {settings.witness_quorum}  # co-signatures to ask for; 0 asks for none",
     ]
+    if settings.vault_server is not None:
+        lines.append(f'vault_server = "{settings.vault_server}"  # consents, in your PostgreSQL')
     if settings.forwarder is not None:
         lines += table(settings.forwarder)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from consent.hidden import Hidden
-from hospital_node import backup, watch
-from hospital_node.consents import vault_key
+from hospital_node import backup, consents, watch
 from hospital_node.doctor.checks import CHECKS
 from hospital_node.doctor.site import Site
 from hospital_node.paths import NodePaths
@@ -41,6 +40,10 @@ _SETTINGS: Final = ("mirror_max_age_seconds", "audit_anchor_seconds", "revalidat
                     "on_chain_by_seconds", "witness", "witness_quorum")  # fmt: skip
 _PACKAGES: Final = ("flwr", "grpcio", "protobuf", "torch", "numpy", "cryptography", "web3",
                     "py-evm", "opacus", "pydantic")  # fmt: skip
+_RECORDS: Final = (
+    "select record from enrolments union select record from bindings"
+    " union select record from standings"
+)
 _LINES = 500
 _CODE = re.compile(r"\bTW\d{4}\b")
 _SHORTEST = 4
@@ -177,15 +180,16 @@ def _require_clean(texts: Mapping[str, str], folder: Path) -> None:
 
 def _record_numbers(folder: Path) -> set[str]:
     """Those that cannot stand in the archive by chance: four characters and more."""
-    vault = folder / "state" / "vault.sqlite"
-    if not vault.exists():
+    if not consents.has_vault(folder):
         return set()
-    with closing(sqlite3.connect(f"{vault.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        rows = database.execute(
-            "select record from enrolments union select record from bindings"
-            " union select record from standings"
-        ).fetchall()
-    hidden = Hidden(vault_key(folder))
+    at = consents.place(folder)
+    if isinstance(at, Path):
+        with closing(sqlite3.connect(f"{at.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute(_RECORDS).fetchall()
+    else:
+        with closing(consents.open_vault(folder).store) as store:
+            rows = store.rows(_RECORDS)
+    hidden = Hidden(consents.vault_key(folder))
     # Before the node was started after an upgrade they stand there as they are.
     found = (row if isinstance(row, str) else hidden.show(row) for (row,) in rows)
     return {record for record in found if len(record) >= _SHORTEST}
