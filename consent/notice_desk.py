@@ -87,12 +87,17 @@ class NoticeDesk:
 
     def _notices(self) -> Notices:
         if self._desk.notices is None:
-            raise ConsentError(
-                "this hospital sends no mails",
-                code="TW8173",
-                help="ask the hospital; it needs a `portal.toml` and `twinward portal notify`",
-            )
+            raise no_mails()
         return self._desk.notices
+
+
+def no_mails() -> ConsentError:
+    """The refusal where no relay is set."""
+    return ConsentError(
+        "this hospital sends no mails",
+        code="TW8173",
+        help="staff: write `portal.toml`, start the node anew, run `twinward portal notify`",
+    )
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consent.completions import Completions
+from consent.notice_desk import no_mails
 from consent.notices import Mail, Notices, Reader
 from consent.portal import results
 from consent.portal.mail import FILE, AddressRefused, PortalSettings, Relay, RelayFailed
@@ -72,9 +73,12 @@ def look(folder: Path, *, hospital: str, clock: Clock) -> Round:
     """Find what is new for whoever wants mails, and hand over every mail that is due.
 
     Raises:
-        UsageError: TW1050 to TW1052, `portal.toml` is not there or wrong.
+        ConsentError: TW8173, there is no `portal.toml`; TW8174, its authority cannot be read.
+        UsageError: TW1014, TW1051, TW1052, it or the file of the password is wrong.
         TwinwardError: A store of the node cannot be used.
     """
+    if not (folder / FILE).is_file():
+        raise no_mails()
     settings = load(PortalSettings, folder / FILE).mail
     relay = Relay(settings, folder=folder, hospital=hospital)
     with closing(open_notices(folder, Organisation(folder).identity())) as notices:

@@ -69,13 +69,18 @@ class Relay:
 
         Raises:
             IdentityError: TW2005, the password's file can be read by others.
-            OSError: A file of the settings cannot be read.
+            UsageError: TW1014, it is not there. RelayFailed: TW8174, no certificate in `ca_file`.
         """
         self._settings = settings
         self._hospital = hospital
         ca, password = settings.ca_file, settings.password_file
-        self._tls = ssl.create_default_context(cafile=None if ca is None else folder / ca)
-        self._password = None if password is None else read_secret(folder / password).decode()
+        try:
+            self._tls = ssl.create_default_context(cafile=None if ca is None else folder / ca)
+        except OSError as error:
+            raise _failed("`ca_file` holds no certificate that can be read") from error
+        self._password = (
+            None if password is None else read_secret(folder / password).decode().strip()
+        )
 
     def written(self, mail: Mail, *, now: float) -> EmailMessage:
         """The mail; the same for everybody but for address, language and code."""

@@ -18,9 +18,11 @@ from consent.withdrawals import Withdrawals
 from hospital_node import audit_log, notices
 from hospital_node.cli_portal import portal as command
 from hospital_node.consents import open_vault
+from hospital_node.node import Node as RunningNode
 from hospital_node.paths import NodePaths
 from tests.integration.hospital_node.test_erasure import known
 from tests.simulators.mail_relay import MailRelay
+from tests.simulators.one_node import Hospital, World
 from twinward.clock import FixedClock, SystemClock
 from twinward.errors import ConsentError
 from twinward.organisation import Organisation
@@ -272,5 +274,32 @@ def test_the_command_says_what_it_did_and_what_is_missing(node):
     assert (done.exit_code, json.loads(done.stdout.splitlines()[-1])["sent"]) == (0, 1)
     (node.folder / "portal.toml").unlink()
     done = CliRunner().invoke(command, ["notify", str(node.folder), "--once", "--json"])
-    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "TW1050"
-    assert done.exit_code == 2
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "TW8173"
+    assert done.exit_code > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ('ca_file = "not-there.pem"', "TW8174"), ('password_file = "not-there"', "TW1014"),
+        ("port = 0", "TW1052"), ('sender = "x"', "TW1052"), ('site = "http://x"', "TW1052"),
+        ('relay = ""', "TW1052"), ("colour = 1", "TW1052"), ("=", "TW1051"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_used_are_named(hospital, line, code):
+    said = {
+        "relay": 'relay = "localhost"', "sender": 'sender = "a@b.example"',
+        "site": 'site = "https://b.example"', line.split()[0]: line,
+    }  # fmt: skip
+    (hospital.folder / "portal.toml").write_text("\n".join(["[mail]", *said.values()]))
+    done = CliRunner().invoke(command, ["notify", str(hospital.folder), "--once", "--json"])
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == code
+
+
+def test_a_node_offers_mails_where_there_is_a_relay(tmp_path, relay):
+    (tmp_path / "world").mkdir()
+    with closing(World(tmp_path / "world")) as world:
+        folder = Hospital(world, tmp_path).folder
+        (folder / "portal.toml").write_text(relay.settings())
+        with closing(RunningNode.open(folder, clock=SystemClock())) as opened:
+            assert isinstance(opened.surroundings.notices, Notices)
