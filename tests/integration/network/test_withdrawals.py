@@ -85,7 +85,7 @@ def test_a_patient_of_a_hospital_that_was_put_out_withdraws_at_the_front_door(wo
     assert "TW3001" in str(failed.value.diagnostic.note)
     assert purposes_on_the_ledger(world, one)
     for _ in range(2):  # the second time it says the same
-        done = world.do(*WITHDRAW, one.reference, "--through", f"{HUB}:{DOOR}")
+        done = world.do(*WITHDRAW, one.reference, "--by-front-door")
         assert (done["withdrawn"], done["failed"]) == (1, 0)
     assert not purposes_on_the_ledger(world, one)
     assert purposes_on_the_ledger(world, other)
