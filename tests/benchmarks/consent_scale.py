@@ -1,13 +1,15 @@
 """A hospital of a million patients with three million consents: cohort, pages, onboarding.
 
     python -m tests.benchmarks.consent_scale [--patients 1000000] [--folder KEPT] [--json]
+    python -m tests.benchmarks.consent_scale --patients 20000 --first --postgresql
 
 Each patient answered three studies. The grants of the study that is asked about carry real
 signatures and stand in a real mirror file; those of the other two fill the tables. Making them is
 not timed, and ``--folder`` keeps them for the next run. Limits of the same run: hashing the bytes
 of the snapshot (a cold cohort has to read them at least) and one signature check per patient
 (what a cold cohort costs that believes nothing). A page is the site's whole answer, which asks the
-hospital's desk over TLS.
+hospital's desk over TLS. With ``--postgresql`` all of it comes again over a server of its own on
+this machine, on a Unix socket, and the ratios of the two stand beside.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from consent import purposes, signature
 from consent.kept import State
@@ -37,6 +40,8 @@ from consent.record import DAY, Grant
 from consent.register import Register
 from consent.terms import terms
 from ledger.mirror import Mirror
+from tests.simulators import postgres
+from tests.simulators.consent import world
 from tests.simulators.consent.desk import RunningDesk
 from tests.simulators.consent.world import DOMAIN, GENESIS, HOSPITAL, NOW, STUDY, Hospital, Patient
 from tests.simulators.web.client import visit
@@ -273,16 +278,8 @@ def onboarding(hospital: Hospital, count: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, help="keeps what was made, for the next run")
-    parser.add_argument("--first", action="store_true", help="also a cohort without a snapshot")
-    parser.add_argument("--changes", type=int, default=10)
-    parser.add_argument("--visitors", type=int, default=12)
-    parser.add_argument("--onboard", type=int, default=2_000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def measured(options) -> dict[str, float]:
+    """All figures of one place for the vault."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = options.folder or scratch
@@ -307,6 +304,33 @@ def main() -> None:
     result["ratio_cold_to_checking"] = (
         result["cold_cohort_s"] / result["limit_checking_signatures_s"]
     )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="keeps what was made, for the next run")
+    parser.add_argument("--first", action="store_true", help="also a cohort without a snapshot")
+    parser.add_argument("--changes", type=int, default=10)
+    parser.add_argument("--visitors", type=int, default=12)
+    parser.add_argument("--onboard", type=int, default=2_000)
+    parser.add_argument("--postgresql", action="store_true", help="then in a server, beside it")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.postgresql and options.folder:
+        parser.error("--postgresql begins with empty stores each time: leave out --folder")
+    result = measured(options)
+    if options.postgresql:
+        with postgres.server() as server, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world, "place", server.vault)
+            there = measured(options)
+        result |= {f"postgresql_{name}": value for name, value in there.items()}
+        for name in ("cold_cohort_s", "first_cohort_s", "step_ms_median", "fill_s"):
+            if name in there and name in result:
+                result[f"ratio_postgresql_{name}"] = there[name] / result[name]
+        taken = "grants_taken_per_second"
+        result[f"ratio_postgresql_{taken}"] = there[taken] / result[taken]
     result = {name: round(value, 4) for name, value in result.items()}
     if options.json:
         print(json.dumps(result))
