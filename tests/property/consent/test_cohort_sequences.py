@@ -4,10 +4,13 @@ without a valid current grant, and nobody who has one is forgotten."""
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.simulators import postgres
+from tests.simulators.consent import world
 from tests.simulators.consent.world import DOMAIN, STUDY, Hospital, Patient
 from twinward import canonical
 from twinward.errors import ConsentError, LedgerError
@@ -163,3 +166,23 @@ ConsentOverTime.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
 TestConsentOverTime = ConsentOverTime.TestCase
+
+
+class ConsentOverTimeInAServer(ConsentOverTime):
+    """The same over PostgreSQL, less often: what differs is the store, and that has its own."""
+
+    @initialize()
+    def open(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world, "place", postgres.shared().vault)
+            super().open()
+
+
+ConsentOverTimeInAServer.TestCase.settings = settings(
+    max_examples=4, stateful_step_count=30, deadline=None
+)
+
+
+@pytest.mark.skipif(not postgres.is_here(), reason=postgres.WHY_NOT)
+class TestConsentOverTimeInAServer(ConsentOverTimeInAServer.TestCase):
+    pass
