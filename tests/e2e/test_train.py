@@ -14,6 +14,7 @@ from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
 from ledger.account import new_key
 from ledger.provenance import Kind
+from tests.simulators.network import twinward
 from twinward.organisation import Organisation
 from twinward.settings import load
 
@@ -26,6 +27,11 @@ def test_a_run_is_released_and_its_pack_verifies_far_from_the_network(network, t
     assert run.release["verified"]
     assert run.release["attempts"] == 30
     assert sorted(run.release["members"]) == sorted(network.hospitals)
+    status, found = twinward(network.folder, "server", "doctor", "coordinator")
+    assert (status, found["faults"]) == (0, 0), found
+    said = {one["check"]: one["result"] for one in found["checks"]}
+    live = ("ports", "SuperLink certificate", "ledger", "ledger: blocks", "runs", "members")
+    assert {said[name] for name in live} == {"ok"}, found
     # An auditor has a pack, the founding file and one file of the standard library's size.
     shutil.copy(ledger.verify.__file__, tmp_path / "verify.py")
     shutil.copy(network.folder / run.release["pack"], tmp_path / "evidence.zip")
