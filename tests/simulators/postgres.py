@@ -13,15 +13,18 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from consent.postgres_url import PostgresUrl
 
+EMPTY: Mapping[str, bytes] = MappingProxyType({})
 USER, DATABASE = "twinward", "consents"
 
 
@@ -50,11 +53,14 @@ WHY_NOT = "needs a PostgreSQL server and psycopg: `apt install postgresql`"
 class Server:
     """One cluster; `start` and `kill` as often as a test likes."""
 
-    def __init__(self, *, hba: str = "", **settings: str) -> None:
+    def __init__(
+        self, *, hba: str = "", files: Mapping[str, bytes] = EMPTY, **settings: str
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="twpg-", dir="/tmp"))
         self.data = self.folder / "data"
         self._settings = {
             "listen_addresses": "",
+            "port": "5432",
             "unix_socket_directories": str(self.folder),
             "shared_buffers": "16MB",
             "max_wal_size": "256MB",
@@ -68,12 +74,18 @@ class Server:
         if hba:
             known = (self.data / "pg_hba.conf").read_text()
             (self.data / "pg_hba.conf").write_text(f"{hba}\n{known}")
+        for name, content in files.items():
+            (self.data / name).write_bytes(content)
+            (self.data / name).chmod(0o600)
+            if os.getuid() == 0:
+                shutil.chown(self.data / name, "postgres", "postgres")
         self.start()
-        self._do("createdb", "-h", self.folder, "-U", USER, DATABASE)
+        self._do("createdb", "-h", self.folder, "-p", self._settings["port"], "-U", USER, DATABASE)
 
     @property
     def url(self) -> PostgresUrl:
-        return PostgresUrl(str(self.folder), 5432, USER, DATABASE, (("sslmode", "prefer"),))
+        port = int(self._settings["port"])
+        return PostgresUrl(str(self.folder), port, USER, DATABASE, (("sslmode", "prefer"),))
 
     @property
     def text(self) -> str:
@@ -99,7 +111,7 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(600):
-            asked = ["pg_isready", "-q", "-h", str(self.folder), "-U", USER]
+            asked = ["pg_isready", "-q", "-h", str(self.folder), "-p", self._settings["port"]]
             if subprocess.run([binaries() / asked[0], *asked[1:]]).returncode == 0:
                 return
             if self._process.poll() is not None:
@@ -192,11 +204,11 @@ def all_closed():
 
 
 @contextmanager
-def server(*, hba: str = "", **settings: str):
+def server(**how):
     """A server of a test's own."""
     if not is_here():
         pytest.skip(WHY_NOT)
-    found = Server(hba=hba, **settings)
+    found = Server(**how)
     try:
         yield found
     finally:

@@ -1,9 +1,14 @@
 """A vault in a hospital's own server: what its address may say, and which servers are refused."""
 
+import datetime as dt
+import socket
 import threading
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.postgres_url import PostgresUrl
 from consent.vault import Vault
@@ -144,6 +149,59 @@ def test_a_password_is_asked_for_and_is_in_no_error(tmp_path):
                 vault = opened(told)
                 enrol(vault)
                 vault.store.close()
+
+
+def certificate(name):
+    """A certificate of its own authority, for this name, and its key."""
+    key, said = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(said)
+        .issuer_name(said)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(pem), private
+
+
+def test_a_server_with_anothers_certificate_or_none_is_not_talked_to(tmp_path):
+    cert, key = certificate("localhost")
+    ours, others = tmp_path / "ours.pem", tmp_path / "others.pem"
+    ours.write_bytes(cert)
+    others.write_bytes(certificate("localhost")[0])
+    (port,) = free_port()
+    with postgres.server(
+        hba="hostssl all all 127.0.0.1/32 trust", port=str(port), listen_addresses="127.0.0.1",
+        ssl="on", ssl_cert_file="server.crt", ssl_key_file="server.key",
+        files={"server.crt": cert, "server.key": key},
+    ) as server:  # fmt: skip
+        text = "postgresql://twinward@{}:{}/consents?sslmode=verify-full&sslrootcert={}"
+        vault = opened(PostgresUrl.parse(text.format("localhost", port, ours)))
+        assert vault.store.row("select ssl from pg_stat_ssl where pid = pg_backend_pid()") == (
+            True,
+        )
+        vault.store.close()
+        for host, trusted in (("localhost", others), ("127.0.0.1", ours)):
+            wrong = PostgresUrl.parse(text.format(host, port, trusted))
+            said = refused("TW3163", opened, wrong)
+            assert "certificate" in said.note
+        server.kill()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1:]
 
 
 def test_a_vault_that_went_back_in_time_is_refused_until_the_node_is_started_anew(server, url):
