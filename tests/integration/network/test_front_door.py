@@ -181,3 +181,10 @@ def test_the_services_behind_listen_on_the_loopback_only(world):
     assert open_ports == {DOOR}
     conf = world.folder / COORDINATOR / "front_door" / "door.key"
     assert os.stat(conf).st_mode & 0o077 == 0
+
+
+def test_the_coordinators_doctor_asks_nginx_which_certificate_it_shows(world):
+    found = world.do("server", "doctor", COORDINATOR)
+    said = {one["check"]: (one["result"], one["what"]) for one in found["checks"]}
+    assert said["front door"][0] == "ok", said
+    assert said["front door"][1].startswith(f"{HUB}:{DOOR}, valid until ")
