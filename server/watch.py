@@ -12,6 +12,7 @@ import click
 import grpc
 
 from server.settings import FILE, ServerSettings
+from twinward import absence
 from twinward.console import is_interactive, next_step, say, table
 from twinward.errors import CoordinatorUnreachable
 from twinward.rpc.local import LocalAddress, local_channel
@@ -58,7 +59,14 @@ def as_text(found: dict[str, Any]) -> str:
     from server import cli_queue  # noqa: PLC0415 - only shown here
 
     rows = [
-        (member["org"], member["role"], "online" if member["online"] else "-")
+        (
+            member["org"],
+            member["role"],
+            "online" if member["online"] else "-",
+            absence.last_seen(member.get("seen_seconds_ago"))
+            if member["role"] == "hospital"
+            else "",
+        )
         for member in found["members"]
     ]
     running = _running(found) if found["running"] else "no run under way"
@@ -68,7 +76,8 @@ def as_text(found: dict[str, Any]) -> str:
         f"{found['ledger']['pid']}, 1 operator, "
         f"{found['ledger']['witnesses']} witnesses\n"
         f"audit log: {in_words(found['audit'])}\nrun: {running}\n"
-        f"{cli_queue.as_text(found['queue'])}\n\n" + table(("MEMBER", "ROLE", "FLOWER"), rows)
+        f"{cli_queue.as_text(found['queue'])}\n\n"
+        + table(("MEMBER", "ROLE", "FLOWER", "NODE"), rows)
     )
 
 
