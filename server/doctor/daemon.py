@@ -15,10 +15,11 @@ def daemon(place: Place) -> str:
     """It answers, or is stopped, nothing in between; and it is of the installed release."""
     if place.status is None:
         return "not running"
-    release = place.status["release"]
+    release = place.status.get("release")  # which an older one does not say
     if release != __version__:
         raise Concern(
-            f"the running coordinator is of release {release}, {__version__} is installed",
+            f"the running coordinator is of {f'release {release}' if release else 'an older one'}, "
+            f"{__version__} is installed",
             code="TW7664",
             help="finish what runs (`twinward server queue drain`), then start it again",
         )
@@ -31,7 +32,7 @@ def members(place: Place) -> str:
     silent = [one for one in hospitals if not _is_there(one)]
     if silent:
         words = ", ".join(
-            f"`{one['org']}` ({absence.last_seen(one['seen_seconds_ago'])})" for one in silent
+            f"`{one['org']}` ({absence.last_seen(one.get('seen_seconds_ago'))})" for one in silent
         )
         raise Concern(
             f"{len(silent)} of {len(hospitals)} hospitals are not there: {words}",
@@ -58,7 +59,7 @@ def witnesses(place: Place) -> str:
 
 
 def _is_there(member: dict[str, Any]) -> bool:
-    seen = member["seen_seconds_ago"]
+    seen = member.get("seen_seconds_ago")
     return bool(member["online"]) and seen is not None and seen <= _SILENT_SECONDS
 
 
