@@ -18,8 +18,8 @@ def daemon(place: Place) -> str:
     release = place.status.get("release")  # which an older one does not say
     if release != __version__:
         raise Concern(
-            f"the running coordinator is of {f'release {release}' if release else 'an older one'}, "
-            f"{__version__} is installed",
+            f"the running coordinator is of release {release or 'unknown'}, {__version__} is "
+            "installed",
             code="TW7664",
             help="finish what runs (`twinward server queue drain`), then start it again",
         )
