@@ -106,14 +106,14 @@ class PostgresStore:
             connection, count = self._begun()
             self._inside = True
             try:
-                yield _Inside(connection, self._url)
+                yield _Inside(connection)
             except BaseException:
                 with suppress(Error):  # a lost connection has rolled it back
                     connection.execute("rollback")
                 raise
             finally:
                 self._inside = False
-            with says.explained(self._url):
+            with says.explained():
                 connection.execute("commit")
             self._count = count
 
@@ -148,7 +148,7 @@ class PostgresStore:
         files. Its log and its backups keep what they have (docs/storage.md).
         """
         how = SQL("vacuum (full, analyze)" if whole else "vacuum")
-        with self._lock, says.explained(self._url):
+        with self._lock, says.explained():
             connection = self._connected()
             found = connection.execute(_TABLES_OF, (self._url.schema,)).fetchall()
             for (table,) in found:
@@ -164,7 +164,7 @@ class PostgresStore:
 
     def _asked(self, sql: str, values: Sequence[object]) -> Cursor[Any]:
         connection = self._connected()
-        with says.explained(self._url):
+        with says.explained():
             try:
                 return connection.execute(translated(sql), values)
             except Error:
@@ -172,14 +172,14 @@ class PostgresStore:
                     raise
             # The server was started again since: a question can be asked once more.
         connection = self._connected()
-        with says.explained(self._url):
+        with says.explained():
             return connection.execute(translated(sql), values)
 
     def _begun(self) -> tuple[Connection, int]:
         """A transaction that nobody else writes beside, and its number."""
         for _ in range(2):
             connection = self._connected()
-            with says.explained(self._url):
+            with says.explained():
                 try:
                     connection.execute("begin")
                     row = connection.execute(_COUNT_UP).fetchone()
@@ -195,7 +195,7 @@ class PostgresStore:
                 connection.execute("rollback")
                 raise
             return connection, int(count)
-        raise says.away(self._url)
+        raise says.away()
 
     def _connected(
         self, *, or_made: Callable[[], tuple[str, Mapping[int, Migration]]] | None = None
@@ -203,11 +203,11 @@ class PostgresStore:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         if self._inside:
-            raise says.away(self._url)
-        with says.explained(self._url):
+            raise says.away()
+        with says.explained():
             connection = _connect(self._url)
             try:
-                _require_able(connection, self._url)
+                _require_able(connection)
                 if or_made is not None:
                     tables, migrations = or_made()
                     self._prepare(connection, tables=tables, migrations=migrations)
@@ -224,9 +224,9 @@ class PostgresStore:
         """These are the tables that were opened, with all that was ever confirmed in them."""
         form, name, count = row or (0, b"", -1)
         if count < max(self._count, 0) or (self._name is not None and bytes(name) != self._name):
-            raise says.forgot(self._url)
+            raise says.forgot()
         if form != self._version:
-            raise says.another_form(self._url, found=int(form), wanted=self._version)
+            raise says.another_form(found=int(form), wanted=self._version)
         self._name, self._count = bytes(name), int(count)
 
     def _prepare(
@@ -235,12 +235,12 @@ class PostgresStore:
         """Make the tables, or bring older ones to this form: in one transaction."""
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s, 0)", (_OURS,))
-            database, state = _Inside(connection, self._url), _state(connection, self._url)
+            database, state = _Inside(connection), _state(connection, self._url)
             found = self._version if state is None else int(state[0])
             if state is None:
                 schema = Identifier(self._url.schema)
                 if connection.execute(_ANYTHING_IN, (self._url.schema,)).fetchone():
-                    raise says.others_tables(self._url)
+                    raise says.others_tables(self._url.schema)
                 if not connection.execute(_IS_SCHEMA, (self._url.schema,)).fetchone():
                     connection.execute(SQL("create schema {}").format(schema))
                 execute_all(database, tables)
@@ -250,23 +250,22 @@ class PostgresStore:
                 migrations[found](database)
                 found += 1
             if found != self._version:
-                raise says.another_form(self._url, found=found, wanted=self._version)
+                raise says.another_form(found=found, wanted=self._version)
             connection.execute("update vault set form = %s", (found,))
 
 
 class _Inside:
     """The transaction under way, with `?` for each value."""
 
-    def __init__(self, connection: Connection, url: PostgresUrl) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._url = url
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Found:
-        with says.explained(self._url):
+        with says.explained():
             return self._connection.execute(translated(sql), values)
 
     def executemany(self, sql: str, values: Sequence[Sequence[Any]], /) -> object:
-        with says.explained(self._url), self._connection.cursor() as cursor:
+        with says.explained(), self._connection.cursor() as cursor:
             cursor.executemany(translated(sql), values)
         return None
 
@@ -277,7 +276,7 @@ def form_of(url: PostgresUrl) -> int:
     Raises:
         ConsentError: TW3160, TW3163.
     """
-    with says.explained(url), _connect(url) as connection:
+    with says.explained(), _connect(url) as connection:
         state = _state(connection, url)
         return 0 if state is None else int(state[0])
 
@@ -288,8 +287,8 @@ def version_of(url: PostgresUrl) -> str:
     Raises:
         ConsentError: TW3160, TW3163 to TW3165.
     """
-    with says.explained(url), _connect(url) as connection:
-        _require_able(connection, url)
+    with says.explained(), _connect(url) as connection:
+        _require_able(connection)
         return ".".join(map(str, divmod(connection.info.server_version, 10_000)))
 
 
@@ -336,13 +335,13 @@ def _connect(url: PostgresUrl) -> Connection:
     return connection
 
 
-def _require_able(connection: Connection, url: PostgresUrl) -> None:
+def _require_able(connection: Connection) -> None:
     """The server is new enough, and what it confirms is on its disk."""
     if connection.info.server_version < OLDEST:
-        raise says.too_old(url, found=connection.info.server_version // 10_000)
+        raise says.too_old(found=connection.info.server_version // 10_000)
     for name in ("fsync", "full_page_writes"):
         if _setting(connection, name) != "on":
-            raise says.not_durable(url, name)
+            raise says.not_durable(name)
     if _setting(connection, "synchronous_commit") in {"off", "local"}:
         connection.execute("set synchronous_commit = on")
 
@@ -374,4 +373,4 @@ def _require_alone(connection: Connection, url: PostgresUrl) -> None:
             return
         threading.Event().wait(_ALONE_SECONDS)
     holder = connection.execute(_WHO_HOLDS, (_OURS, which)).fetchone()
-    raise says.not_alone(url, holder=None if holder is None else str(holder[0]))
+    raise says.not_alone(holder=None if holder is None else str(holder[0]))

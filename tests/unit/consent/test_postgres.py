@@ -111,7 +111,8 @@ def test_a_role_without_rights_is_told_what_it_lacks(server, url):
 def test_a_server_that_is_not_there_is_named_and_may_be_asked_again(url, tmp_path):
     said = refused("TW3160", opened, replace(url, host=str(tmp_path)))
     assert said.exit_status == 5
-    assert str(tmp_path) in said.at
+    assert "vault_server" in said.at
+    assert str(tmp_path) not in said.as_text()  # patients are told, too
 
 
 def test_a_server_that_is_too_old_is_refused(url, monkeypatch):
