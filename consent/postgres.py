@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,29 +22,33 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Self
 
-from psycopg import Connection, Cursor, Error, connect
-from psycopg.conninfo import make_conninfo
+from psycopg import Connection, Cursor, Error
 from psycopg.sql import SQL, Identifier
 
 from consent import postgres_errors as says
+from consent import postgres_server
 from consent.postgres_url import PostgresUrl
 from consent.store import Database, Found, execute_all
 
-OLDEST = 140_000
-"""PostgreSQL 14, as the server counts."""
-
 Migration = Callable[[Database], None]
 _NONE: Mapping[int, Migration] = MappingProxyType({})
-_WAIT_MS = 5_000
-_ALONE_TRIES, _ALONE_SECONDS = 20, 0.25
-_OURS = 0x5457
-"""First half of the numbers of our advisory locks."""
 
 _OF_A_FILE = (
     (re.compile(r"\binteger primary key autoincrement\b"), "bigserial primary key"),
     (re.compile(r"\binteger\b"), "bigint"),
     (re.compile(r"\bblob\b"), "bytea"),
     (re.compile(r"\) strict(, without rowid)?"), ")"),
+)
+
+_MAKE_STATE = (
+    "create table vault (form bigint not null, name bytea not null, count bigint not null)"
+)
+_COUNT_UP = "update vault set count = count + 1 returning form, name, count"
+_IS_SCHEMA = "select 1 from pg_namespace where nspname = %s"
+_TABLES_OF = "select tablename from pg_tables where schemaname = %s order by tablename"
+_ANYTHING_IN = (
+    "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s"
+    " limit 1"
 )
 
 
@@ -92,11 +95,10 @@ class PostgresStore:
         """
         store = cls(url, version=version, alone=alone)
         try:
-            connection = store._connected(or_made=lambda: (tables, migrations))
+            store._connected(making=(tables, migrations))
         except BaseException:
             store.close()
             raise
-        del connection
         return store
 
     @contextmanager
@@ -198,22 +200,21 @@ class PostgresStore:
         raise says.away()
 
     def _connected(
-        self, *, or_made: Callable[[], tuple[str, Mapping[int, Migration]]] | None = None
+        self, *, making: tuple[str, Mapping[int, Migration]] | None = None
     ) -> Connection:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         if self._inside:
             raise says.away()
         with says.explained():
-            connection = _connect(self._url)
+            connection = postgres_server.connect_to(self._url)
             try:
-                _require_able(connection)
-                if or_made is not None:
-                    tables, migrations = or_made()
-                    self._prepare(connection, tables=tables, migrations=migrations)
-                self._require_same(_state(connection, self._url))
+                postgres_server.require_able(connection)
+                if making is not None:
+                    self._prepare(connection, tables=making[0], migrations=making[1])
+                self._require_same(postgres_server.state(connection, self._url))
                 if self._alone:
-                    _require_alone(connection, self._url)
+                    postgres_server.require_alone(connection, self._url)
             except BaseException:
                 connection.close()
                 raise
@@ -234,8 +235,8 @@ class PostgresStore:
     ) -> None:
         """Make the tables, or bring older ones to this form: in one transaction."""
         with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s, 0)", (_OURS,))
-            database, state = _Inside(connection), _state(connection, self._url)
+            connection.execute("select pg_advisory_xact_lock(%s, 0)", (postgres_server.OURS,))
+            database, state = _Inside(connection), postgres_server.state(connection, self._url)
             found = self._version if state is None else int(state[0])
             if state is None:
                 schema = Identifier(self._url.schema)
@@ -268,109 +269,3 @@ class _Inside:
         with says.explained(), self._connection.cursor() as cursor:
             cursor.executemany(translated(sql), values)
         return None
-
-
-def form_of(url: PostgresUrl) -> int:
-    """The form of the vault there; 0 if there is none.
-
-    Raises:
-        ConsentError: TW3160, TW3163.
-    """
-    with says.explained(), _connect(url) as connection:
-        state = _state(connection, url)
-        return 0 if state is None else int(state[0])
-
-
-def version_of(url: PostgresUrl) -> str:
-    """The server's version, after every promise that a vault needs of it was seen to hold.
-
-    Raises:
-        ConsentError: TW3160, TW3163 to TW3165.
-    """
-    with says.explained(), _connect(url) as connection:
-        _require_able(connection)
-        return ".".join(map(str, divmod(connection.info.server_version, 10_000)))
-
-
-_MAKE_STATE = (
-    "create table vault (form bigint not null, name bytea not null, count bigint not null)"
-)
-_COUNT_UP = "update vault set count = count + 1 returning form, name, count"
-_IS_SCHEMA = "select 1 from pg_namespace where nspname = %s"
-_TABLES_OF = "select tablename from pg_tables where schemaname = %s order by tablename"
-_ANYTHING_IN = (
-    "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s"
-    " limit 1"
-)
-_WHO_HOLDS = (
-    "select a.application_name from pg_locks l join pg_stat_activity a using (pid)"
-    " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
-    " and l.database = (select oid from pg_database where datname = current_database())"
-)
-
-
-def _connect(url: PostgresUrl) -> Connection:
-    told = make_conninfo(
-        host=url.host,
-        port=url.port,
-        user=url.user,
-        dbname=url.database,
-        application_name=f"twinward, process {os.getpid()} on {socket.gethostname()}",
-        gssencmode="disable",  # it would stand in for TLS
-        target_session_attrs="read-write",
-        connect_timeout=5,
-        tcp_user_timeout=15_000,
-        keepalives_idle=10,
-        client_encoding="utf8",
-        **dict(url.options),
-    )
-    connection = connect(told, autocommit=True)
-    try:
-        connection.execute(SQL("set search_path to {}, pg_temp").format(Identifier(url.schema)))
-        connection.execute(f"set lock_timeout = {_WAIT_MS}".encode())
-        connection.execute("set default_transaction_isolation = 'read committed'")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _require_able(connection: Connection) -> None:
-    """The server is new enough, and what it confirms is on its disk."""
-    if connection.info.server_version < OLDEST:
-        raise says.too_old(found=connection.info.server_version // 10_000)
-    for name in ("fsync", "full_page_writes"):
-        if _setting(connection, name) != "on":
-            raise says.not_durable(name)
-    if _setting(connection, "synchronous_commit") in {"off", "local"}:
-        connection.execute("set synchronous_commit = on")
-
-
-def _setting(connection: Connection, name: str) -> str:
-    (value,) = connection.execute("select current_setting(%s)", (name,)).fetchone() or ("",)
-    return str(value)
-
-
-def _state(connection: Connection, url: PostgresUrl) -> Sequence[Any] | None:
-    """Form, name and count of the vault; None if there is none."""
-    there = connection.execute(
-        "select 1 from pg_tables where schemaname = %s and tablename = 'vault'", (url.schema,)
-    ).fetchone()
-    if there is None:
-        return None
-    vault = SQL("select form, name, count from {}.vault").format(Identifier(url.schema))
-    return connection.execute(vault).fetchone()
-
-
-def _require_alone(connection: Connection, url: PostgresUrl) -> None:
-    """Hold the vault's one place for a daemon until the connection ends."""
-    schema = "select oid::int4 from pg_namespace where nspname = %s"
-    (which,) = connection.execute(schema, (url.schema,)).fetchone() or (0,)
-    # Of one that was just killed, the server may not know it yet.
-    for _ in range(_ALONE_TRIES):
-        got = connection.execute("select pg_try_advisory_lock(%s, %s)", (_OURS, which)).fetchone()
-        if got is not None and got[0]:
-            return
-        threading.Event().wait(_ALONE_SECONDS)
-    holder = connection.execute(_WHO_HOLDS, (_OURS, which)).fetchone()
-    raise says.not_alone(holder=None if holder is None else str(holder[0]))

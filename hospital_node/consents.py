@@ -57,9 +57,9 @@ def form_there(at: Path | PostgresUrl) -> int:
     """
     if isinstance(at, Path):
         return form_of(at)
-    from consent import postgres  # noqa: PLC0415 - most hospitals have no driver
+    from consent import postgres_server  # noqa: PLC0415 - most hospitals have no driver
 
-    return postgres.form_of(at)
+    return postgres_server.form_of(at)
 
 
 def has_vault(folder: Path) -> bool:

@@ -75,9 +75,9 @@ def vault(site: Site) -> str:
 
 
 def _in_server(site: Site, url: PostgresUrl) -> str:
-    from consent import postgres  # noqa: PLC0415 - most hospitals have no driver
+    from consent import postgres_server  # noqa: PLC0415 - most hospitals have no driver
 
-    version = postgres.version_of(url)
+    version = postgres_server.version_of(url)
     if not consents.has_vault(site.folder):
         raise NotChecked("the node has not been started yet")
     consents.open_vault(site.folder).store.close()

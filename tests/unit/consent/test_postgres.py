@@ -79,7 +79,7 @@ def test_a_server_elsewhere_has_to_show_its_certificate():
 
 
 def test_a_second_node_on_one_vault_is_refused_and_the_first_is_named(url, monkeypatch):
-    monkeypatch.setattr("consent.postgres._ALONE_SECONDS", 0.01)
+    monkeypatch.setattr("consent.postgres_server._ALONE_SECONDS", 0.01)
     first = opened(url, alone=True)
     said = refused("TW3167", opened, url, alone=True)
     assert "twinward, process" in said.note
@@ -116,7 +116,7 @@ def test_a_server_that_is_not_there_is_named_and_may_be_asked_again(url, tmp_pat
 
 
 def test_a_server_that_is_too_old_is_refused(url, monkeypatch):
-    monkeypatch.setattr("consent.postgres.OLDEST", 990_000)
+    monkeypatch.setattr("consent.postgres_server.OLDEST", 990_000)
     refused("TW3164", opened, url)
 
 
@@ -230,7 +230,7 @@ def test_a_newer_form_that_came_meanwhile_is_refused(server, url):
 
 def test_whoever_writes_waits_for_whoever_else_does_and_not_for_ever(url, monkeypatch):
     first, second = opened(url), opened(url)
-    monkeypatch.setattr("consent.postgres._WAIT_MS", 200)
+    monkeypatch.setattr("consent.postgres_server._WAIT_MS", 200)
     impatient, inside, go_on = opened(url), threading.Event(), threading.Event()
 
     def slow():

@@ -58,10 +58,11 @@ def at(request, tmp_path):
         yield partial(Store.open, tmp_path / "x.db"), partial(form_of, tmp_path / "x.db")
         return
     url = postgres.shared().vault(tmp_path)
-    from consent import postgres as server
+    from consent import postgres_server
+    from consent.postgres import PostgresStore
 
     with postgres.all_closed():
-        yield partial(server.PostgresStore.open, url), partial(server.form_of, url)
+        yield partial(PostgresStore.open, url), partial(postgres_server.form_of, url)
 
 
 def test_an_older_form_is_brought_to_the_new_one_and_keeps_its_rows(at):
