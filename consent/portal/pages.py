@@ -123,7 +123,12 @@ class Pages:
         if key is not None and key.sealed is not None:
             asked = asked_to_withdraw(one, key, domain=portal.domain, at=portal.clock.now())
         return self._html(
-            request, "stop.html", title="stop_title", one=one, asked=asked and json.dumps(asked)
+            request,
+            "stop.html",
+            title="stop_title",
+            one=one,
+            asked=asked and json.dumps(asked),
+            key=key,
         )
 
     def stop(self, request: Request) -> Response:

@@ -1,7 +1,8 @@
 """Patients' keys as their own devices sealed them; what lies here opens nothing.
 
-The seal is Argon2id over a passphrase, which never comes here, with a secret from the letter's
-code, which is not kept: a copy of this file and of every other file of the hospital lacks both.
+The seal is a passphrase under Argon2id, or what a passkey gives for a salt, and neither comes here;
+with it goes a secret from the letter's code, which is not kept: a copy of this file and of every
+other file of the hospital lacks both.
 It is kept so that a patient can use another device, or clear the one they have.
 """
 
@@ -27,8 +28,14 @@ create table keys (
   primary key (letter, subject)
 ) strict, without rowid;
 """
-_FORM: Mapping[str, type] = {"v": int, "subject": str, "kdf": dict, "iv": str, "box": str}
-_KDF: Mapping[str, type] = {"t": int, "m": int, "p": int, "salt": str}
+_FORM: Mapping[str, type] = {"v": int, "subject": str, "iv": str, "box": str}
+_LOCKS: Mapping[str, tuple[int, Mapping[str, type]]] = {
+    "kdf": (1, {"t": int, "m": int, "p": int, "salt": str}),
+    "passkey": (2, {"id": str, "salt": str}),
+}
+"""Ways to lock a key: the version of the form, and the fields of each."""
+_LARGEST = 4096
+"""Characters; an id of a passkey has up to 1,023 bytes (WebAuthn, 4)."""
 
 
 def secret_of(code: bytes, study: Study) -> bytes:
@@ -101,14 +108,16 @@ def read(text: str, *, subject: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-        kdf = value["kdf"]
+        (name,) = set(value) & set(_LOCKS)
+        (version, form), lock = _LOCKS[name], value[name]
         whole = (
-            len(text) <= 1024
-            and {name: type(value[name]) for name in value} == _FORM
-            and {name: type(kdf[name]) for name in kdf} == _KDF
-            and value["subject"] == subject
+            len(text) <= _LARGEST
+            and {key: type(value[key]) for key in value} == {**_FORM, name: dict}
+            and {key: type(lock[key]) for key in lock} == form
+            and (value["v"], value["subject"]) == (version, subject)
             and len(bytes.fromhex(subject)) == ADDRESS_BYTES
-            and all(bytes.fromhex(part) for part in (value["iv"], value["box"], kdf["salt"]))
+            and all(bytes.fromhex(value[key]) for key in ("iv", "box"))
+            and all(bytes.fromhex(lock[key]) for key in form if form[key] is str)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise not_of_the_page() from error

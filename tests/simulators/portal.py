@@ -81,12 +81,15 @@ class RunningPortal:
 
 
 @contextmanager
-def portal(folder, *, patients=40, hospital=None):
-    """A site that is up; everything is gone at the end."""
+def portal(folder, *, patients=40, hospital=None, tls=True):
+    """A site that is up; everything is gone at the end.
+
+    Without ``tls`` for what browsers do not do on a page whose certificate they do not know.
+    """
     hospital = hospital or Hospital(folder / "hospital", patients=patients)
     desk = RunningDesk(hospital, folder, changed=hospital.push)
     port = free_ports(1)
-    origin = f"https://localhost:{port}"
+    origin = f"http{'s' * tls}://localhost:{port}"
     state = folder / "portal"
     state.mkdir()
     with running(
@@ -98,10 +101,11 @@ def portal(folder, *, patients=40, hospital=None):
         ca=desk.tls.ca.read_bytes(),
         clock=hospital.clock,
     ) as app:
+        files = {"ssl_certfile": str(desk.tls.certificate), "ssl_keyfile": str(desk.tls.key)}
         server = uvicorn.Server(
             uvicorn.Config(
                 app, host="127.0.0.1", port=port, log_config=None, access_log=False, ws="none",
-                ssl_certfile=str(desk.tls.certificate), ssl_keyfile=str(desk.tls.key),
+                **(files if tls else {}),
             )
         )  # fmt: skip
         thread = threading.Thread(target=server.run, daemon=True)

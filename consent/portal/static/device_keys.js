@@ -1,10 +1,11 @@
 // Signing on the patient's own device: the key is made here, sealed here, used here and forgotten.
 //
-// What leaves this device: the signed value, its signature, and the key sealed under a passphrase
-// and the letter's code. The passphrase does not. The two types that can be signed, and the name of
+// What leaves this device: the signed value, its signature, and the key sealed under the letter's
+// code and a passphrase, or what a passkey gives. Neither of these does. The two types that can be signed, and the name of
 // the signing domain, stand here and not in the page, so no page can have something else signed.
 // Typed data: https://eips.ethereum.org/EIPS/eip-712. Argon2id: RFC 9106, second recommendation
-// but for one lane. Cryptography: noble (vendored) and the browser's own AES-GCM and SHA-256.
+// but for one lane. Passkeys: https://www.w3.org/TR/webauthn-3/#prf-extension. Cryptography: noble
+// (vendored) and the browser's own AES-GCM, HKDF and SHA-256.
 "use strict";
 (() => {
   const { argon2idAsync, keccak_256: keccak, secp256k1 } = noble;
@@ -26,6 +27,7 @@
   const COST = { t: 3, m: 65536, p: 1 }; // passes, KiB, lanes
   const MOST_KIB = 1 << 20;
   const PURPOSE = bytes("twinward/sealed-key/v1");
+  const BY_PASSKEY = bytes("twinward/sealed-key/passkey/v1");
 
   function bytes(text) {
     return new TextEncoder().encode(text);
@@ -92,22 +94,57 @@
     return made;
   }
 
-  async function sealed(key, passphrase, secret, onProgress) {
-    const kdf = { ...COST, salt: hex(crypto.getRandomValues(new Uint8Array(16))) };
-    const iv = crypto.getRandomValues(new Uint8Array(12));
-    const subject = addressOf(key);
-    const box = await crypto.subtle.encrypt(
-      { name: "AES-GCM", iv, additionalData: unhex(subject) },
-      await wrapping(passphrase, secret, kdf, onProgress),
-      key,
-    );
-    return { v: 1, subject, kdf, iv: hex(iv), box: hex(new Uint8Array(box)) };
+  function random(size) {
+    return crypto.getRandomValues(new Uint8Array(size));
   }
 
-  async function opened(held, passphrase, secret, onProgress) {
+  // A new passkey of this site; its id, if it can give bytes for a salt. It signs for nobody.
+  async function newPasskey(name) {
+    const made = await navigator.credentials.create({ publicKey: {
+      rp: { name },
+      user: { id: random(16), name, displayName: name },
+      challenge: random(32),
+      pubKeyCredParams: [{ type: "public-key", alg: -7 }, { type: "public-key", alg: -257 }],
+      authenticatorSelection: { userVerification: "required", residentKey: "discouraged" },
+      extensions: { prf: {} },
+    } });
+    if (!made.getClientExtensionResults().prf?.enabled) throw new Error("a passkey without PRF");
+    return hex(new Uint8Array(made.rawId));
+  }
+
+  // Only this passkey gives these bytes, only to this site, once its owner was recognised. Nobody
+  // looks at what it signs: that the box opens is the proof.
+  async function wrappingByPasskey(passkey, secret) {
+    const shown = await navigator.credentials.get({ publicKey: {
+      challenge: random(32),
+      allowCredentials: [{ type: "public-key", id: unhex(passkey.id) }],
+      userVerification: "required",
+      extensions: { prf: { eval: { first: unhex(passkey.salt) } } },
+    } });
+    const given = shown.getClientExtensionResults().prf?.results?.first;
+    if (!given) throw new Error("a passkey without PRF");
+    const whole = joined(new Uint8Array(given), unhex(secret));
+    const base = await crypto.subtle.importKey("raw", whole, "HKDF", false, ["deriveKey"]);
+    whole.fill(0);
+    return crypto.subtle.deriveKey(
+      { name: "HKDF", hash: "SHA-256", salt: unhex(passkey.salt), info: BY_PASSKEY },
+      base, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"],
+    );
+  }
+
+  async function sealed(key, lock, wrap) {
+    const iv = random(12);
+    const subject = addressOf(key);
+    const box = await crypto.subtle.encrypt(
+      { name: "AES-GCM", iv, additionalData: unhex(subject) }, wrap, key,
+    );
+    return { ...lock, subject, iv: hex(iv), box: hex(new Uint8Array(box)) };
+  }
+
+  async function opened(held, wrap) {
     const key = await crypto.subtle.decrypt(
       { name: "AES-GCM", iv: unhex(held.iv), additionalData: unhex(held.subject) },
-      await wrapping(passphrase, secret, held.kdf, onProgress),
+      wrap,
       unhex(held.box),
     );
     return new Uint8Array(key);
@@ -131,19 +168,33 @@
     if (digest !== asked.value.termsShown) throw new Error("the text is another one");
   }
 
-  async function sign(form, asked) {
+  // How the key is locked, as it is kept, and what opens that.
+  async function byPassphrase(form, asked) {
     const bar = form.querySelector("progress");
-    const field = form.querySelector("[data-passphrase]");
+    const { value } = form.querySelector("[data-passphrase]");
+    const kdf = asked.sealed?.kdf ?? { ...COST, salt: hex(random(16)) };
     const progress = (share) => { bar.value = share; };
+    return [{ v: 1, kdf }, await wrapping(value, asked.secret, kdf, progress)];
+  }
+
+  async function byPasskey(form, asked) {
+    const { name } = form.querySelector("[data-passkey]").dataset;
+    const passkey = asked.sealed?.passkey ?? { id: await newPasskey(name), salt: hex(random(32)) };
+    return [{ v: 2, passkey }, await wrappingByPasskey(passkey, asked.secret)];
+  }
+
+  async function sign(form, asked, unlocked) {
+    const field = form.querySelector("[data-passphrase]");
     const held = asked.sealed;
     let key;
     let box = held;
     try {
+      const [lock, wrap] = await unlocked(form, asked);
       if (held) {
-        key = await opened(held, field.value, asked.secret, progress);
+        key = await opened(held, wrap);
       } else {
         key = secp256k1.utils.randomSecretKey();
-        box = await sealed(key, field.value, asked.secret, progress);
+        box = await sealed(key, lock, wrap);
       }
       const value = { ...asked.value, subject: box.subject };
       if (addressOf(key) !== box.subject) throw new Error("another key");
@@ -152,7 +203,7 @@
       if (form.elements.sealed) form.elements.sealed.value = JSON.stringify(box);
     } finally {
       key?.fill(0);
-      field.value = "";
+      if (field) field.value = "";
     }
   }
 
@@ -161,35 +212,50 @@
     const field = form.querySelector("[data-passphrase]");
     const wrong = form.querySelector("[role=alert]");
     const working = form.querySelector("[data-working]");
-    const button = form.querySelector("button");
+    const button = form.querySelector("button:not([type])");
+    const passkey = form.querySelector("[data-passkey]");
     let busy = false;
-    form.addEventListener("submit", async (event) => {
-      if (!field.value && !field.required) return; // stopping needs no key
-      event.preventDefault();
+
+    async function signAndSend(unlocked) {
       if (busy) return;
       busy = true;
       wrong.hidden = true;
       working.hidden = false;
-      button.setAttribute("aria-disabled", "true");
+      button?.setAttribute("aria-disabled", "true");
       try {
         if (asked.type === "Grant") await requireSameTerms(asked);
-        await sign(form, asked);
+        await sign(form, asked, unlocked);
       } catch (error) {
         busy = false;
         working.hidden = true;
-        button.removeAttribute("aria-disabled");
+        button?.removeAttribute("aria-disabled");
         // AES-GCM says no more than this about a wrong passphrase (W3C Web Cryptography, 26.4).
-        wrong.textContent =
-          error.name === "OperationError" ? form.dataset.wrong : form.dataset.failed;
+        const said = error.name === "OperationError" ? form.dataset.wrong : form.dataset.failed;
+        wrong.textContent = unlocked === byPasskey ? passkey.dataset.failed : said;
         wrong.hidden = false;
-        field.focus();
+        (unlocked === byPasskey ? passkey.querySelector("button") : field).focus();
         return;
       }
       form.submit();
+    }
+
+    form.addEventListener("submit", (event) => {
+      if (!field || (!field.value && !field.required)) return; // stopping needs no key
+      event.preventDefault();
+      signAndSend(byPassphrase);
     });
-    form.querySelector("[data-show]").addEventListener("change", (event) => {
+    passkey?.querySelector("button").addEventListener("click", () => signAndSend(byPasskey));
+    form.querySelector("[data-show]")?.addEventListener("change", (event) => {
       field.type = event.target.checked ? "text" : "password";
     });
+  }
+
+  // Shown only where this browser says that its passkeys can give bytes for a salt.
+  async function offerPasskeys() {
+    const can = await globalThis.PublicKeyCredential?.getClientCapabilities?.();
+    if (!can?.["extension:prf"]) return;
+    document.querySelectorAll("[data-passkey]").forEach((one) => { one.hidden = false; });
+    document.querySelectorAll("[data-no-passkey]").forEach((one) => { one.hidden = true; });
   }
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -197,5 +263,6 @@
     document.querySelectorAll("[data-with-script]").forEach((one) => { one.hidden = false; });
     document.querySelectorAll("[data-without-script]").forEach((one) => { one.hidden = true; });
     document.querySelectorAll("form[data-asked]").forEach(prepare);
+    offerPasskeys();
   });
 })();

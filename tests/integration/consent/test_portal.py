@@ -190,6 +190,38 @@ def test_what_no_script_of_ours_sends_is_refused_and_not_kept(hospital, patient,
         assert keys.of(owner.letter.code) == {}
 
 
+def by_passkey(subject, **changes):
+    """A key as the page's script seals it with a passkey; nobody opens this one."""
+    lock = {"id": "ab" * 32, "salt": "00" * 32}
+    made = {"v": 2, "subject": subject, "passkey": lock, "iv": "00" * 12, "box": "00" * 48}
+    return made | changes
+
+
+def test_a_key_that_a_passkey_sealed_is_kept_whole_or_not_at_all(hospital, patient, tmp_path):
+    owner = Patient(hospital, 0)
+    comes_in(patient, owner.letter.code.hex())
+    subject, grant = owner.subject.hex(), owner.grant()
+    signed = {
+        "value": json.dumps(grant.to_json()),
+        "signature": grant.sign(owner.key, hospital.domain).hex(),
+    }
+    for wrong in (
+        by_passkey(subject, v=1), by_passkey(subject, kdf=sealed_for(subject)["kdf"]),
+        by_passkey(subject, passkey={"id": "ab"}), by_passkey(subject, passkey="ab"),
+        by_passkey(subject, passkey={"id": "", "salt": "00"}), sealed_for(subject) | {"v": 2},
+        by_passkey(subject, passkey={"id": "ab" * 3000, "salt": "00"}),
+    ):  # fmt: skip
+        answer = says_yes(patient, **signed, sealed=json.dumps(wrong))
+        assert (answer.status_code, "TW8072" in answer.text) == (400, True), wrong
+    whole = by_passkey(subject)
+    assert says_yes(patient, **signed, sealed=json.dumps(whole)).status_code == 303
+    with closing(SealedKeys.open(tmp_path / "portal" / KEYS)) as keys:
+        assert keys.of(owner.letter.code) == {subject: whole}
+    page = patient.get("/studies/0/stop").text
+    assert "data-passkey" in page
+    assert "data-passphrase" not in page
+
+
 def test_one_visit_holds_several_letters_and_no_more_than_its_own(hospital, patient, site):
     for number in (0, 1):
         comes_in(patient, spelled(hospital.letter(number).code))
