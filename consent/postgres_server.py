@@ -21,6 +21,18 @@ OURS = 0x5457
 """First half of the numbers of our advisory locks."""
 
 _WAIT_MS = 5_000
+_SETTINGS = (
+    "default_transaction_isolation = 'read committed'",
+    # Every question that wants an order has an index in it; sorting the rest for each page would
+    # read the whole table again and again.
+    "enable_sort = off",
+    "jit = off",
+    "max_parallel_workers_per_gather = 0",
+    # Whoever is gone without a word does not keep the one place for long.
+    "tcp_keepalives_idle = 10",
+    "tcp_keepalives_interval = 5",
+    "tcp_keepalives_count = 3",
+)
 _ALONE_TRIES, _ALONE_SECONDS = 20, 0.25
 _WHO_HOLDS = (
     "select a.application_name from pg_locks l join pg_stat_activity a using (pid)"
@@ -75,11 +87,8 @@ def connect_to(url: PostgresUrl) -> Connection:
     try:
         connection.execute(SQL("set search_path to {}, pg_temp").format(Identifier(url.schema)))
         connection.execute(f"set lock_timeout = {_WAIT_MS}".encode())
-        connection.execute("set default_transaction_isolation = 'read committed'")
-        # Whoever is gone without a word does not keep the one place for long.
-        connection.execute("set tcp_keepalives_idle = 10")
-        connection.execute("set tcp_keepalives_interval = 5")
-        connection.execute("set tcp_keepalives_count = 3")
+        for setting in _SETTINGS:
+            connection.execute(f"set {setting}".encode())
     except BaseException:
         connection.close()
         raise

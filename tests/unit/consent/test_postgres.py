@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.postgres_url import PostgresUrl
-from consent.vault import Vault
+from consent.vault import _GRANT, _NEWEST_OF_ALL, Vault
 from tests.simulators import postgres
 from tests.simulators.consent.world import STUDY, VAULT_KEY
 from twinward.errors import ConsentError, UsageError
@@ -76,6 +76,12 @@ def test_a_server_elsewhere_has_to_show_its_certificate():
     assert dict(there.options) == {"sslmode": "verify-full", "sslrootcert": "/ca.pem"}
     here = PostgresUrl.parse("postgresql://twinward@/consents?host=/run/postgresql")
     assert (here.host, dict(here.options)["sslmode"]) == ("/run/postgresql", "prefer")
+
+
+def test_without_the_driver_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setattr("consent.postgres_url.find_spec", lambda _name: None)
+    said = refused("TW3161", PostgresUrl.parse, "postgresql://twinward@/consents?host=/run")
+    assert "twinward[postgresql]" in said.help
 
 
 def test_a_second_node_on_one_vault_is_refused_and_the_first_is_named(url, monkeypatch):
@@ -250,6 +256,13 @@ def test_whoever_writes_waits_for_whoever_else_does_and_not_for_ever(url, monkey
     writer.join(30)
     assert second.store.row("select count(*) from enrolments") == (1,)
     enrol(impatient, "R2")
+
+
+def test_a_whole_cohort_is_read_page_by_page_and_nothing_is_sorted(url):
+    asked = _GRANT + _NEWEST_OF_ALL
+    plan = str(opened(url).store.rows(f"explain {asked}", (STUDY.id32, 0, 5_000)))
+    assert "grants_pkey" in plan
+    assert "Sort" not in plan
 
 
 def test_nobody_stands_in_the_servers_files_in_the_clear(server, url):
