@@ -227,7 +227,7 @@ def _row(kept: KeptMandate) -> dict[str, object]:
         "number": kept.number,
         "role": str(kept.mandate.role),
         "holder": kept.holder,
-        "purposes": ", ".join(purposes.names(kept.mandate.purposes)),
+        "purposes": ", ".join(purposes.names(kept.mandate.purposes)) or "none: may only stop",
         "until": _day(kept.mandate.ends),
         "given_by": kept.given_by,
     }

@@ -1,5 +1,6 @@
 """A hospital's mail relay on a socket: SMTP with STARTTLS, keeps what it took."""
 
+import asyncio
 import ssl
 from email import message_from_bytes
 from email.policy import default
@@ -16,7 +17,7 @@ class MailRelay:
     def __init__(self, folder, *, tls=True):
         self.files = make_tls(folder, "relay")
         self.port = free_ports(1)
-        self.tls, self.taken, self.refuses = tls, [], None
+        self.tls, self.taken, self.refuses, self.answers_after = tls, [], None, 0.0
         self._controller = None
 
     async def handle_RCPT(self, server, session, envelope, address, options):
@@ -28,6 +29,7 @@ class MailRelay:
     async def handle_DATA(self, server, session, envelope):
         made = message_from_bytes(envelope.content, policy=default)
         self.taken.append((envelope.rcpt_tos, made, session.ssl is not None))
+        await asyncio.sleep(self.answers_after)
         return "250 OK"
 
     def start(self):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -187,6 +189,27 @@ def test_a_mail_whose_sender_died_is_sent_again_under_the_same_name(node):
     assert node.look().sent == 1
     node.clock.at += 601
     assert node.look().sent == 0
+    first, again = node.mails()
+    assert first["Message-ID"] == again["Message-ID"]
+
+
+def test_a_sender_that_is_killed_leaves_the_mail_to_the_next_one(node):
+    node.joins()
+    node.used("heart-risk")
+    node.relay.answers_after = 20.0
+    command = [sys.executable, "-m", "twinward", "portal", "notify", str(node.folder)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sender:
+        while not node.relay.taken:
+            assert sender.poll() is None
+            time.sleep(0.05)
+        sender.kill()
+    node.relay.stop()
+    node.relay.answers_after = 0.0
+    node.relay.start()
+    node.clock.at = SystemClock().now()
+    assert node.look().sent == 0, "it is the dead one's for ten minutes"
+    node.clock.at += 601
+    assert node.look().sent == 1
     first, again = node.mails()
     assert first["Message-ID"] == again["Message-ID"]
 
