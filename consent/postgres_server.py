@@ -23,9 +23,6 @@ OURS = 0x5457
 _WAIT_MS = 5_000
 _SETTINGS = (
     "default_transaction_isolation = 'read committed'",
-    # Every question that wants an order has an index in it; sorting the rest for each page would
-    # read the whole table again and again.
-    "enable_sort = off",
     "jit = off",
     "max_parallel_workers_per_gather = 0",
     # Whoever is gone without a word does not keep the one place for long.

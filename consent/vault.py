@@ -36,9 +36,9 @@ from grants g
 # Not the column alone: that keeps the query off the index of studies, which would sort the whole
 # study for each page.
 _NEWEST_OF_ALL = """
-where coalesce(g.study, g.study) = ? and g.seq > ? and not exists (
+where coalesce(g.study, g.study) = ? and g.seq > ? and g.seq <= ? and not exists (
   select 1 from grants h where h.study = g.study and h.record = g.record and h.seq > g.seq
-) order by g.seq limit ?
+) order by g.seq
 """
 _PAGE = 5_000
 _ALL = 2**62
@@ -157,9 +157,14 @@ class Vault:
     def newest_of_all(self, study: bytes) -> Iterator[KeptGrant]:
         """The newest grant of every patient who ever signed one for this study."""
         last = 0
-        while page := self.store.rows(_GRANT + _NEWEST_OF_ALL, (study, last, _PAGE)):
+        while last < self._last_grant():
+            page = self.store.rows(_GRANT + _NEWEST_OF_ALL, (study, last, last + _PAGE))
             yield from map(self._read, page)
-            last = page[-1][0]
+            last += _PAGE
+
+    def _last_grant(self) -> int:
+        (last,) = self.store.row("select max(seq) from grants") or (None,)
+        return int(last or 0)
 
     def by_digest(self, digest: bytes) -> KeptGrant | None:
         """The grant of this digest, if it is kept here."""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.postgres_url import PostgresUrl
-from consent.vault import _GRANT, _NEWEST_OF_ALL, Vault
+from consent.vault import Vault
 from tests.simulators import postgres
 from tests.simulators.consent.world import STUDY, VAULT_KEY
 from twinward.errors import ConsentError, UsageError
@@ -256,13 +256,6 @@ def test_whoever_writes_waits_for_whoever_else_does_and_not_for_ever(url, monkey
     writer.join(30)
     assert second.store.row("select count(*) from enrolments") == (1,)
     enrol(impatient, "R2")
-
-
-def test_a_whole_cohort_is_read_page_by_page_and_nothing_is_sorted(url):
-    asked = _GRANT + _NEWEST_OF_ALL
-    plan = str(opened(url).store.rows(f"explain {asked}", (STUDY.id32, 0, 5_000)))
-    assert "grants_pkey" in plan
-    assert "Sort" not in plan
 
 
 def test_nobody_stands_in_the_servers_files_in_the_clear(server, url):
