@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from hospital_node.paths import NodePaths
 from hospital_node.pseudonyms import pseudonyms
+from hospital_node.settings import FILE, NodeSettings, write
 from tests.simulators.consent.world import VAULT_KEY, Hospital, Patient
 from twinward.files import write_secret
 from twinward.organisation import Organisation
@@ -23,10 +24,12 @@ def test_the_pseudonyms_of_one_patient_are_told_to_their_hospital(tmp_path):
     for patient in people[:2]:
         patient.grants()
     hospital.vault.store.close()
-    path = NodePaths(tmp_path / "node").vault
+    at = tmp_path / "node"
+    path = NodePaths(at).vault
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copy(hospital.path, path)
-    Organisation(tmp_path / "node").secrets.mkdir()
+    write(at / FILE, NodeSettings(org="cleveland", data=at / "x", desk_port=1, flower_port=2))
+    Organisation(at).secrets.mkdir()
     write_secret(Organisation(tmp_path / "node").secrets / "vault.key", VAULT_KEY)
     status, told = ask(tmp_path / "node", "R0")
     assert status == 0
