@@ -58,6 +58,8 @@ async def train(node: Node, opening: Opening) -> Closing:
     try:
         return await _ordered(node, opening)
     except TwinwardError as error:
+        if node.run == opening.run.hex():
+            raise  # a coordinator that was started again brought it again: this node is in it
         await asyncio.to_thread(absence.tell, node, run=opening.run, code=error.code)
         raise
 

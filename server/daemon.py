@@ -225,8 +225,12 @@ def complete_releases(coordinator: Coordinator) -> None:
 
 
 def close_interrupted_runs(paths: ServerPaths) -> None:
-    """Note in each transcript that was still open that its run is over."""
+    """Note in each transcript that was still open that its run is over, unless the queue has it."""
+    with contextlib.closing(StudyQueue(paths.queue)) as queue:
+        going_on = {entry.run for entry in queue.entries() if entry.goes_on}
     for path in sorted(paths.transcripts.glob("*.sqlite")):
+        if path.stem in going_on:
+            continue
         transcript = Transcript.open(path)
         if transcript.outcome == OPEN:
             transcript.fail("the coordinator stopped during the run")

@@ -33,7 +33,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
     """
     coordinator.did("model-released", about=(f"run:{run}",))
     paths, identity = coordinator.paths, coordinator.identity
-    order = Document.decode(paths.order(run).read_bytes(), kind=ORDER_KIND, at="order")
+    order = ordered(paths, run)
     study = studies.load(paths.folder, str(order.payload["study"]), identity=identity.public)
     model = registry.get(study.plan.model)
     link = LedgerLink(
@@ -75,6 +75,11 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
 
 def _opened(path: Path, files: contextlib.ExitStack) -> Transcript:
     return files.enter_context(contextlib.closing(Transcript.open(path)))
+
+
+def ordered(paths: ServerPaths, run: RunId) -> Document:
+    """The signed order of a run, as it was carried to the hospitals."""
+    return Document.decode(paths.order(run).read_bytes(), kind=ORDER_KIND, at="order")
 
 
 def unpublished(paths: ServerPaths) -> list[RunId]:

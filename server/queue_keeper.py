@@ -1,8 +1,9 @@
 """Runs the studies of the queue one after the other; what cannot run is parked with its cause.
 
-A study never blocks the next one. When the coordinator stops in the middle of a run, that run is
-over and stays charged; at the next start a successor is ordered, a new run under new masks that
-names it as its parent and pays the whole price again (ADR 13).
+A study never blocks the next one. When the coordinator stops in the middle of a run, the run goes
+on at the next start from the last sealed step, for one of its spare attempts. If that cannot be, it
+is over and stays charged; a successor is ordered, a new run under new masks that names it as its
+parent and pays the whole price again (ADR 13).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import closing
 from server import studies
 from server.coordinator import Coordinator
 from server.publish import unpublished
-from server.run import run_study
+from server.run import can_go_on, is_open, run_study
 from server.run_events import Event
 from server.study_queue import ABORTED, DONE, PARKED, RUNNING, Entry, StudyQueue
 from server.transcript import FINISHED, Transcript
@@ -25,6 +26,8 @@ from twinward.logging import log
 
 _LOOK_SECONDS = 0.5
 _ANOTHER_RUN = "TW6010"
+_CANNOT_GO_ON = frozenset({"TW6132", "TW6242"})
+"""Of a run that was taken up: no attempts are left, or its study was planned anew."""
 
 
 class QueueKeeper:
@@ -60,7 +63,15 @@ class QueueKeeper:
                 self._queue.ended(entry.number, DONE)
         elif entry.aborting:
             self._park(entry, _aborted(), state=ABORTED)
-        elif entry.successors < 1:
+        elif is_open(self._coordinator.paths, entry.run):
+            log().info("an interrupted run goes on", run=entry.run)
+            self._queue.go_on(entry.number)
+        else:
+            self._again(entry)
+
+    def _again(self, entry: Entry) -> None:
+        """Its run is over for good: a new one takes its place, if one more may."""
+        if entry.successors < 1:
             self._park(entry, _stopped_too_often())
         else:
             log().info("a successor of an interrupted run waits", run=entry.run)
@@ -91,14 +102,24 @@ class QueueKeeper:
             study = await asyncio.to_thread(
                 studies.load, folder, entry.study, identity=identity.public
             )
+            if entry.run is not None and not can_go_on(self._coordinator.paths, entry.run, study):
+                raise _planned_anew()
             await run_study(
-                self._coordinator, study, clock=self._clock, tell=tell, parent=entry.parent
+                self._coordinator,
+                study,
+                clock=self._clock,
+                tell=tell,
+                parent=entry.parent,
+                interrupted=entry.run,
+                goes_on=True,
             )
 
         running = asyncio.create_task(whole())
         try:
             while not (await asyncio.wait([running], timeout=_LOOK_SECONDS))[0]:
                 if self._queue.entry(entry.number).aborting and not self._all_signed():
+                    if self._coordinator.run is not None:
+                        self._coordinator.run.secure_sum.give_up()
                     running.cancel()
         finally:
             running.cancel()
@@ -116,7 +137,10 @@ class QueueKeeper:
         elif isinstance(error, TwinwardError) and error.code == _ANOTHER_RUN:
             self._queue.put_back(entry.number)  # `server run` was quicker
         elif isinstance(error, TwinwardError):
-            self._park(entry, error)
+            if entry.run is not None and error.code in _CANNOT_GO_ON:
+                self._again(entry)
+            else:
+                self._park(entry, error)
         else:
             log().error("run failed", error=type(error).__name__)
             self._park(entry, _unexpected(error))
@@ -159,6 +183,14 @@ def _not_released() -> TrainingError:
         "all hospitals signed the model, but its release failed",
         code="TW6236",
         help="read the coordinator's log; the release is tried again at each start",
+    )
+
+
+def _planned_anew() -> TrainingError:
+    return TrainingError(
+        "the study was planned anew while its run was interrupted",
+        code="TW6242",
+        help="nothing: attempts made stay charged, and a run of the new plan takes its place",
     )
 
 

@@ -17,7 +17,8 @@ from server import release as releases
 from server import run_absences, run_events
 from server.coordinator import Coordinator
 from server.evaluate import evaluate
-from server.publish import ORDER_KIND, earlier_runs, publish
+from server.paths import ServerPaths
+from server.publish import ORDER_KIND, earlier_runs, ordered, publish
 from server.run_absences import Absences
 from server.run_events import Event
 from server.secure_sum import SecureSumRun
@@ -50,6 +51,8 @@ async def run_study(
     clock: Clock,
     tell: Tell,
     parent: RunId | None = None,
+    interrupted: RunId | None = None,
+    goes_on: bool = False,
 ) -> releases.Release:
     """Train one model with every hospital that comes, and release it with its evidence.
 
@@ -60,6 +63,9 @@ async def run_study(
         tell: Told of every event.
         parent: The run of the same plan that a stop of the coordinator ended, in whose place this
             one is. Nothing of it is used: new keys, new noise, the whole price again.
+        interrupted: The run that a stop of the coordinator interrupted and that goes on now, from
+            the last step that its transcript has (`can_go_on`). It costs one of its spare attempts.
+        goes_on: Whether the run is left open if this process stops.
 
     Raises:
         TrainingError: TW6010 a run is under way, TW6011 a node ended with other weights, and
@@ -73,12 +79,20 @@ async def run_study(
             code="TW6010",
             help="wait until it ends; `twinward server status` shows it",
         )
-    run = coordinator.run = Run(coordinator, study, clock=clock, tell=tell, parent=parent)
+    run = coordinator.run = Run(
+        coordinator,
+        study,
+        clock=clock,
+        tell=tell,
+        parent=parent,
+        interrupted=interrupted,
+        goes_on=goes_on,
+    )
     carried: int | None = None
     try:
         # 2. Study and plan stand on the ledger before anyone is asked.
         await asyncio.to_thread(run.record_plan)
-        await tell(run_events.opened(run.id, run.plan))
+        await tell(run_events.opened(run.id, run.plan, made=run.secure_sum.steps_made))
         # 3. Flower carries plan and first weights to every hospital that is online.
         carried = await asyncio.to_thread(coordinator.superlink.start_run)
         # 4. T steps, each a sum of masked, noised vectors.
@@ -114,27 +128,20 @@ class Run:
         clock: Clock,
         tell: Tell,
         parent: RunId | None = None,
+        interrupted: RunId | None = None,
+        goes_on: bool = False,
     ) -> None:
-        self.id = RunId(random_hex32())
+        self.id = interrupted or RunId(random_hex32())
         self.plan = study.plan
-        self.order = Document(
-            ORDER_KIND,
-            {
-                "run": self.id,
-                "study": study.plan.study,
-                "plan": study.plan.digest.hex(),
-                "issued_at": iso(clock.now()),
-                "epsilon": study.plan.epsilon,
-                "delta": study.plan.delta,
-                "evaluation_epsilon": study.plan.evaluation and study.plan.evaluation.epsilon,
-                "earlier": earlier_runs(coordinator.paths),
-                **({} if parent is None else {"parent": parent}),
-            },
-        ).signed_by(coordinator.identity)
         about = (f"run:{self.id}", f"digest:{study.plan.digest.hex()}")
-        coordinator.did("run-ordered", about=about)
-        # On disk before anyone hears of the run: what may be charged is never forgotten.
-        write_atomic(coordinator.paths.order(self.id), self.order.encode())
+        if interrupted is None:
+            self.order = _order(self.id, coordinator, study.plan, clock=clock, parent=parent)
+            coordinator.did("run-ordered", about=about)
+            # On disk before anyone hears of the run: what may be charged is never forgotten.
+            write_atomic(coordinator.paths.order(self.id), self.order.encode())
+        else:
+            self.order = ordered(coordinator.paths, self.id)
+            coordinator.did("run-taken-up", about=about)
         self._study = study
         self._coordinator = coordinator
         self._tell = tell
@@ -144,8 +151,11 @@ class Run:
         self.finished = asyncio.Event()
         self.latest: Event = {}
         """The newest event, for whoever asks how it goes."""
-        self.transcript: _Watched = _Watched.create(
-            coordinator.paths.transcript(self.id), run=bytes.fromhex(self.id), plan=self.plan.digest
+        path = coordinator.paths.transcript(self.id)
+        self.transcript: _Watched = (
+            _Watched.create(path, run=bytes.fromhex(self.id), plan=self.plan.digest)
+            if interrupted is None
+            else _Watched.open(path)
         )
         self.secure_sum = SecureSumRun(
             identity=coordinator.identity,
@@ -163,6 +173,8 @@ class Run:
             combine=_combine(self.plan),
             enough=lambda there: self.plan.enough([self._members[name].org for name in there]),
             without=self._without,
+            goes_on=goes_on,
+            taken_up=interrupted is not None,
         )
         self.absences = Absences(
             self.id,
@@ -340,6 +352,39 @@ class Run:
             return self._coordinator.superlink.online()
         except TrainingError:
             return frozenset()
+
+
+def is_open(paths: ServerPaths, run: RunId) -> bool:
+    """Whether a run that a stop of the coordinator interrupted has a transcript to go on from."""
+    path = paths.transcript(run)
+    if not path.exists():
+        return False
+    with contextlib.closing(Transcript.open(path)) as transcript:
+        return transcript.outcome == OPEN
+
+
+def can_go_on(paths: ServerPaths, run: RunId, study: SignedStudy) -> bool:
+    """Whether an open run is of the plan that the study has now."""
+    return is_open(paths, run) and ordered(paths, run).payload["plan"] == study.plan.digest.hex()
+
+
+def _order(
+    run: RunId, coordinator: Coordinator, plan: Plan, *, clock: Clock, parent: RunId | None
+) -> Document:
+    return Document(
+        ORDER_KIND,
+        {
+            "run": run,
+            "study": plan.study,
+            "plan": plan.digest.hex(),
+            "issued_at": iso(clock.now()),
+            "epsilon": plan.epsilon,
+            "delta": plan.delta,
+            "evaluation_epsilon": plan.evaluation and plan.evaluation.epsilon,
+            "earlier": earlier_runs(coordinator.paths),
+            **({} if parent is None else {"parent": parent}),
+        },
+    ).signed_by(coordinator.identity)
 
 
 def _combine(plan: Plan) -> Callable[[Sequence[Integers]], Integers] | None:

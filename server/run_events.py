@@ -13,8 +13,8 @@ from twinward.secsum.messages import fingerprint
 Event = dict[str, Any]
 
 
-def opened(run: RunId, plan: Plan) -> Event:
-    """The first event of a run."""
+def opened(run: RunId, plan: Plan, *, made: int) -> Event:
+    """The first event of a run, or of its going on after a stop: then steps were ``made``."""
     return {
         "event": "opened",
         "run": run,
@@ -23,6 +23,7 @@ def opened(run: RunId, plan: Plan) -> Event:
         "plan": plan.digest.hex(),
         "hospitals": list(plan.sites),
         "steps": plan.steps,
+        "made": made,
         "spare_attempts": plan.spare_attempts,
         "epsilon": plan.epsilon,
         "delta": plan.delta,

@@ -2,10 +2,10 @@
 
 An epoch has an immutable set of members. When one of them breaks off or falls silent, the attempt
 is dead for all: abort, fresh keys, fresh noise, a new epoch with those who are there. A member that
-comes back is sent the sums it missed and enters the next epoch. What is durable when: an epoch
-before its roster is sent, a step before its sum is sent. If the coordinator dies, the run is over
-(ADR 13): its nodes are told so when they reconnect, what they sent stays charged, and the
-transcript holds every step that any node can have applied.
+comes back is sent the sums it missed and enters the next epoch. What is durable when: an epoch's
+number before it is offered, an epoch before its roster is sent, a step before its sum is sent. If
+the coordinator dies, its next process goes on from the transcript, which holds every step that any
+node can have applied: the attempt under way is given up like any other (ADR 13).
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class SecureSumRun:
         combine: What takes the place of adding vectors that are not masked.
         enough: Whether so many patients are behind these members that an epoch may begin.
         without: Told who is there when they are too few; says the refusal with who is not.
+        goes_on: Whether a stop of this process leaves the run open for its next one.
+        taken_up: Whether ``record`` is of a run that such a stop interrupted.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class SecureSumRun:
         combine: Callable[[Sequence[Integers]], Integers] | None = None,
         enough: Callable[[Collection[Fingerprint]], bool] = lambda _: True,
         without: Without | None = None,
+        goes_on: bool = False,
+        taken_up: bool = False,
     ) -> None:
         terms = RunTerms(
             run=run,
@@ -85,7 +89,12 @@ class SecureSumRun:
             attempts=steps + spare_attempts,
             combine=combine,
         )
-        self._state = RunState(identity, terms)
+        self._last: EpochRecord | None = None
+        if taken_up:
+            self._state = RunState.taken_up(identity, terms, record)
+            self._last = max(record.epochs(), key=lambda one: one.epoch, default=None)
+        else:
+            self._state = RunState(identity, terms)
         self._seats = Seats({raw(name): member for name, member in members.items()})
         self._member_count = len(members)
         self._pace = Pace(deadline_seconds)
@@ -96,6 +105,7 @@ class SecureSumRun:
         self._progress = progress
         self._over = False
         self._farewell: Frame | None = None
+        self._goes_on = goes_on
         self._signal_at = 0.0
 
     async def attend(self, peer: Fingerprint, frames: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
@@ -105,11 +115,23 @@ class SecureSumRun:
             IdentityError: TW6130, not a member.
         """
         if self._over:  # it comes back after the end: tell it how things went
-            for frame in [self._farewell] if self._farewell else self._state.frames(after=0):
-                yield frame
+            if self._farewell is not None:
+                yield self._farewell
+            elif self._state.is_complete:
+                for frame in self._state.frames(after=0):
+                    yield frame
             return
         async for frame in self._seats.attend(peer, frames):
             yield frame
+
+    @property
+    def steps_made(self) -> int:
+        """How many steps have a sum."""
+        return len(self._state.summed)
+
+    def give_up(self) -> None:
+        """A cancellation that comes from now on ends the run, and not this process alone."""
+        self._goes_on = False
 
     async def drive(self, *, gather_seconds: float, patience_seconds: float) -> Outcome:
         """Run all steps with whoever is there; returns when every member has signed its closing.
@@ -126,19 +148,21 @@ class SecureSumRun:
         """
         state = self._state
         try:
-            await self._hearing.ready(self._member_count, seconds=gather_seconds)
-            while True:
+            if not state.is_complete:
+                await self._hearing.ready(self._member_count, seconds=gather_seconds)
+            while not state.is_complete:
                 seats = await self._assemble(patience_seconds)
                 try:
-                    epoch = await self._open_epoch(seats)
-                    await self._run_epoch(epoch, seats)
+                    self._last = await self._open_epoch(seats)
+                    await self._run_epoch(self._last, seats)
                 except Lost as lost:
                     await self._abandon(lost, seats)
-                    continue
-                if state.step > state.terms.steps:
-                    break
+            assert self._last is not None  # noqa: S101 - a step was made in some epoch
+            epoch = self._last
             outcome = await self._close(epoch, patience_seconds)
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and self._goes_on:
+                raise  # streams break with the process: ended in good order they would say "done"
             self._end(state.abort(Reason.FAILED, ()))
             self._record.fail(str(error) or type(error).__name__)
             raise
@@ -173,6 +197,7 @@ class SecureSumRun:
     async def _open_epoch(self, seats: list[Seat]) -> EpochRecord:
         """M1 to M3; the epoch is durable before its roster, the starting signal, is sent."""
         opened, offer = self._state.offer(tuple(seat.peer for seat in seats))
+        self._record.offer(opened.epoch)
         self._signal_at = now()
         for seat in seats:
             seat.send(offer)

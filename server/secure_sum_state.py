@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 
 from server.secure_sum_attempt import Attempt, RunTerms, broke_protocol
 from server.secure_sum_totals import Total
-from server.transcript import EpochRecord
+from server.transcript import AttemptRecord, EpochRecord, Transcript
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
 from twinward.secsum import transcript
@@ -93,10 +93,52 @@ class RunState:
         self._identity = identity
         self._total: Words = np.empty(terms.words.count, dtype=terms.words.dtype)
 
+    @classmethod
+    def taken_up(cls, identity: Identity, terms: RunTerms, record: Transcript) -> Self:
+        """What a run had come to when its coordinator died, from its record.
+
+        Every sum that a node can have applied is in it. The attempt that was under way counts as
+        made, because vectors may have left for it, and is written as given up: the next one is
+        made in an epoch of its own, with fresh keys and fresh noise.
+
+        Raises:
+            TrainingError: TW6141, TW6142.
+        """
+        state = cls(identity, terms)
+        members = {epoch.epoch: epoch.members for epoch in record.epochs()}
+        under_way: int | None = max(members, default=None)
+        for attempt in record.attempts():
+            state.attempts += 1
+            goes_on = False
+            if attempt.sum is not None and attempt.total is not None:
+                head = Sum.decode(attempt.sum.head)
+                history = transcript.history_next(
+                    state.histories[-1],
+                    epoch=head.epoch,
+                    step=head.step,
+                    members=members[head.epoch],
+                    total=head.total,
+                )
+                heads = tuple(one.signed.blob for one in attempt.masked)
+                state.take_sum(Summed(attempt.sum, heads, attempt.total), history)
+                goes_on = head.then == Next.STEP
+            if attempt.epoch == max(members):
+                under_way = attempt.epoch if goes_on else None
+        if under_way is not None:
+            state.attempts += 1
+            record.add_attempt(AttemptRecord(under_way, state.step, ()))
+        state.epoch = record.offered
+        return state
+
     @property
     def step(self) -> int:
         """The step to be made next, from 1."""
         return len(self.summed) + 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every step was made."""
+        return len(self.summed) == self.terms.steps
 
     @property
     def attempts_left(self) -> int:

@@ -59,6 +59,11 @@ class Entry:
     cause: str | None
     aborting: bool
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its run, if a stop interrupted it, is taken up at the next start."""
+        return self.run is not None and self.state in {WAITING, RUNNING} and not self.aborting
+
     def as_json(self) -> dict[str, Any]:
         """For the command line."""
         return asdict(self)
@@ -189,6 +194,11 @@ class StudyQueue:
         """Let it wait again: no hospital heard of it."""
         with self._transaction():
             self._put(self._entry(number), state=WAITING, run=None)
+
+    def go_on(self, number: int) -> None:
+        """Let it wait for its own run to be taken up again."""
+        with self._transaction():
+            self._put(self._entry(number), state=WAITING)
 
     def again(self, number: int) -> None:
         """Let it wait for a successor of the run that was ended; one fewer may follow."""

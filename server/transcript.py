@@ -2,7 +2,8 @@
 
 One SQLite file per run (write-ahead log, synchronous FULL). A step is written in one transaction
 before its sum is sent: if the coordinator dies in between, the file holds a sum that nobody has
-applied, never the reverse. An attempt that was given up is written with the vectors that had come.
+applied, never the reverse. A run whose coordinator died goes on from it (``RunState.taken_up``).
+An attempt that was given up is written with the vectors that had come.
 Sums of more than one frame lie beside it, one file each (``secure_sum_totals``). Masked vectors of
 more than ``KEPT_DIMENSION`` coordinates are not kept: their signed heads and digests are. Nothing
 in it is secret: it is what the coordinator saw, and it goes into the evidence pack.
@@ -25,6 +26,8 @@ OPEN, FINISHED, FAILED = "open", "finished", "failed"
 _SCHEMA_VERSION = 2
 _ABSENCES = "CREATE TABLE IF NOT EXISTS absence (org TEXT PRIMARY KEY, cause TEXT NOT NULL) STRICT;"
 """Added later; a file without it is of a run whose absences nobody wrote down."""
+_OFFERED = "CREATE TABLE IF NOT EXISTS offered (epoch INTEGER NOT NULL) STRICT;"
+"""Added later, as above; the newest epoch that any member may have been offered."""
 _SCHEMA = """
 CREATE TABLE run (run BLOB NOT NULL, plan BLOB NOT NULL, outcome TEXT NOT NULL, cause TEXT);
 CREATE TABLE epoch (
@@ -104,7 +107,7 @@ class Transcript:
         transcript = cls(_connect(path), Totals.beside(path))
         with transcript._sql as sql:
             sql.executescript(
-                f"BEGIN; {_SCHEMA} {_ABSENCES} PRAGMA user_version = {_SCHEMA_VERSION};"
+                f"BEGIN; {_SCHEMA} {_ABSENCES} {_OFFERED} PRAGMA user_version = {_SCHEMA_VERSION};"
             )
             sql.execute("INSERT INTO run VALUES (?, ?, ?, NULL)", (run, plan, OPEN))
         return transcript
@@ -124,6 +127,7 @@ class Transcript:
         if connection is None or version != _SCHEMA_VERSION:
             raise _unreadable(path, f"version {version}" if connection else "no such file")
         connection.execute(_ABSENCES)
+        connection.execute(_OFFERED)
         return cls(connection, Totals.beside(path))
 
     @property
@@ -146,6 +150,21 @@ class Transcript:
     def plan(self) -> bytes:
         """Digest of the plan."""
         return bytes(self._sql.execute("SELECT plan FROM run").fetchone()[0])
+
+    @property
+    def offered(self) -> int:
+        """The number of the newest epoch that may have been offered; 0 if none was."""
+        (epoch,) = self._sql.execute(
+            "SELECT max(coalesce((SELECT max(epoch) FROM offered), 0),"
+            " coalesce((SELECT max(epoch) FROM epoch), 0))"
+        ).fetchone()
+        return int(epoch)
+
+    def offer(self, epoch: int) -> None:
+        """Write durably that an epoch of this number is offered; before it is."""
+        with self._writing() as sql:
+            sql.execute("DELETE FROM offered")
+            sql.execute("INSERT INTO offered VALUES (?)", (epoch,))
 
     def add_epoch(self, record: EpochRecord) -> None:
         """Write an epoch durably; before its roster is sent."""

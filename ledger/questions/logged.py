@@ -136,7 +136,7 @@ def _inferences(log: Logbook, _: Values) -> Found:
 ADMINISTRATION = (
     "approve", "cosign", "erase", "letters", "limit", "node-started", "node-stopped",
     "sign-move", "accept-move",
-    "coordinator-started", "coordinator-stopped", "run-ordered", "model-released",
+    "coordinator-started", "coordinator-stopped", "run-ordered", "run-taken-up", "model-released",
     "auditor-invited", "auditor-removed", "add-approver", "endorse", "renew", "leave",
     "hospital-invited", "hospital-asked-to-join", "hospital-joined", "hospital-left",
     "hospital-revoked", "hospital-unrevoked", "authority-rolled", "authority-retired",

@@ -159,3 +159,46 @@ def test_a_coordinator_killed_between_a_sum_and_its_broadcast_keeps_a_sum_that_n
         record.fail("the coordinator was restarted")
         assert record.outcome == "failed"
         record.close()
+
+
+@pytest.mark.parametrize(
+    "crash", [{"step": 4}, None], ids=["between-sum-and-broadcast", "anywhere"]
+)
+def test_a_coordinator_killed_twice_goes_on_where_its_transcript_ends(tmp_path, crash):
+    with Network(tmp_path, patience=20.0, **plan_of(steps=40)) as network:
+        coordinator = network.start_coordinator(crash=crash)
+        assert json.loads(coordinator.stdout.readline()) == {"kind": "listening"}
+        nodes = [network.start_node(index) for index in range(4)]
+        for until in (4, 9):
+            if crash is None or until == 9:
+                step_of(coordinator, until)
+                coordinator.kill()
+            assert coordinator.wait(20) == -signal.SIGKILL
+            coordinator = network.start_coordinator()
+        answers = [answer(process) for process in nodes]
+        assert coordinator.wait(20) == 0
+    assert {code for code, _ in answers} == {0}
+    assert len({one["history"] for _, one in answers}) == 1
+    assert len({one["model"] for _, one in answers}) == 1
+    record = Transcript.open(tmp_path / "transcript.sqlite")
+    assert record.outcome == "finished"
+    attempts = list(record.attempts())
+    assert [one.step for one in attempts if one.sum is not None] == list(range(1, 41))
+    for one in attempts:
+        if one.sum is not None:
+            words = [np.frombuffer(vector.vector, dtype="<u8") for vector in one.masked]
+            assert np.sum(words, axis=0).tobytes() == one.total
+    # No hospital sent a vector for an attempt that the transcript does not have.
+    made = [(one.epoch, one.step) for one in attempts]
+    for index in range(4):
+        assert set(marks(network, index)) <= set(made)
+    assert len(made) == len(set(made)) <= 40 + 3
+    record.close()
+
+
+def step_of(coordinator, step):
+    """Read what it says until it made this step."""
+    for line in coordinator.stdout:
+        said = json.loads(line)
+        if said["kind"] == "step" and said["step"] >= step:
+            return

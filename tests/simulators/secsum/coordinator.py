@@ -59,15 +59,17 @@ async def serving(runs, *, config, service=Service):
 
 
 def secure_run(config, *, progress):
-    """The run of this configuration and its fresh transcript."""
+    """The run of this configuration and its transcript; one that is there is taken up."""
     plan = Plan.from_document(Document.decode(Path(config["plan"]).read_bytes(), kind=KIND))
-    record = Transcript.create(
-        Path(config["transcript"]), run=bytes.fromhex(config["run"]), plan=plan.digest
+    path, run = Path(config["transcript"]), bytes.fromhex(config["run"])
+    taken_up = path.exists()
+    record = (
+        Transcript.open(path) if taken_up else Transcript.create(path, run=run, plan=plan.digest)
     )
     members = [PublicIdentity.from_hex(text) for text in config["members"]]
     return record, SecureSumRun(
         identity=Identity.load(Path(config["identity"])),
-        run=bytes.fromhex(config["run"]),
+        run=run,
         plan_digest=plan.digest,
         members={member.fingerprint: member for member in members},
         dimension=plan.dimension,
@@ -78,6 +80,7 @@ def secure_run(config, *, progress):
         deadline_seconds=plan.deadline_seconds,
         record=record,
         progress=progress,
+        taken_up=taken_up,
     )
 
 

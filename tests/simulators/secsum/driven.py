@@ -23,29 +23,52 @@ class Net:
         self.sites = [Site(word_bits=word_bits, dimension=dimension) for _ in range(members)]
         self.record = Transcript.create(path / "run.sqlite", run=self.run, plan=PLAN)
         self.events, self.steps, self.pipes, self.tasks = [], steps, {}, {}
-        self.sum = SecureSumRun(
-            identity=self.coordinator,
-            run=self.run,
-            plan_digest=PLAN,
-            members={site.name: site.identity.public for site in self.sites},
-            dimension=dimension,
-            word_bits=word_bits,
-            max_abs_sum=LIMIT if word_bits == 64 else 1 << 30,
-            steps=steps,
-            spare_attempts=spare,
-            deadline_seconds=deadline,
-            record=self.record,
-            progress=self._note,
-        )
+        self._noted = asyncio.Event()
+        self._path = path / "run.sqlite"
+        self._terms = {
+            "identity": self.coordinator,
+            "run": self.run,
+            "plan_digest": PLAN,
+            "members": {site.name: site.identity.public for site in self.sites},
+            "dimension": dimension,
+            "word_bits": word_bits,
+            "max_abs_sum": LIMIT if word_bits == 64 else 1 << 30,
+            "steps": steps,
+            "spare_attempts": spare,
+            "deadline_seconds": deadline,
+            "progress": self._note,
+            "goes_on": True,
+        }
+        self.sum = SecureSumRun(record=self.record, **self._terms)
+
+    def take_up(self):
+        """Another coordinator's process, which has the record and nothing else of this one."""
+        for pipes in self.pipes.values():
+            pipes[-1].end(broken=True)
+            pipes[-1].hang_up()
+        self.record.close()
+        self.record = Transcript.open(self._path)
+        self.sum = SecureSumRun(record=self.record, taken_up=True, **self._terms)
+
+    def attend(self, peer, frames):
+        """The door of whichever coordinator is up."""
+        return self.sum.attend(peer, frames)
 
     async def _note(self, event):
         self.events.append(event)
+        self._noted.set()
+
+    async def until(self, kind, *, count=1, after=0):
+        """Wait until so many events of this kind came, not counting the first ``after`` of all."""
+        while [event.kind for event in self.events[after:]].count(kind) < count:
+            self._noted.clear()
+            await self._noted.wait()
 
     def start(self, site, **changed):
         pipes = self.pipes.setdefault(site, [])
         self.tasks[site] = asyncio.create_task(
             site.join(
-                attending(self.sum, site.name, pipes),
+                attending(self, site.name, pipes),
                 sites=self.sites,
                 coordinator=self.coordinator,
                 run=self.run,

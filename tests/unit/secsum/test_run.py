@@ -443,3 +443,88 @@ def test_a_file_that_is_no_transcript_is_refused(tmp_path, content):
 async def _nothing():
     return
     yield
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [("epoch", 1), ("step", 1), ("step", 3), ("step", 5), ("lost", 1)]
+)
+def test_a_coordinator_that_stops_at_any_moment_goes_on_from_its_record(tmp_path, kind, count):
+    """Its next process makes what is missing, under fresh keys; nothing is added twice."""
+    net = Net(tmp_path, steps=5, spare=4)
+    victim = net.sites[0]
+
+    def fall(step, epoch):
+        if (kind, epoch) == ("lost", 1):
+            net.pipes[victim][-1].end(broken=True)
+            net.pipes[victim][-1].hang_up()
+
+    async def scenario():
+        victim.on_contribute = fall
+        for site in net.sites:
+            net.start(site)
+        async with asyncio.timeout(20):
+            driving = asyncio.create_task(net.sum.drive(gather_seconds=2, patience_seconds=2))
+            await net.until(kind, count=count)
+            driving.cancel()
+            await asyncio.wait([driving])
+            assert net.record.outcome == "open"
+            made = len([one for one in net.record.attempts() if one.sum is not None])
+            net.take_up()
+            assert net.sum.steps_made == made
+            outcome = await net.sum.drive(gather_seconds=2, patience_seconds=2)
+            return outcome, await asyncio.gather(*net.tasks.values())
+
+    outcome, results = asyncio.run(scenario())
+    assert len(outcome.members) == 4
+    assert {result.history for result in results} == {outcome.history}
+    for site in net.sites:
+        assert [step for step, _ in site.applied] == [1, 2, 3, 4, 5]
+        assert all(len(vectors) == 1 for vectors in site.contributed.values())
+        assert len(site.marks) <= outcome.attempts <= 9
+    for attempt in net.record.attempts():
+        if attempt.sum is not None:
+            words = [np.frombuffer(one.vector, dtype="<u8") for one in attempt.masked]
+            assert np.sum(words, axis=0).tobytes() == attempt.total
+
+
+def test_a_run_that_was_given_up_is_over(tmp_path):
+    net = Net(tmp_path, steps=50)
+
+    async def scenario():
+        for site in net.sites:
+            net.start(site, slot_seconds=0.01)
+        async with asyncio.timeout(20):
+            driving = asyncio.create_task(net.sum.drive(gather_seconds=2, patience_seconds=2))
+            await net.until("step")
+            net.sum.give_up()
+            driving.cancel()
+            await asyncio.wait([driving])
+            return await asyncio.gather(*net.tasks.values(), return_exceptions=True)
+
+    results = asyncio.run(scenario())
+    assert net.record.outcome == "failed"
+    assert {getattr(one, "code", None) for one in results} == {"TW6120"}
+
+
+def test_stops_that_use_up_the_attempts_end_the_run(tmp_path):
+    net = Net(tmp_path, steps=3, spare=1)
+
+    async def scenario():
+        for site in net.sites:
+            net.start(site)
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                driving = asyncio.create_task(net.sum.drive(gather_seconds=2, patience_seconds=2))
+                await net.until("epoch", after=len(net.events))
+                driving.cancel()
+                await asyncio.wait([driving])
+                net.take_up()
+            try:
+                await net.sum.drive(gather_seconds=2, patience_seconds=2)
+            finally:
+                await net.stop()
+
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.code == "TW6132"
+    assert net.record.outcome == "failed"

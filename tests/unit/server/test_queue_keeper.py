@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from server.daemon import close_interrupted_runs
 from server.paths import ServerPaths
 from server.queue_keeper import QueueKeeper
 from server.release import PACK
@@ -28,7 +29,7 @@ def queue(paths):
         yield found
 
 
-def interrupted(paths, queue, *, run=RUN, successors=2, finished=None):
+def interrupted(paths, queue, *, run=RUN, successors=2, outcome="failed"):
     """A study that was running, with the transcript that its run left; then a start."""
     number = queue.add("heart-risk", successors=successors).number
     queue.take()
@@ -36,10 +37,10 @@ def interrupted(paths, queue, *, run=RUN, successors=2, finished=None):
         queue.began(number, run)
         record = Transcript.create(paths.transcript(run), run=bytes.fromhex(run), plan=bytes(32))
         with closing(record):
-            if finished:
+            if outcome == "finished":
                 record.finish({})
-            else:
-                record.fail("the coordinator stopped during the run")
+            elif outcome == "failed":
+                record.fail("too few hospitals")
     return number
 
 
@@ -55,7 +56,24 @@ def started(paths, queue):
     asyncio.run(start())
 
 
-def test_a_run_that_was_under_way_is_followed_by_a_successor_that_names_it(paths, queue):
+def test_a_run_that_was_under_way_goes_on_and_is_not_closed_at_the_start(paths, queue):
+    number = interrupted(paths, queue, outcome="open")
+    close_interrupted_runs(paths)
+    started(paths, queue)
+    found = queue.entry(number)
+    assert (found.state, found.run, found.parent, found.successors) == ("waiting", RUN, None, 2)
+    with closing(Transcript.open(paths.transcript(RUN))) as record:
+        assert record.outcome == "open"
+
+
+def test_a_run_of_nobodys_queue_is_over(paths, queue):
+    Transcript.create(paths.transcript(RUN), run=bytes.fromhex(RUN), plan=bytes(32)).close()
+    close_interrupted_runs(paths)
+    with closing(Transcript.open(paths.transcript(RUN))) as record:
+        assert record.outcome == "failed"
+
+
+def test_a_run_that_is_over_is_followed_by_a_successor_that_names_it(paths, queue):
     number = interrupted(paths, queue)
     started(paths, queue)
     found = queue.entry(number)
@@ -77,7 +95,7 @@ def test_patients_do_not_pay_for_ever_for_a_coordinator_that_stops(paths, queue)
 
 
 def test_a_run_that_was_to_be_aborted_is_not_run_again(paths, queue):
-    number = interrupted(paths, queue)
+    number = interrupted(paths, queue, outcome="open")
     queue.abort(number)
     started(paths, queue)
     assert (queue.entry(number).state, queue.entry(number).code) == ("aborted", "TW6233")
@@ -85,7 +103,7 @@ def test_a_run_that_was_to_be_aborted_is_not_run_again(paths, queue):
 
 @pytest.mark.parametrize("released", [True, False])
 def test_a_model_that_all_signed_is_released_and_never_trained_again(paths, queue, released):
-    number = interrupted(paths, queue, finished=True)
+    number = interrupted(paths, queue, outcome="finished")
     if released:
         pack = paths.releases / RUN[:16] / PACK
         pack.parent.mkdir()
