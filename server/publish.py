@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from server import order, studies
 from server import release as releases
-from server import studies
 from server.coordinator import Coordinator
 from server.ledger_link import LedgerLink
 from server.model_card import CardTexts
@@ -20,9 +20,6 @@ from server.paths import ServerPaths
 from server.transcript import FINISHED, Transcript
 from twinward.ids import RunId
 from twinward.plan import Plan
-from twinward.signing import Document
-
-ORDER_KIND = "twinward/run/v1"
 
 
 def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
@@ -33,8 +30,8 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
     """
     coordinator.did("model-released", about=(f"run:{run}",))
     paths, identity = coordinator.paths, coordinator.identity
-    order = ordered(paths, run)
-    study = studies.load(paths.folder, str(order.payload["study"]), identity=identity.public)
+    ordered = order.of(paths, run)
+    study = studies.load(paths.folder, str(ordered.payload["study"]), identity=identity.public)
     model = registry.get(study.plan.model)
     link = LedgerLink(
         coordinator.chain,
@@ -55,7 +52,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
             ),
             founding=coordinator.founding,
             plan=study.plan_document,
-            order=order,
+            order=ordered,
             names=model.names(study.plan.sites),
             texts=CardTexts(
                 title=model.title,
@@ -65,7 +62,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
                 hyper_parameters=study.hyper_parameters,
                 other_releases=(
                     *_of_this_run(study.plan),
-                    *(_in_words(one) for one in order.payload["earlier"]),
+                    *(_in_words(one) for one in ordered.payload["earlier"]),
                 ),
             ),
             identity=identity,
@@ -75,11 +72,6 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
 
 def _opened(path: Path, files: contextlib.ExitStack) -> Transcript:
     return files.enter_context(contextlib.closing(Transcript.open(path)))
-
-
-def ordered(paths: ServerPaths, run: RunId) -> Document:
-    """The signed order of a run, as it was carried to the hospitals."""
-    return Document.decode(paths.order(run).read_bytes(), kind=ORDER_KIND, at="order")
 
 
 def unpublished(paths: ServerPaths) -> list[RunId]:
@@ -99,17 +91,17 @@ def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
     """Every run that this coordinator ever ordered: each may say something of its patients."""
     earlier = []
     for path in sorted(paths.orders.glob("*.json")):
-        order = Document.decode(path.read_bytes(), kind=ORDER_KIND, at=str(path))
         run = RunId(path.stem)
+        about = order.of(paths, run).payload
         released = releases.is_available(release_folder(paths, run))
         earlier.append(
             {
                 "run": run,
-                "study": order.payload["study"],
-                "issued_at": order.payload["issued_at"],
-                "epsilon": order.payload["epsilon"],
-                "delta": order.payload["delta"],
-                "evaluation_epsilon": order.payload.get("evaluation_epsilon"),
+                "study": about["study"],
+                "issued_at": about["issued_at"],
+                "epsilon": about["epsilon"],
+                "delta": about["delta"],
+                "evaluation_epsilon": about.get("evaluation_epsilon"),
                 "released": released,
             }
         )

@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 from contextlib import closing
 
-from server import studies
+from server import order, studies
 from server.coordinator import Coordinator
 from server.publish import unpublished
-from server.run import can_go_on, is_open, run_study
+from server.run import run_study
 from server.run_events import Event
 from server.study_queue import ABORTED, DONE, PARKED, RUNNING, Entry, StudyQueue
 from server.transcript import FINISHED, Transcript
@@ -63,7 +63,7 @@ class QueueKeeper:
                 self._queue.ended(entry.number, DONE)
         elif entry.aborting:
             self._park(entry, _aborted(), state=ABORTED)
-        elif is_open(self._coordinator.paths, entry.run):
+        elif order.is_open(self._coordinator.paths, entry.run):
             log().info("an interrupted run goes on", run=entry.run)
             self._queue.go_on(entry.number)
         else:
@@ -102,7 +102,9 @@ class QueueKeeper:
             study = await asyncio.to_thread(
                 studies.load, folder, entry.study, identity=identity.public
             )
-            if entry.run is not None and not can_go_on(self._coordinator.paths, entry.run, study):
+            if entry.run is not None and not order.can_go_on(
+                self._coordinator.paths, entry.run, study
+            ):
                 raise _planned_anew()
             await run_study(
                 self._coordinator,

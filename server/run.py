@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from ledger.chain import Kind
+from server import order, run_absences, run_events
 from server import release as releases
-from server import run_absences, run_events
 from server.coordinator import Coordinator
 from server.evaluate import evaluate
-from server.paths import ServerPaths
-from server.publish import ORDER_KIND, earlier_runs, ordered, publish
+from server.publish import earlier_runs, publish
 from server.run_absences import Absences
 from server.run_events import Event
 from server.secure_sum import SecureSumRun
@@ -26,7 +25,7 @@ from server.secure_sum_outcome import Outcome, Progress
 from server.studies import SignedStudy
 from server.transcript import OPEN, AttemptRecord, Transcript
 from twinward import descent
-from twinward.clock import Clock, iso
+from twinward.clock import Clock
 from twinward.errors import TrainingError
 from twinward.files import write_atomic
 from twinward.founding import Member
@@ -64,7 +63,7 @@ async def run_study(
         parent: The run of the same plan that a stop of the coordinator ended, in whose place this
             one is. Nothing of it is used: new keys, new noise, the whole price again.
         interrupted: The run that a stop of the coordinator interrupted and that goes on now, from
-            the last step that its transcript has (`can_go_on`). It costs one of its spare attempts.
+            the last step that its transcript has (`order.can_go_on`), for one spare attempt.
         goes_on: Whether the run is left open if this process stops.
 
     Raises:
@@ -135,12 +134,19 @@ class Run:
         self.plan = study.plan
         about = (f"run:{self.id}", f"digest:{study.plan.digest.hex()}")
         if interrupted is None:
-            self.order = _order(self.id, coordinator, study.plan, clock=clock, parent=parent)
+            self.order = order.signed(
+                self.id,
+                study.plan,
+                identity=coordinator.identity,
+                clock=clock,
+                earlier=earlier_runs(coordinator.paths),
+                parent=parent,
+            )
             coordinator.did("run-ordered", about=about)
             # On disk before anyone hears of the run: what may be charged is never forgotten.
             write_atomic(coordinator.paths.order(self.id), self.order.encode())
         else:
-            self.order = ordered(coordinator.paths, self.id)
+            self.order = order.of(coordinator.paths, self.id)
             coordinator.did("run-taken-up", about=about)
         self._study = study
         self._coordinator = coordinator
@@ -352,39 +358,6 @@ class Run:
             return self._coordinator.superlink.online()
         except TrainingError:
             return frozenset()
-
-
-def is_open(paths: ServerPaths, run: RunId) -> bool:
-    """Whether a run that a stop of the coordinator interrupted has a transcript to go on from."""
-    path = paths.transcript(run)
-    if not path.exists():
-        return False
-    with contextlib.closing(Transcript.open(path)) as transcript:
-        return transcript.outcome == OPEN
-
-
-def can_go_on(paths: ServerPaths, run: RunId, study: SignedStudy) -> bool:
-    """Whether an open run is of the plan that the study has now."""
-    return is_open(paths, run) and ordered(paths, run).payload["plan"] == study.plan.digest.hex()
-
-
-def _order(
-    run: RunId, coordinator: Coordinator, plan: Plan, *, clock: Clock, parent: RunId | None
-) -> Document:
-    return Document(
-        ORDER_KIND,
-        {
-            "run": run,
-            "study": plan.study,
-            "plan": plan.digest.hex(),
-            "issued_at": iso(clock.now()),
-            "epsilon": plan.epsilon,
-            "delta": plan.delta,
-            "evaluation_epsilon": plan.evaluation and plan.evaluation.epsilon,
-            "earlier": earlier_runs(coordinator.paths),
-            **({} if parent is None else {"parent": parent}),
-        },
-    ).signed_by(coordinator.identity)
 
 
 def _combine(plan: Plan) -> Callable[[Sequence[Integers]], Integers] | None:

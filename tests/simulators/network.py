@@ -27,7 +27,7 @@ from hospital_node.data import contract
 from hospital_node.paths import NodePaths
 from ledger import verify
 from ledger.endpoint import Endpoint
-from server import run as coordinator_run
+from server import order as run_order
 from twinward import descent
 from twinward.clock import SystemClock
 from twinward.demo.network import STUDY, LocalNetwork
@@ -397,7 +397,7 @@ class Network:
         planned = Plan.from_document(Document.decode(document, kind=PLAN_KIND))
         run = RunId(run or random_hex32())
         order = Document(
-            coordinator_run.ORDER_KIND,
+            run_order.KIND,
             {"run": run, "study": planned.study, "plan": planned.digest.hex()},
         ).signed_by(signer or Organisation(self.folder / COORDINATOR).identity())
         return Opening(
