@@ -84,6 +84,6 @@ def _verdict(code: grpc.StatusCode, details: str) -> StreamBroken | TwinwardErro
             "the coordinator does not know this run (any more)",
             code="TW6123",
             note="a coordinator that restarts goes on with runs of its queue alone",
-            help="nothing, if the run goes on: it is brought here again; attempts made stay charged",
+            help="if the run goes on, it is brought here again; attempts made stay charged",
         )
     return StreamEnded() if code is grpc.StatusCode.OK else StreamBroken(code.name)
