@@ -111,6 +111,7 @@ class SuperLink:
                 help="stop the other coordinator, or set another `flower_port`",
             )
         self._child.start()
+        _load_flower()
 
     def wait_ready(self, *, timeout: float = 30.0) -> None:
         """Return once it answers.
@@ -272,6 +273,14 @@ class SuperLink:
                 help="read `superlink.log` in its folder",
             )
         return response.FromString(answer.content)
+
+
+def _load_flower() -> None:
+    """Load what the calls need before there are threads that call.
+
+    Its modules import one another: of two threads that load them at once, one finds half of one.
+    """
+    from flwr.proto import control_pb2, fab_pb2  # noqa: F401, PLC0415
 
 
 def _pem(org: OrgName, openssh: str) -> bytes:
