@@ -100,7 +100,9 @@ def test_a_network_whose_patients_are_clipped_to_twice_the_norm_is_caught():
         return lying
 
     names = refuted(plan, dataclasses.replace(honest, engine=clip_doubled))
-    assert {"reach of one patient: loud, 1 record", "canary at epsilon 20: loud, 1 record"} <= names
+    assert "reach of one patient: loud, 1 record" in names
+    # Games draw their noise anew; one of the two canaries may miss by chance, hardly ever both.
+    assert {f"canary at epsilon 20: loud, {many}" for many in ("1 record", "3 records")} & names
 
 
 def test_a_network_over_recordings_is_moved_by_no_one_further_than_the_claim_allows():
