@@ -300,10 +300,13 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
 
 
 def warm(node: Node) -> None:
-    """Load what the engines of approved plans need, so that no run waits seconds for an import.
+    """Load what engines and accountants of approved plans need: no run waits seconds for it.
 
     A plan that cannot be trained here is left to its run, which refuses it.
     """
     for name in approvals.names(node.folder):
         with contextlib.suppress(TwinwardError):
-            clipped_sum(node, approvals.load(node.folder, name, founding=node.founding).plan)
+            plan = approvals.load(node.folder, name, founding=node.founding).plan
+            if plan.sampling is not None:
+                import twinward.accounting.sampled  # noqa: F401, PLC0415 - scipy: a second
+            clipped_sum(node, plan)

@@ -106,7 +106,7 @@ class RunState:
         """
         state = cls(identity, terms)
         members = {epoch.epoch: epoch.members for epoch in record.epochs()}
-        under_way: int | None = max(members, default=None)
+        last = under_way = max(members, default=None)
         for attempt in record.attempts():
             state.attempts += 1
             goes_on = False
@@ -122,7 +122,7 @@ class RunState:
                 heads = tuple(one.signed.blob for one in attempt.masked)
                 state.take_sum(Summed(attempt.sum, heads, attempt.total), history)
                 goes_on = head.then == Next.STEP
-            if attempt.epoch == max(members):
+            if attempt.epoch == last:
                 under_way = attempt.epoch if goes_on else None
         if under_way is not None:
             state.attempts += 1

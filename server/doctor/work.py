@@ -41,10 +41,10 @@ def runs(place: Place) -> str:
     interrupted = [run for run, outcome in outcomes.items() if outcome == UNDER_WAY]
     if interrupted and place.status is None:
         raise Concern(
-            f"run {interrupted[0][:16]} ended with the coordinator",
+            f"run {interrupted[0][:16]} was under way when the coordinator stopped",
             code="TW7657",
-            help="start the coordinator: it tells the hospitals, and runs a study of the queue "
-            "again; what was sent stays charged",
+            help="start the coordinator: a run of the queue goes on, any other is over, and the "
+            "hospitals are told; what was sent stays charged",
         )
     return f"{len(outcomes)} runs" + (", one under way" if current else ", none under way")
 

@@ -25,8 +25,8 @@ SAMPLED = dataclasses.replace(
 SIZE = Size(own=30, magnified=30, hostile=4, draws=60_000)
 
 
-def refuted(plan, subject=None):
-    found = audit(plan, subject=subject, size=SIZE)
+def refuted(plan, subject=None, *, size=SIZE):
+    found = audit(plan, subject=subject, size=size)
     assert len(found.checks) <= 40
     return {check.name for check in found.checks if check.refuted}
 
@@ -99,10 +99,10 @@ def test_a_network_whose_patients_are_clipped_to_twice_the_norm_is_caught():
         lying.sensitivity = max_grad_norm
         return lying
 
-    names = refuted(plan, dataclasses.replace(honest, engine=clip_doubled))
-    assert "reach of one patient: loud, 1 record" in names
-    # Games draw their noise anew; one of the two canaries may miss by chance, hardly ever both.
-    assert {f"canary at epsilon 20: loud, {many}" for many in ("1 record", "3 records")} & names
+    # With 30 games the canary once missed by the luck of the noise.
+    size = dataclasses.replace(SIZE, own=60, magnified=60)
+    names = refuted(plan, dataclasses.replace(honest, engine=clip_doubled), size=size)
+    assert {"reach of one patient: loud, 1 record", "canary at epsilon 20: loud, 1 record"} <= names
 
 
 def test_a_network_over_recordings_is_moved_by_no_one_further_than_the_claim_allows():
