@@ -1,4 +1,4 @@
-"""``twinward server run``: one run followed to its end, by itself or as a study of the queue."""
+"""``twinward server run``: one run followed to its end, also over stops of the coordinator."""
 
 from __future__ import annotations
 
@@ -21,33 +21,53 @@ from twinward.console import reports_errors
     "--queue",
     "queued",
     is_flag=True,
-    help="Put it into the queue and follow it there: it goes on without you, and after a stop of "
-    "the coordinator.",
+    help="Let it wait for its turn in the queue, and follow it there.",
 )
 @click.option(
     "--successors",
     type=click.IntRange(0, 20),
-    help="With --queue: how often it is run again if the coordinator stops in the middle; "
-    f"{SUCCESSORS} unless told otherwise, each at the whole price.",
+    help="With --queue: how often it is run again if a stop of the coordinator leaves a run that "
+    f"cannot go on; {SUCCESSORS} unless told otherwise, each at the whole price.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per event.")
 @reports_errors
 def run(*, folder: Path, study: str, queued: bool, successors: int | None, as_json: bool) -> None:
-    """Run a study once and follow it, until the model is released or the run has failed."""
-    from server import queue_follow, watch
+    """Run a study once and follow it, until the model is released or the run has failed.
+
+    The run goes on without you if you stop following it, and after a stop of the coordinator.
+    """
+    from server import queue_follow
 
     if successors is not None and not queued:
         raise click.UsageError("--successors goes with --queue")
     if queued:
         events = _queued(folder, study, SUCCESSORS if successors is None else successors)
     else:
-        events = watch.start_run(folder, study=study)
-    show = queue_follow.show if queued else watch.show
+        events = _at_once(folder, study)
     for event in events:
         if as_json:
             click.echo(json.dumps({"schema": "twinward/run-event/v1", **event}, sort_keys=True))
         else:
-            show(event)
+            queue_follow.show(event)
+
+
+def _at_once(folder: Path, study: str) -> Iterator[dict[str, Any]]:
+    """Events of a run that begins now; if the coordinator goes away, of its entry in the queue."""
+    from server import cli_queue, queue_follow, watch
+    from twinward.errors import CoordinatorUnreachable
+
+    number: int | None = None
+    try:
+        for event in watch.start_run(folder, study=study):
+            number = event.get("number", number)
+            yield event
+    except CoordinatorUnreachable:
+        if number is None:
+            raise
+    else:
+        return
+    with closing(cli_queue.opened(folder)) as queue:
+        yield from queue_follow.follow(folder, queue, number)
 
 
 def _queued(folder: Path, study: str, successors: int) -> Iterator[dict[str, Any]]:

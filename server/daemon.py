@@ -115,18 +115,13 @@ async def _serve(folder: Path) -> None:
         )
         stack.callback(checkpoints.stop)
         checkpoints.start()
-        rpc = coordinator.endpoint.rpc()
-        stack.callback(rpc.close)
-        heads = Anchoring(
-            audit,
-            LedgerAnchor(chain, rpc=rpc, tip=coordinator.sign_tip),
-            every_seconds=settings.audit_anchor_seconds,
-        )
-        stack.callback(heads.stop)
-        heads.start()
+        _bring_heads(stack, coordinator)
         where = f"{settings.host}:{settings.network_port}"
         socket = local_server(address)
-        add_local(LocalService(coordinator, clock=SystemClock()), socket)
+        queue = StudyQueue(paths.queue)
+        stack.callback(queue.close)
+        keeper = QueueKeeper(coordinator, queue, clock=SystemClock())
+        add_local(LocalService(coordinator, keeper), socket)
         register = Register(paths.register)
         stack.callback(register.close)
         gate = Gate(coordinator, register, clock=SystemClock())
@@ -139,11 +134,25 @@ async def _serve(folder: Path) -> None:
         watching = asyncio.create_task(gate.watch())
         stack.callback(watching.cancel)
         await asyncio.to_thread(complete_releases, coordinator)
-        await _keep_queue(stack, coordinator)
+        stack.push_async_callback(keeper.stop)
+        keeper.start()  # first what a stop interrupted
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+def _bring_heads(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:
+    """Bring heads of the audit log to the ledger until the stack is closed."""
+    rpc = coordinator.endpoint.rpc()
+    stack.callback(rpc.close)
+    heads = Anchoring(
+        coordinator.audit,
+        LedgerAnchor(coordinator.chain, rpc=rpc, tip=coordinator.sign_tip),
+        every_seconds=coordinator.settings.audit_anchor_seconds,
+    )
+    stack.callback(heads.stop)
+    heads.start()
 
 
 def _take_up(paths: ServerPaths, organisation: Organisation, founding: Founding) -> None:
@@ -157,15 +166,6 @@ def _take_up(paths: ServerPaths, organisation: Organisation, founding: Founding)
             log().info("own certificate renewed")
     except TwinwardError as error:  # it may last for weeks still
         log().warning("own certificate is due and was not renewed", code=error.code)
-
-
-async def _keep_queue(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:
-    """Run the studies of the queue until the stack is closed; first what a stop interrupted."""
-    queue = StudyQueue(coordinator.paths.queue)
-    stack.callback(queue.close)
-    keeper = QueueKeeper(coordinator, queue, clock=SystemClock())
-    stack.push_async_callback(keeper.stop)
-    keeper.start()
 
 
 async def _at_the_door(

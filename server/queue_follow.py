@@ -87,5 +87,7 @@ def show(event: Event) -> None:
         case "done":
             click.echo(f"released: {event['folder']}")
             next_step(f"twinward verify {event['pack']}")
-        case _:
+        case "step" if "received" not in event:  # as the coordinator's status tells it
             say(f"step {event['step']} of {event['of']} with {', '.join(event['members'])}")
+        case _:
+            watch.show(event)

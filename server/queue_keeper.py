@@ -1,6 +1,7 @@
 """Runs the studies of the queue one after the other; what cannot run is parked with its cause.
 
-A study never blocks the next one. When the coordinator stops in the middle of a run, the run goes
+A study never blocks the next one, and one that somebody follows (`server run`) is an entry like any
+other that does not wait. When the coordinator stops in the middle of a run, the run goes
 on at the next start from the last sealed step, for one of its spare attempts. If that cannot be, it
 is over and stays charged; a successor is ordered, a new run under new masks that names it as its
 parent and pays the whole price again (ADR 13).
@@ -15,7 +16,7 @@ from contextlib import closing
 from server import order, studies
 from server.coordinator import Coordinator
 from server.publish import unpublished
-from server.run import run_study
+from server.run import Tell, another_run, run_study
 from server.run_events import Event
 from server.study_queue import ABORTED, DONE, PARKED, RUNNING, Entry, StudyQueue
 from server.transcript import FINISHED, Transcript
@@ -25,7 +26,7 @@ from twinward.ids import RunId
 from twinward.logging import log
 
 _LOOK_SECONDS = 0.5
-_ANOTHER_RUN = "TW6010"
+_ANOTHER_RUN = another_run().code
 _CANNOT_GO_ON = frozenset({"TW6132", "TW6242"})
 """Of a run that was taken up: no attempts are left, or its study was planned anew."""
 
@@ -38,6 +39,8 @@ class QueueKeeper:
         self._queue = queue
         self._clock = clock
         self._keeping: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
+        self._at_once = set[asyncio.Task[None]]()
 
     def start(self) -> None:
         """Take up what a stop interrupted, then keep the queue going."""
@@ -45,12 +48,45 @@ class QueueKeeper:
             if entry.state == RUNNING:
                 self._take_up(entry)
         self._keeping = asyncio.create_task(self._keep())
+        self._started.set()
 
     async def stop(self) -> None:
         """End; a run under way ends with it, and is taken up at the next start."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        tasks = [*self._at_once, *([] if self._keeping is None else [self._keeping])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def run_at_once(self, study: str, *, tell: Tell) -> asyncio.Task[None]:
+        """Run a study now, ahead of what waits; it goes on whoever stops listening.
+
+        Args:
+            study: Its name.
+            tell: Told of every event, the first with the ``number`` that it has in the queue.
+
+        Returns:
+            A task that ends with the run, and raises what ended it: TW6010, another run is under
+            way; TW6230, the queue is being drained; and as ``server.run.run_study``.
+        """
+        task = asyncio.create_task(self._run_at_once(study, tell))
+        self._at_once.add(task)
+        task.add_done_callback(self._at_once.discard)
+        return task
+
+    async def _run_at_once(self, study: str, tell: Tell) -> None:
+        await self._started.wait()  # or it would be taken for one that a stop interrupted
+        if self._coordinator.run is not None:
+            raise another_run()
+        entry = self._queue.begin(study)
+
+        async def numbered(event: Event) -> None:
+            await tell({**event, "number": entry.number})
+
+        ended = await self._run(entry, tell=numbered)
+        if ended.cancelled():
+            raise _aborted()
+        ended.result()
 
     def _take_up(self, entry: Entry) -> None:
         """What an entry comes to that was running when the coordinator stopped."""
@@ -92,10 +128,12 @@ class QueueKeeper:
                 trouble = what
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _run(self, entry: Entry) -> None:
-        async def tell(event: Event) -> None:
+    async def _run(self, entry: Entry, *, tell: Tell | None = None) -> asyncio.Task[None]:
+        async def noting(event: Event) -> None:
             if event["event"] == "opened":  # durable before Flower carries it to anyone
                 self._queue.began(entry.number, RunId(event["run"]))
+            if tell is not None:
+                await tell(event)
 
         async def whole() -> None:
             folder, identity = self._coordinator.paths.folder, self._coordinator.identity
@@ -110,7 +148,7 @@ class QueueKeeper:
                 self._coordinator,
                 study,
                 clock=self._clock,
-                tell=tell,
+                tell=noting,
                 parent=entry.parent,
                 interrupted=entry.run,
                 goes_on=True,
@@ -127,16 +165,17 @@ class QueueKeeper:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await running
-        self._note(entry, running)
+        self._note(entry, running, waits=tell is None)
+        return running
 
-    def _note(self, entry: Entry, running: asyncio.Task[None]) -> None:
+    def _note(self, entry: Entry, running: asyncio.Task[None], *, waits: bool) -> None:
         if running.cancelled():
             self._park(entry, _aborted(), state=ABORTED)
             return
         error = running.exception()
         if error is None:
             self._queue.ended(entry.number, DONE)
-        elif isinstance(error, TwinwardError) and error.code == _ANOTHER_RUN:
+        elif isinstance(error, TwinwardError) and error.code == _ANOTHER_RUN and waits:
             self._queue.put_back(entry.number)  # `server run` was quicker
         elif isinstance(error, TwinwardError):
             if entry.run is not None and error.code in _CANNOT_GO_ON:

@@ -73,11 +73,7 @@ async def run_study(
     """
     # 1. One run at a time, of a plan that this coordinator signed.
     if coordinator.run is not None:
-        raise TrainingError(
-            "another run is under way",
-            code="TW6010",
-            help="wait until it ends; `twinward server status` shows it",
-        )
+        raise another_run()
     run = coordinator.run = Run(
         coordinator,
         study,
@@ -114,6 +110,15 @@ async def run_study(
             # Flower would go on waiting for the reply of a hospital that died.
             with contextlib.suppress(TrainingError):
                 await asyncio.to_thread(coordinator.superlink.stop_run, carried)
+
+
+def another_run() -> TrainingError:
+    """The refusal of a second run at a time."""
+    return TrainingError(
+        "another run is under way",
+        code="TW6010",
+        help="wait until it ends; `twinward server status` shows it",
+    )
 
 
 class Run:
@@ -380,4 +385,4 @@ class _Watched(Transcript):
         self.last = record
 
 
-__all__ = ["Plan", "Run", "run_study"]
+__all__ = ["Plan", "Run", "another_run", "run_study"]

@@ -13,7 +13,7 @@ from server import studies
 from server.coordinator import Coordinator
 from server.gate import Gate
 from server.members_service import MembersService
-from server.run import run_study
+from server.queue_keeper import QueueKeeper
 from server.run_events import Event
 from server.secure_sum_service import serve_session
 from twinward.clock import Clock
@@ -89,10 +89,10 @@ class NetworkService(MembersService):
 class LocalService(CoordinatorLocalServicer):  # type: ignore[misc]
     """What this machine's command line and the thin ServerApp may call, with the token."""
 
-    def __init__(self, coordinator: Coordinator, *, clock: Clock) -> None:
+    def __init__(self, coordinator: Coordinator, keeper: QueueKeeper) -> None:
         self._coordinator = coordinator
-        self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper = keeper
+        self._told: set[asyncio.Task[None]] = set()
 
     async def Status(self, request: Nothing, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """Processes, members, the run under way."""
@@ -110,23 +110,21 @@ class LocalService(CoordinatorLocalServicer):  # type: ignore[misc]
         try:
             name = str(json.loads(request.data)["study"])
             identity = self._coordinator.identity.public
-            study = studies.load(self._coordinator.paths.folder, name, identity=identity)
+            studies.load(self._coordinator.paths.folder, name, identity=identity)
         except TwinwardError as error:
             await abort(context, error)
 
-        task = asyncio.create_task(self._run(study, events))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.create_task(self._run(name, events))
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
         while (event := await events.get()) is not None:
             if isinstance(event, TwinwardError):
                 await abort(context, event)
             yield Progress(event=json.dumps(event).encode())
 
-    async def _run(
-        self, study: studies.SignedStudy, events: asyncio.Queue[Event | TwinwardError | None]
-    ) -> None:
+    async def _run(self, study: str, events: asyncio.Queue[Event | TwinwardError | None]) -> None:
         try:
-            await run_study(self._coordinator, study, clock=self._clock, tell=events.put)
+            await self._keeper.run_at_once(study, tell=events.put)
         except TwinwardError as error:
             log().error("run failed", code=error.code, reason=error.diagnostic.message)
             await events.put(error)

@@ -89,18 +89,17 @@ class StudyQueue:
             UsageError: TW6230, the queue is being drained.
         """
         with self._transaction():
-            if self._mode() == DRAINING:
-                raise UsageError(
-                    "the queue is being drained and takes no more studies",
-                    code="TW6230",
-                    help="open it again with `twinward server queue resume`",
-                )
-            number = self._db.execute(
-                "insert into entries (study, state, successors) values (?, ?, ?)",
-                [study, WAITING, successors],
-            ).lastrowid
-            self._db.execute("insert into added (number) values (?)", [number])
-            return self._entry(number)
+            return self._add(study, successors=successors)
+
+    def begin(self, study: str) -> Entry:
+        """Put a study in that runs from now on, ahead of what waits; never for a second price.
+
+        Raises:
+            UsageError: TW6230, the queue is being drained.
+        """
+        with self._transaction():
+            entry = self._add(study, successors=0)
+            return self._put(entry, state=RUNNING)
 
     def abort(self, number: int) -> Entry:
         """Take a waiting study out now; have the run of a running one ended at the next look.
@@ -160,10 +159,13 @@ class StudyQueue:
     # What the coordinator does
 
     def take(self) -> Entry | None:
-        """The next study, running from now on; None while it is paused or nothing waits."""
+        """The next study, running from now on; None while it is paused or nothing waits.
+
+        A run that was interrupted comes first: its hospitals have paid for it.
+        """
         with self._transaction():
             row = self._db.execute(
-                "select number from entries where state = ? order by number", [WAITING]
+                "select number from entries where state = ? order by run is null, number", [WAITING]
             ).fetchone()
             if row is None or self._mode() == PAUSED:
                 return None
@@ -211,6 +213,20 @@ class StudyQueue:
                 parent=entry.run,
                 successors=entry.successors - 1,
             )
+
+    def _add(self, study: str, *, successors: int) -> Entry:
+        if self._mode() == DRAINING:
+            raise UsageError(
+                "the queue is being drained and takes no more studies",
+                code="TW6230",
+                help="open it again with `twinward server queue resume`",
+            )
+        number = self._db.execute(
+            "insert into entries (study, state, successors) values (?, ?, ?)",
+            [study, WAITING, successors],
+        ).lastrowid
+        self._db.execute("insert into added (number) values (?)", [number])
+        return self._entry(number)
 
     def _mode(self) -> str:
         return str(self._db.execute("select mode from mode").fetchone()[0])

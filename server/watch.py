@@ -28,7 +28,7 @@ def start_run(folder: Path, *, study: str) -> Iterator[Event]:
     """Start a run and yield its events until it ends.
 
     Raises:
-        CoordinatorUnreachable: TW6013, the coordinator went away; what was sent stays charged.
+        CoordinatorUnreachable: TW6013, the coordinator went away; a run that was opened goes on.
         TwinwardError: Whatever ended the run.
     """
     load(ServerSettings, folder / FILE)
@@ -183,6 +183,6 @@ def _gone() -> CoordinatorUnreachable:
     return CoordinatorUnreachable(
         "the coordinator went away",
         code="TW6013",
-        note="a run under way ended with it; every attempt that was sent stays charged",
-        help="start it again with `twinward server up`, then start a new run",
+        note="a run that was under way goes on from its last sealed step once it is up again",
+        help="start it again with `twinward server up`; `twinward server queue list` shows the run",
     )

@@ -13,6 +13,7 @@ from server.release import PACK
 from server.study_queue import StudyQueue
 from server.transcript import Transcript
 from twinward.clock import FixedClock
+from twinward.errors import TrainingError
 from twinward.ids import RunId
 
 RUN = RunId("cd" * 32)
@@ -78,6 +79,35 @@ def test_a_run_that_is_over_is_followed_by_a_successor_that_names_it(paths, queu
     started(paths, queue)
     found = queue.entry(number)
     assert (found.state, found.run, found.parent, found.successors) == ("waiting", None, RUN, 1)
+
+
+def test_a_run_that_somebody_followed_goes_on_too_and_never_for_a_second_price(paths, queue):
+    number = queue.begin("heart-risk").number
+    queue.began(number, RUN)
+    Transcript.create(paths.transcript(RUN), run=bytes.fromhex(RUN), plan=bytes(32)).close()
+    close_interrupted_runs(paths)
+    waiting = queue.add("lungs").number
+    started(paths, queue)
+    found = queue.entry(number)
+    assert (found.state, found.run, found.successors) == ("waiting", RUN, 0)
+    assert waiting > number
+
+
+def test_a_second_run_at_once_is_refused_and_not_kept_for_later(paths, queue):
+    async def ask():
+        busy = SimpleNamespace(paths=paths, run=object())
+        keeper = QueueKeeper(busy, queue, clock=FixedClock(0))
+        task = keeper.run_at_once("heart-risk", tell=lambda _: asyncio.sleep(0))
+        await asyncio.sleep(0.05)
+        assert not task.done()  # what a stop interrupted is looked at first
+        keeper.start()
+        with pytest.raises(TrainingError) as refused:
+            await task
+        await keeper.stop()
+        return refused.value.code
+
+    assert asyncio.run(ask()) == "TW6010"
+    assert queue.entries() == []
 
 
 def test_a_run_of_which_no_hospital_can_have_heard_is_no_parent(paths, queue):

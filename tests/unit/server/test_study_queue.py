@@ -140,3 +140,20 @@ def test_for_how_long_the_first_one_waits_is_told(path, queue):
     queue.take()
     queue.take()
     assert queue.standing()["oldest_waiting_seconds"] == 0
+
+
+def test_a_run_that_was_interrupted_comes_before_studies_that_were_added_earlier(queue):
+    waiting = queue.add("lungs").number
+    interrupted = queue.begin("heart-risk").number
+    assert (interrupted > waiting, queue.entry(interrupted).state) == (True, "running")
+    queue.began(interrupted, RUN)
+    queue.go_on(interrupted)
+    assert [queue.take().number, queue.take().number] == [interrupted, waiting]
+
+
+def test_nothing_begins_at_once_while_the_queue_is_drained(queue):
+    queue.turn("draining")
+    with pytest.raises(UsageError) as refused:
+        queue.begin("heart-risk")
+    assert refused.value.code == "TW6230"
+    assert queue.entries() == []
