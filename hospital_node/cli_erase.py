@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node.record import RECORD, typed
+from hospital_node.record import RECORD, asked, typed
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -34,10 +34,7 @@ def erase(*, folder: Path, record: str, yes: bool, out: Path | None, as_json: bo
     from twinward.files import write_atomic
 
     number = typed(record)
-    if (
-        not yes
-        and click.prompt("Type the record number again", hide_input=True, err=True) != number
-    ):
+    if not yes and asked("Type the record number again") != number:
         raise UsageError(
             "the two record numbers are not the same; nothing was erased",
             code="TW8143",
@@ -56,8 +53,8 @@ def erase(*, folder: Path, record: str, yes: bool, out: Path | None, as_json: bo
             + f"\nthe signed report: {erasure.report_path(folder, document)}"
         ),
     )
-    if document.payload["in_memory_until_restart"]:
-        say("the running node holds in memory what it read at its start: start it again")
+    if document.payload["memory"] == "let go":
+        say("the running node let go of what it held in memory")
     next_step(f"copy {folder / 'state' / 'erased'} to where its copies are kept")
     if not erasure.is_complete(document):
         say(f"NOT COMPLETE, not known to erasure: {', '.join(document.payload['unknown'])}")

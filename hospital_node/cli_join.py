@@ -116,7 +116,7 @@ def _faults(folder: Path) -> list[Finding]:
     faults = [each for each in found if each.result is Result.FAULT]
     say(f"doctor: {len(found)} checks, {len(faults)} faults")
     for each in faults:
-        say(f"      {each.check}: {each.what} {each.fix}")
+        say(f"      {each.check}: {each.what}; to mend it: {each.fix}")
     return faults
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +28,13 @@ def is_record_number(text: str) -> bool:
     return text.isprintable() and text == text.strip() and 0 < len(text) <= _LONGEST
 
 
+def asked(question: str) -> str:
+    """What is typed now without being shown; from a pipe, its next line."""
+    if sys.stdin.isatty():
+        return str(click.prompt(question, hide_input=True, err=True))
+    return sys.stdin.readline().removesuffix("\n")
+
+
 def typed(record: str) -> RecordNumber:
     """The number that was given, or that is typed now without being shown.
 
@@ -34,7 +42,7 @@ def typed(record: str) -> RecordNumber:
         UsageError: TW7133.
     """
     if record == "-":
-        record = click.prompt("record number", hide_input=True, err=True)
+        record = asked("record number")
     if not is_record_number(record):
         raise UsageError(
             "this is not a record number",

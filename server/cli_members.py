@@ -91,8 +91,8 @@ def invite(
     )
     say(f"for `{org}`, once, until {iso(expires)}; hand it over in private: it is not kept here")
     say(f"CA fingerprint, to compare by phone: {spelled(fingerprint)}")
-    words = "renew FOLDER TOKEN" if renew else "join FOLDER TOKEN --data FILE"
-    next_step(f"at the hospital: twinward node {words}")
+    words = "renew FOLDER -" if renew else "join FOLDER - --data FILE --study STUDY"
+    next_step(f"at the hospital: twinward node {words}, with the token on its standard input")
 
 
 @click.command()

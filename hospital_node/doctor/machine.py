@@ -35,7 +35,7 @@ def gate(_: Site) -> str:
     approved = flower_launch.approved_hashes(supervise.approved_bundles())
     flower_launch.require_version()
     launcher.audited()
-    return f"Flower as audited, {len(approved)} bundles approved"
+    return f"Flower as audited, {len(approved)} bundle{'s' * (len(approved) != 1)} approved"
 
 
 def threads(site: Site) -> str:

@@ -45,7 +45,7 @@ def databases(place: Place) -> str:
     found = forms.examine(place.folder, upgrade.FORMS)
     if not found:
         raise NotChecked("the coordinator has not been started yet")
-    return f"{len(found)} files, all of forms that this release knows"
+    return f"{len(found)} of them, all of forms that this release knows"
 
 
 def founding(place: Place) -> str:

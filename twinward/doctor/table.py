@@ -29,11 +29,15 @@ def report(found: Sequence[Finding], *, schema: str, as_json: bool) -> None:
         as_json=as_json,
         text=lambda: (
             table(("CHECK", "RESULT", "FIX"), (row for each in found for row in _rows(each)))
-            + f"\n{len(faults)} faults, {len(concerns)} concerns, {len(found)} checks"
+            + f"\n{_many(faults, 'fault')}, {_many(concerns, 'concern')}, {_many(found, 'check')}"
         ),
     )
     if faults:
         raise click.exceptions.Exit(EXIT_CHECK)
+
+
+def _many(found: Sequence[Finding], what: str) -> str:
+    return f"{len(found)} {what}{'s' * (len(found) != 1)}"
 
 
 def _rows(found: Finding) -> Iterator[tuple[str, str, str]]:
