@@ -82,7 +82,7 @@ def rows_of(history: Series) -> Rows:
     usable = np.isfinite(glucose) & np.isfinite(lags[:, :_NEEDED]).all(axis=1)
     later = np.full((count, len(AHEAD)), np.nan)
     for column, steps in enumerate(AHEAD):
-        later[: count - steps, column] = glucose[steps:]
+        later[: max(0, count - steps), column] = glucose[steps:]
     minutes = last - STEP * (count - 1.0 - np.arange(count))
     return Rows(
         minutes=minutes[usable],
