@@ -17,7 +17,8 @@ from ledger.account import address_of
 from ledger.anchor import Anchor, AnchorCalls
 from ledger.calls import ContractRefused, Log, raw_address, refusal
 from ledger.consents import ConsentCalls
-from ledger.deployed import CONTRACTS, Addresses, artifact, created
+from ledger.deployed import CONTRACTS, Addresses, artifact
+from ledger.deployment import DeploymentCalls, foreign
 from ledger.membership import LedgerMember, MembershipCalls, Role
 from ledger.provenance import Kind, ProvenanceCalls, Reservation
 from ledger.rpc import DENIED, NOT_LET_IN, RpcError, not_let_in, unreachable
@@ -45,14 +46,14 @@ _POLL_SECONDS = 0.02
 _ATTEMPTS = 3
 
 
-class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
+class Chain(DeploymentCalls, MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
     """A connection to the ledger, with an account if it may write. Thread-safe."""
 
     def __init__(
         self, web3: Web3, *, url: str, contracts: Addresses, key: bytes | None, timeout: float
     ) -> None:
         self._web3 = web3
-        self._url = url
+        self.url = url
         self._key = key
         self._timeout = timeout
         self._sending = threading.Lock()
@@ -147,83 +148,18 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             time=block["timestamp"],
         )
 
-    # Deployment
+    # Plumbing for the calls of the contracts
 
-    def deploy(
-        self,
-        *,
-        founding_digest: bytes,
-        members: Sequence[LedgerMember],
-        only: Sequence[str] = CONTRACTS,
-    ) -> Addresses:
-        """Put the contracts where the founding file says, as the coordinator. Safe to repeat.
-
-        Dying between two of them leaves the first ones; calling again adds the rest.
-
-        Args:
-            founding_digest: What `Membership` is founded on.
-            members: Whom it knows from the start.
-            only: The contracts that this account's first transactions make; all at the founding.
-
-        Raises:
-            LedgerError: TW5022 not the coordinator's account, TW5023 something else is there.
-        """
-        places = dict(zip(CONTRACTS, self.contracts, strict=True))
-        made = dict(zip(only, created(self.account, len(only)), strict=True))
-        if any(places[name] != address for name, address in made.items()):
-            raise LedgerError(
-                "this account is not the one that the founding file lets deploy the contracts",
-                code="TW5022",
-                help="run this on the coordinator, with its own keys",
-            )
-        membership = raw_address(self.contracts.membership)
-        arguments: dict[str, tuple[Any, ...]] = {
-            "Membership": (founding_digest, [member.as_tuple() for member in members]),
-            "Consent": (membership, self.genesis()),
-            "Provenance": (membership, raw_address(self.contracts.before)),
-            "AuditAnchor": (membership,),
-        }
-        for nonce, (name, address) in enumerate(made.items()):
-            if not self._code(address):
-                factory = self._web3.eth.contract(
-                    abi=artifact(name).abi, bytecode=artifact(name).bytecode
-                )
-                data = factory.constructor(*arguments[name]).data_in_transaction
-                self._send(name, {"to": b"", "data": data, "gas": _GAS_TO_DEPLOY, "nonce": nonce})
-        self.check_contracts(founding_digest=founding_digest)
-        return self.contracts
-
-    def check_contracts(self, *, founding_digest: bytes) -> None:
-        """Require that exactly our contracts stand there, built on this founding file.
-
-        Raises:
-            LedgerError: TW5023.
-        """
-        for name, address in zip(CONTRACTS, self.contracts, strict=True):
-            if not artifact(name).matches(self._code(address)):
-                raise self._foreign(name, "is missing or has other code")
-        if self.read("Membership", "foundingDigest") != founding_digest:
-            raise self._foreign("Membership", "was founded on another file")
-        if self.read("Consent", "network") != self.genesis():
-            raise self._foreign("Consent", "is for another network")
-        if self.read("Provenance", "predecessor").lower() != self.contracts.before:
-            raise self._foreign("Provenance", "forgets, or follows, another one")
-        for name in CONTRACTS[1:]:
-            if self.read(name, "membership").lower() != self.contracts.membership:
-                raise self._foreign(name, "asks another contract who the members are")
-
-    def _foreign(self, name: str, why: str) -> LedgerError:
-        return LedgerError(
-            f"the contract `{name}` {why}",
-            code="TW5023",
-            at=self._url,
-            help="compare the founding file and the version of Twinward with the coordinator's",
-        )
-
-    def _code(self, address: str) -> bytes:
+    def code_at(self, address: str) -> bytes:
+        """The code of the contract there; empty if there is none."""
         return bytes(self._ask(lambda web3: web3.eth.get_code(raw_address(address))))
 
-    # Plumbing for the calls of the contracts
+    def create(self, contract: str, *arguments: Any, nonce: int) -> None:
+        """Make a contract by the own account's transaction of this number, from 0."""
+        built = artifact(contract)
+        factory = self._web3.eth.contract(abi=built.abi, bytecode=built.bytecode)
+        data = factory.constructor(*arguments).data_in_transaction
+        self._send(contract, {"to": b"", "data": data, "gas": _GAS_TO_DEPLOY, "nonce": nonce})
 
     def read(self, contract: str, function: str, *arguments: Any) -> Any:
         """The result of a view function at the newest block."""
@@ -325,11 +261,11 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
                     raise LedgerError(
                         f"the ledger did not take the transaction: {refused}",
                         code="TW5025",
-                        at=self._url,
+                        at=self.url,
                         help="repeat the command; if it stays, another process uses this account",
                     ) from refused
                 if time.monotonic() > deadline:
-                    raise unreachable(self._url, "no block came in time") from None
+                    raise unreachable(self.url, "no block came in time") from None
                 time.sleep(_POLL_SECONDS)
 
     def _ask(self, question: Callable[[Web3], Any], *, contract: str = "?") -> Any:
@@ -349,23 +285,23 @@ class Chain(MembershipCalls, ConsentCalls, ProvenanceCalls, AnchorCalls):
             raise
         except RequestException as error:
             if error.response is not None and error.response.status_code in DENIED:
-                raise not_let_in(self._url) from error
-            raise unreachable(self._url, type(error).__name__) from error
+                raise not_let_in(self.url) from error
+            raise unreachable(self.url, type(error).__name__) from error
         except BadFunctionCallOutput as error:
-            raise self._foreign(contract, "is missing or has other code") from error
+            raise foreign(contract, "is missing or has other code", at=self.url) from error
         except ContractLogicError as error:
             data = bytes.fromhex(str(error.data or "").removeprefix("0x"))
             raise refusal(contract, data) from error
         except Web3RPCError as error:
             problem = (error.rpc_response or {}).get("error", {})
             if problem.get("code") == NOT_LET_IN:
-                raise not_let_in(self._url) from error
+                raise not_let_in(self.url) from error
             raise RpcError(int(problem.get("code", 0)), str(problem.get("message"))) from error
         except (Web3Exception, ValueError, TypeError, LookupError, AttributeError) as error:
             raise LedgerError(
                 f"the ledger's node gave an answer that cannot be read ({type(error).__name__})",
                 code="TW5004",
-                at=self._url,
+                at=self.url,
                 help="check the address; if it is right, connect to another node",
             ) from error
 

@@ -45,7 +45,7 @@ def test_the_lock_pins_every_package_and_names_no_server():
 def test_the_code_on_the_chain_is_the_committed_one(network):
     network.coordinator.check_contracts(founding_digest=FOUNDING)
     for name, address in zip(CONTRACTS, network.contracts, strict=True):
-        code = network.coordinator._code(address)
+        code = network.coordinator.code_at(address)
         assert artifact(name).matches(code)
         start = artifact(name).immutables[0][0]
         assert artifact(name).matches(code[:start] + b"\xff" * 32 + code[start + 32 :])
