@@ -14,29 +14,29 @@ If the process dies
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import secrets
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
-from twinward import __version__, canonical
+from twinward import __version__
 from twinward.clock import iso
 from twinward.errors import EvidenceError, UsageError
-from twinward.files import sync_folder, write_secret
-from twinward.sealed_file import Lock, Opener, Sealer, Unsealer, about
+from twinward.files import sync_folder
+from twinward.sealed_file import Lock
+from twinward.sealed_folder import Sealed, describe, seal, unseal
+
+__all__ = ["KEYS", "RECORDS", "Rules", "Sealed", "Taken", "back_up", "restore"]
 
 RECORDS, KEYS = "records", "keys"
-_PIECE: Final = 1 << 20
 _SQLITE = b"SQLite format 3\0"
 _ASIDE = ".backup-in-the-making"
-_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,6 @@ class Taken:
     what: str
     paths: tuple[str, ...]
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A backup and what opens it."""
-
-    file: Path
-    opener: Opener
 
 
 def back_up(
@@ -119,30 +111,11 @@ def back_up(
                 "what": what, "role": rules.role, "org": org, "made_at": iso(now),
                 "release": __version__, "pair": pair,
             }  # fmt: skip
-            size = _seal(file, lock, head=head, folder=folder, aside=aside, paths=paths)
+            size = seal(file, lock, head=head, folder=folder, aside=aside, paths=paths)
             taken.append(Taken(file, what, paths, size))
         return taken
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def describe(file: Path) -> Mapping[str, Any]:
-    """What anyone can read of a backup.
-
-    Raises:
-        UsageError: TW7401, it is none; TW1070, it cannot be read.
-    """
-    with _reading(file) as stream:
-        return about(stream)
-
-
-def check(sealed: Sealed) -> Mapping[str, Any]:
-    """The manifest of a backup whose every byte was found as it was written; writes nothing.
-
-    Raises:
-        UsageError: TW7401. IdentityError: TW7403. EvidenceError: TW7402.
-    """
-    return _unseal(sealed, into=None)
 
 
 def restore(
@@ -187,7 +160,7 @@ def restore(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
     try:
-        manifests = {what: _unseal(sealed, into=aside) for what, sealed in backups.items()}
+        manifests = {what: unseal(sealed, into=aside) for what, sealed in backups.items()}
         finish(aside, manifests[RECORDS])
         _sync(aside)
         aside.rename(folder)  # an empty folder gives way
@@ -242,110 +215,6 @@ def _copy(source: Path, target: Path) -> None:
                 help="run `twinward node doctor`; nothing was written, earlier backups are whole",
             ) from error
     target.chmod(stat.S_IMODE(source.stat().st_mode) & 0o700)
-
-
-def _seal(
-    file: Path, lock: Lock, *, head: Mapping[str, Any], folder: Path, aside: Path,
-    paths: Sequence[str],
-) -> int:  # fmt: skip
-    rows = [
-        {
-            "path": path,
-            "bytes": (aside / path).stat().st_size,
-            "sha256": _digest(aside / path),
-            "mode": stat.S_IMODE((aside / path).stat().st_mode),
-        }
-        for path in paths
-    ]
-    manifest = canonical.encode({**head, "folder": str(folder.resolve()), "files": rows})
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            sealer = Sealer(stream, about=head, lock=lock)
-            sealer.write(len(manifest).to_bytes(_LENGTH) + manifest)
-            for path in paths:
-                with (aside / path).open("rb") as source:
-                    while piece := source.read(_PIECE):
-                        sealer.write(piece)
-            sealer.finish()
-            stream.flush()
-            os.fsync(stream.fileno())
-            size = stream.tell()
-        temporary.rename(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(file.parent)
-    return size
-
-
-def _unseal(sealed: Sealed, *, into: Path | None) -> Mapping[str, Any]:
-    with _reading(sealed.file) as stream:
-        unsealer = Unsealer(stream, opener=sealed.opener)
-        manifest = canonical.decode(unsealer.read(int.from_bytes(unsealer.read(_LENGTH))))
-        for row in manifest["files"]:
-            digest = hashlib.sha256()
-            with _writing(into, row) as write:
-                left = row["bytes"]
-                while left:
-                    piece = unsealer.read(min(left, _PIECE))
-                    digest.update(piece)
-                    write(piece)
-                    left -= len(piece)
-            if digest.hexdigest() != row["sha256"]:
-                raise EvidenceError(
-                    "a file in the backup is not what its manifest says",
-                    code="TW7402",
-                    at=row["path"],
-                    help="take another copy of it; nothing of this one was kept",
-                )
-        unsealer.finish()
-    found: Mapping[str, Any] = manifest
-    return found
-
-
-@contextmanager
-def _writing(into: Path | None, row: Mapping[str, Any]) -> Iterator[Callable[[bytes], object]]:
-    """A new file within the folder; nowhere if there is none."""
-    path = PurePosixPath(row["path"])
-    if path.is_absolute() or ".." in path.parts:
-        raise EvidenceError(
-            "a file in the backup wants to lie outside of its folder",
-            code="TW7402",
-            at=str(path),
-            help="do not use this backup, and ask who made it",
-        )
-    if into is None:
-        yield lambda _: None
-        return
-    target = into / path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_secret(target, b"")
-    with target.open("ab") as file:
-        yield file.write
-        file.flush()
-        os.fsync(file.fileno())
-    target.chmod(row["mode"] & 0o700)
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[Any]:
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"cannot read a file ({error.strerror})",
-            code="TW1070",
-            at=str(file),
-            help="check the path",
-        ) from error
-    with stream:
-        yield stream
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:

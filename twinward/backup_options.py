@@ -15,6 +15,7 @@ from twinward.console import emit, json_option, next_step, reports_errors, say, 
 from twinward.errors import UsageError
 from twinward.files import read_given, read_secret, write_atomic, write_secret
 from twinward.sealed_file import Lock, Opener, Passphrase, PrivateKey, Recipient
+from twinward.sealed_folder import Sealed, check, describe
 
 PATH = click.Path(path_type=Path, dir_okay=False)
 
@@ -132,10 +133,10 @@ def backup_show(*, role: str) -> click.Command:
         as_json: bool,
     ) -> None:
         """Show what anyone can see of a backup FILE; with --check, that all of it is as written."""
-        found = {**backup.describe(file)}
+        found = {**describe(file)}
         if is_checked:
-            sealed = backup.Sealed(file, opener(passphrase_file, private_key, of=file.name))
-            found["files"] = [row["path"] for row in backup.check(sealed)["files"]]
+            sealed = Sealed(file, opener(passphrase_file, private_key, of=file.name))
+            found["files"] = [row["path"] for row in check(sealed)["files"]]
         rows = [(key, str(value)) for key, value in found.items() if key != "files"]
         rows += [("file", path) for path in found.get("files", ())]
         emit(
@@ -170,8 +171,8 @@ def sealed(
 ) -> dict[str, backup.Sealed]:  # fmt: skip
     """What ``twinward.backup.restore`` reads; raises as ``opener``."""
     return {
-        backup.RECORDS: backup.Sealed(records, opener(*records_key, of="records")),
-        backup.KEYS: backup.Sealed(keys, opener(*keys_key, of="keys")),
+        backup.RECORDS: Sealed(records, opener(*records_key, of="records")),
+        backup.KEYS: Sealed(keys, opener(*keys_key, of="keys")),
     }
 
 

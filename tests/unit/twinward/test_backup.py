@@ -8,10 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from twinward import backup
-from twinward.backup import KEYS, RECORDS, Rules, Sealed
+from twinward import backup, canonical
+from twinward.backup import KEYS, RECORDS, Rules
 from twinward.errors import EvidenceError, TwinwardError, UsageError
 from twinward.sealed_file import Passphrase
+from twinward.sealed_folder import Sealed, check, describe
 
 WORDS, OTHERS = Passphrase(b"words for the records"), Passphrase(b"words for the keys")
 RULES = Rules("node", {"run/*": "socket"}, ("secrets/*", "*.key"), ("state/b.sqlite",))
@@ -74,9 +75,9 @@ def test_all_comes_back_and_what_was_committed_with_it(folder, database, tmp_pat
 
 def test_no_key_is_among_the_records_and_nothing_is_readable(folder, database, tmp_path):
     sealed = taken(folder, tmp_path)
-    manifest = backup.check(sealed[RECORDS])
+    manifest = check(sealed[RECORDS])
     assert {row["path"] for row in manifest["files"]} == {"node.toml", "state/b.sqlite"}
-    keys = backup.check(sealed[KEYS])
+    keys = check(sealed[KEYS])
     assert {row["path"] for row in keys["files"]} == {"secrets/identity.key", "patients.key"}
     for one in sealed.values():
         data = one.file.read_bytes()
@@ -84,7 +85,7 @@ def test_no_key_is_among_the_records_and_nothing_is_readable(folder, database, t
         assert b"the key of" not in data
         assert str(tmp_path).encode() not in data
         assert one.file.stat().st_mode & 0o077 == 0
-        assert set(backup.describe(one.file)) == {
+        assert set(describe(one.file)) == {
             "what", "role", "org", "made_at", "release", "pair",
         }  # fmt: skip
     assert not list(folder.glob(".backup*"))
@@ -179,7 +180,7 @@ def test_a_restore_that_is_killed_leaves_no_folder_and_the_next_one_is_whole(fol
 def test_no_backup_writes_outside_of_its_folder(folder, tmp_path, path, monkeypatch):
     (folder / "inner").write_text("x")
     with monkeypatch.context() as patch:
-        real = backup.canonical.encode
+        real = canonical.encode
 
         def evil(value):
             if isinstance(value, dict) and "files" in value:
@@ -189,7 +190,7 @@ def test_no_backup_writes_outside_of_its_folder(folder, tmp_path, path, monkeypa
                 ]}  # fmt: skip
             return real(value)
 
-        patch.setattr(backup.canonical, "encode", evil)
+        patch.setattr(canonical, "encode", evil)
         sealed = taken(folder, tmp_path)
     with pytest.raises(EvidenceError) as refusal:
         restore(sealed, tmp_path / "new")
