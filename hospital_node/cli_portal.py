@@ -29,6 +29,7 @@ def up(
     *, folder: Path, host: str, port: int, name: str | None, plain: bool, end_with_stdin: bool
 ) -> None:
     """Serve the patients of the node in FOLDER; the node itself answers through its desk."""
+    from consent.portal import settings as portal_settings
     from consent.portal.running import running
     from consent.portal.sealed_keys import state_of
     from hospital_node import membership
@@ -58,6 +59,7 @@ def up(
             desk=f"{settings.host}:{settings.desk_port}",
             ca=founding.ca_certificate.encode(),
             clock=SystemClock(),
+            drafts=portal_settings.of(folder).drafts,
         ) as site,
     ):
         say(f"portal is up: {origin}")
@@ -129,7 +131,12 @@ def codes(*, letters: Path, as_json: bool) -> None:
 @click.argument("letters", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--site", required=True, help="Where patients reach the site: https://HOST[:PORT].")
-@click.option("--language", default="en", show_default=True, help="Of the letter: en or ar.")
+@click.option(
+    "--language",
+    default="en",
+    show_default=True,
+    help="Of the letter, as its code: en, ar, or a draft: de, es, fr, tr.",
+)
 @json_option
 @reports_errors
 def letters(*, letters: Path, out: Path, site: str, language: str, as_json: bool) -> None:

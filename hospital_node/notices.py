@@ -15,8 +15,8 @@ from pathlib import Path
 from consent.completions import Completions
 from consent.notice_desk import no_mails
 from consent.notices import Mail, Notices, Reader
-from consent.portal import results
-from consent.portal.mail import FILE, AddressRefused, PortalSettings, Relay, RelayFailed
+from consent.portal import results, settings
+from consent.portal.mail import AddressRefused, Relay, RelayFailed
 from consent.portal.sealed_keys import state_of
 from consent.withdrawals import Withdrawals
 from hospital_node import audit_log, egress, patient_view
@@ -27,7 +27,6 @@ from twinward.clock import Clock
 from twinward.ids import RecordNumber, study_id
 from twinward.logging import log
 from twinward.organisation import Organisation
-from twinward.settings import load
 from twinward.signing import Identity
 
 PURPOSE = "twinward/notices/v1"
@@ -65,29 +64,33 @@ def open_notices(folder: Path, identity: Identity) -> Notices:
 
 
 def for_desk(folder: Path, identity: Identity) -> Notices | None:
-    """The store for the desk; None where there is no `portal.toml`: then no mails are offered."""
-    return open_notices(folder, identity) if (folder / FILE).is_file() else None
+    """The store for the desk; None where no relay is set: then no mails are offered.
+
+    Raises:
+        UsageError: TW1051, TW1052. IdentityError: TW3020. ConsentError: TW3021, TW3022.
+    """
+    return None if settings.of(folder).mail is None else open_notices(folder, identity)
 
 
 def look(folder: Path, *, hospital: str, clock: Clock) -> Round:
     """Find what is new for whoever wants mails, and hand over every mail that is due.
 
     Raises:
-        ConsentError: TW8173, there is no `portal.toml`; TW8174, its authority cannot be read.
+        ConsentError: TW8173, no relay is set; TW8174, its authority cannot be read.
         UsageError: TW1014, TW1051, TW1052, it or the file of the password is wrong.
         TwinwardError: A store of the node cannot be used.
     """
-    if not (folder / FILE).is_file():
+    found = settings.of(folder)
+    if found.mail is None:
         raise no_mails()
-    settings = load(PortalSettings, folder / FILE).mail
-    relay = Relay(settings, folder=folder, hospital=hospital)
+    relay = Relay(found.mail, folder=folder, hospital=hospital, drafts=found.drafts)
     with closing(open_notices(folder, Organisation(folder).identity())) as notices:
         readers = notices.readers()
         new = _collect(folder, notices, readers, clock=clock) if readers else 0
         sent = later = refused = 0
         for mail in notices.due(int(clock.now())):
             try:
-                _deliver(folder, relay, mail, to=settings.relay, clock=clock)
+                _deliver(folder, relay, mail, to=found.mail.relay, clock=clock)
             except AddressRefused:
                 notices.refuse(mail)
                 refused += 1

@@ -73,7 +73,7 @@ class Entrance:
 
     def language(self, code: str, then: str = "/") -> Response:
         """Another language, and back to where the visitor was."""
-        if code not in languages():
+        if code not in languages(drafts=self._shell.drafts):
             raise nothing_here()
         response = RedirectResponse(then if _OURS.fullmatch(then) else "/", status_code=303)
         response.set_cookie(

@@ -15,38 +15,14 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from consent.notices import Mail
-from consent.portal.languages import languages
+from consent.portal.languages import ENGLISH, languages
+from consent.portal.settings import MailSettings
 from twinward.errors import ConsentError
 from twinward.files import read_secret
-from twinward.settings import RoleSettings
 
-FILE: Final = "portal.toml"
-"""Settings of the patients' site, in a node's folder; without the file no mails are sent."""
 _SECONDS: Final = 20.0
 _PERMANENT: Final = 500
-
-
-class MailSettings(BaseModel):
-    """How mails go out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    relay: str = Field(min_length=1)
-    port: int = Field(default=587, ge=1, le=65535)
-    sender: str = Field(pattern=r"^[!-?A-~]+@[!-?A-~]+$")
-    site: str = Field(pattern=r"^https://[!-~]+$")
-    user: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-
-
-class PortalSettings(RoleSettings):
-    """Settings of the patients' site."""
-
-    mail: MailSettings
 
 
 class AddressRefused(ConsentError):
@@ -64,8 +40,10 @@ class RelayFailed(ConsentError):
 class Relay:
     """The hospital's relay; a connection for each mail."""
 
-    def __init__(self, settings: MailSettings, *, folder: Path, hospital: str) -> None:
-        """A relay whose files are named from ``folder``.
+    def __init__(
+        self, settings: MailSettings, *, folder: Path, hospital: str, drafts: bool = True
+    ) -> None:
+        """A relay whose files are named from ``folder``; without ``drafts`` it writes none.
 
         Raises:
             IdentityError: TW2005, the password's file can be read by others.
@@ -73,6 +51,7 @@ class Relay:
         """
         self._settings = settings
         self._hospital = hospital
+        self._languages = languages(drafts=drafts)
         ca, password = settings.ca_file, settings.password_file
         try:
             self._tls = ssl.create_default_context(cafile=None if ca is None else folder / ca)
@@ -84,7 +63,8 @@ class Relay:
 
     def written(self, mail: Mail, *, now: float) -> EmailMessage:
         """The mail; the same for everybody but for address, language and code."""
-        words = languages()[mail.language if mail.language in languages() else "en"].words
+        language = self._languages.get(mail.language, self._languages[ENGLISH])
+        words = language.words
         told = {"hospital": self._hospital, "site": self._settings.site, "code": mail.code or ""}
         key = "mail_new" if mail.code is None else "mail_code"
         made = EmailMessage(policy=SMTP)
@@ -94,7 +74,9 @@ class Relay:
         made["Date"] = format_datetime(datetime.fromtimestamp(now, tz=UTC))
         made["Message-ID"] = f"<{mail.id}@{self._settings.sender.partition('@')[2]}>"
         made["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers
-        made.set_content(words[key].format(**told).strip() + "\n")
+        said = [words[key].format(**told).strip()]
+        said += [each.words["draft_note"] for each in language.warnings]
+        made.set_content("\n\n".join(said) + "\n")
         return made
 
     def send(self, message: EmailMessage) -> None:

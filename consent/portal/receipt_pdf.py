@@ -43,8 +43,12 @@ def made(one: Asked, *, hospital: OrgName, now: float, language: Language) -> by
     page.add_page()
     page.set_font("dejavu", size=16)
     page.multi_cell(0, 9, heading, align=start, new_x="LMARGIN", new_y="NEXT")
-    page.ln(4)
     page.set_font("dejavu", size=8)
+    for each in language.warnings:
+        page.multi_cell(
+            0, 4.5, each.words["draft_note"], align=start, new_x="LMARGIN", new_y="NEXT"
+        )
+    page.ln(4)
     widths = (_TEXT, _LABEL) if right_to_left else (_LABEL, _TEXT)
     with page.table(
         col_widths=widths,

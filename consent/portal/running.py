@@ -30,6 +30,7 @@ def running(
     desk: str,
     ca: bytes,
     clock: Clock,
+    drafts: bool = True,
 ) -> Iterator[ASGIApp]:
     """The site, for as long as the block lasts.
 
@@ -41,6 +42,7 @@ def running(
         desk: ``host:port`` of the hospital's consent desk.
         ca: PEM of the authority that the desk's certificate comes from.
         clock: For sessions and for what is signed.
+        drafts: Whether visitors can choose translations that nobody checked.
     """
     credentials = grpc.ssl_channel_credentials(root_certificates=ca)
     portal = Portal(
@@ -50,6 +52,7 @@ def running(
         domain=domain,
         channel=grpc.secure_channel(desk, credentials),
         clock=clock,
+        drafts=drafts,
     )
     with closing(portal):
         pages = (Entrance(portal), Pages(portal), TakeHome(portal), Speakers(portal), Mails(portal))

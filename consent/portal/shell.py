@@ -9,10 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consent.desk import DeskUnreachable
-from consent.portal.languages import COOKIE, Language, chosen, languages
+from consent.portal.languages import COOKIE, Language, chosen, languages, offered
+from twinward.clock import Clock
 from twinward.errors import EXIT_UNREACHABLE, EXIT_USAGE, TwinwardError
 from twinward.rpc.replies import RemoteRefusal
-from twinward.web.shell import Link, Shell
+from twinward.web.sessions import Sessions
+from twinward.web.shell import Link, Shell, Site
 
 NAVIGATION = (("home", "/home"), ("twins", "/about"))
 _STATUS = {EXIT_USAGE: 400, EXIT_UNREACHABLE: 503}
@@ -22,9 +24,14 @@ _STATUS = {EXIT_USAGE: 400, EXIT_UNREACHABLE: 503}
 class PatientShell(Shell):
     """A shell whose pages all know ``w``, the words of the visitor's language."""
 
+    def __init__(self, site: Site, *, sessions: Sessions, clock: Clock, drafts: bool) -> None:
+        """A site without pages; ``drafts``: whether it shows translations that nobody checked."""
+        super().__init__(site, sessions=sessions, clock=clock)
+        self.drafts = drafts
+
     def language(self, request: Request) -> Language:
         """The language of this visitor."""
-        return chosen(request.cookies.get(COOKIE), request.headers.get("accept-language", ""))
+        return chosen(*_asked(request), drafts=self.drafts)
 
     def html(
         self, request: Request, template: str, *, title: str, status: int = 200, **values: Any
@@ -47,7 +54,8 @@ class PatientShell(Shell):
             hospital=self.site.title,
             w=words,
             language=language,
-            languages=languages(),
+            languages=languages(drafts=self.drafts),
+            offered=offered(*_asked(request), drafts=self.drafts),
             shell_words={key: words[f"shell_{key}"] for key in ("skip", "main", "leave")},
             **values,
         )
@@ -63,3 +71,7 @@ class PatientShell(Shell):
         return self.html(
             request, "error.html", title="error_title", status=status, said=said, code=error.code
         )
+
+
+def _asked(request: Request) -> tuple[str | None, str]:
+    return request.cookies.get(COOKIE), request.headers.get("accept-language", "")

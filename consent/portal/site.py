@@ -111,6 +111,7 @@ class Portal:
         domain: Domain,
         channel: grpc.Channel,
         clock: Clock,
+        drafts: bool,
     ) -> None:
         """A site whose sessions lie in ``state`` and whose desk is behind ``channel``."""
         self.hospital, self.domain, self.clock, self.state = hospital, domain, clock, state
@@ -126,7 +127,7 @@ class Portal:
             help="",
             scripts=Files(Path(__file__).parent / "static", VENDORED),
         )
-        self.shell = PatientShell(site, sessions=self.sessions, clock=clock)
+        self.shell = PatientShell(site, sessions=self.sessions, clock=clock, drafts=drafts)
         # A person mistypes; codes have 128 bits, so this only keeps the noise down.
         self._tries = Limit(per_second=1 / 10, burst=20)
 

@@ -51,6 +51,7 @@ def keeps_a_book(hospital, folder):
     node = SimpleNamespace(
         audit=audit, founding=founding, lifetime=accounts,
         patients=SimpleNamespace(records=hospital.records),
+        rows={record: row for row, record in enumerate(hospital.records)},
     )  # fmt: skip
     hospital.uses = lambda record, check: patient_view.uses(node, record, check=check)
     hospital.withdrew, hospital.spoke = audit.withdrew, audit.spoke

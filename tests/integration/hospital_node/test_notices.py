@@ -14,8 +14,9 @@ from consent.completions import Completions
 from consent.notices import MOST_TRIES, Notices
 from consent.pipeline import KIND as COMPLETION
 from consent.portal import results
-from consent.portal.mail import PortalSettings, Relay
+from consent.portal.mail import Relay
 from consent.portal.sealed_keys import state_of
+from consent.portal.settings import of as settings_of
 from consent.withdrawals import Withdrawals
 from hospital_node import audit_log, notices
 from hospital_node.cli_portal import portal as command
@@ -28,7 +29,6 @@ from tests.simulators.one_node import Hospital, World
 from twinward.clock import FixedClock, SystemClock
 from twinward.errors import ConsentError
 from twinward.organisation import Organisation
-from twinward.settings import load
 from twinward.signing import Document
 
 PATIENT, OTHER = "MRN-4711-0815", "MRN-4711-0816"
@@ -178,7 +178,7 @@ def test_a_mail_whose_sender_died_is_sent_again_under_the_same_name(node):
     node.relay.stop()
     assert (node.look().new, node.look().later) == (1, 0)
     node.relay.start()
-    settings = load(PortalSettings, node.folder / "portal.toml").mail
+    settings = settings_of(node.folder).mail
     relay = Relay(settings, folder=node.folder, hospital="Clinic")
     node.clock.at += 61
     with closing(node.store()) as store:  # as `look` does, up to the relay's yes

@@ -3,18 +3,25 @@
 import os
 import re
 import string
+from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTFont
+from markupsafe import Markup
 
 from consent.policy import Grade, Rule
+from consent.portal import languages as module
 from consent.portal.choices import LIMITS, YEARS
 from consent.portal.codes import read, spelled
-from consent.portal.languages import chosen, languages
+from consent.portal.languages import Language, chosen, languages, offered
+from consent.portal.receipt_pdf import FONT
 from consent.purposes import PURPOSES
 from tests.unit.consent.test_terms import school_year
 from twinward.errors import UsageError
 
 ENGLISH = languages()["en"].words
+DRAFTS = {"de", "es", "fr", "tr"}
+TEMPLATES = Path(module.__file__).parent / "templates"
 
 
 def places(text):
@@ -28,7 +35,43 @@ def test_a_language_says_all_that_english_says(code):
     assert {key for key in words if places(words[key]) != places(ENGLISH[key])} == set()
     assert {key for key in words if not words[key].strip()} == set()
     same = {key for key in words if words[key] == ENGLISH[key]}
-    assert same == set()
+    assert {key for key in same if key != "date" and not key.startswith("month_")} == set()
+
+
+def test_words_hold_no_tags_and_no_number_that_a_noun_has_to_follow():
+    for code, language in languages().items():
+        words = language.words
+        assert not [key for key in words if re.search("[<>]", words[key])], code
+        if code != "en":  # one, two, few, many: what stands behind a colon needs no other form
+            counted = [key for key in words if "{count}" in words[key]]
+            assert [key for key in counted if not re.search(r":\s\{count\}", words[key])] == []
+
+
+@pytest.mark.parametrize("code", languages())
+def test_the_receipt_has_a_letter_for_every_sign(code):
+    has = TTFont(FONT).getBestCmap()
+    signs = {sign for text in languages()[code].words.values() for sign in text if sign != "\n"}
+    assert {sign for sign in signs if ord(sign) not in has} == set()
+
+
+def test_whatever_nobody_checked_is_a_draft(monkeypatch, tmp_path):
+    assert {code for code, one in languages().items() if one.is_draft} == DRAFTS
+    assert set(languages(drafts=False)) == {"en", "ar"}
+    (tmp_path / "en.toml").write_text('is_draft = false\nopen = "Open"\nnobody = "No {one}"\n')
+    (tmp_path / "xx.toml").write_text('open = "Ofnen"\n')
+    monkeypatch.setattr(module, "_FOLDER", tmp_path)
+    found = languages.__wrapped__()["xx"]
+    assert found.is_draft, "it does not say that somebody checked it"
+    shown = Markup("<p>{}</p>").format(found.words["nobody"].format(one="<b>"))
+    assert shown == '<p><span lang="en" dir="ltr">No &lt;b&gt;</span></p>'
+    assert Markup("<p>{}</p>").format(found.words["open"]) == "<p>Ofnen</p>"
+
+
+def test_words_in_an_attribute_hold_no_mark():
+    """English words in place of missing ones are marked by a tag, which no attribute may hold."""
+    for path in TEMPLATES.glob("*.html"):
+        for value in re.findall(r'="([^"]*\{\{ w[.\[][^"]*)"', path.read_text(encoding="utf-8")):
+            assert "| striptags }}" in value, f"{path.name}: {value}"
 
 
 def test_everything_that_a_page_can_be_asked_to_say_has_words():
@@ -63,6 +106,17 @@ def test_who_asks_for_nothing_known_reads_english():
     assert chosen(None, "ar-EG,en;q=0.5").code == "ar"
     assert chosen("en", "ar").code == "en"
     assert chosen("../../etc", "ar").code == "ar"
+
+
+def test_a_draft_is_read_by_who_chose_it_and_nobody_else():
+    assert chosen(None, "de,ar;q=0.5").code == "ar"
+    assert chosen("de", "ar").code == "de"
+    assert chosen("de", "ar", drafts=False).code == "ar"
+    assert isinstance(offer := offered(None, "tr-TR,en"), Language)
+    assert offer.code == "tr"
+    assert offered(None, "en,tr") is None
+    assert offered("en", "tr") is None, "who chose is asked no more"
+    assert offered(None, "tr", drafts=False) is None
 
 
 def test_a_code_survives_being_copied_by_hand():
