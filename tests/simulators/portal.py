@@ -1,5 +1,6 @@
 """The patients' site as they see it: a desk on a socket, a ledger in memory, TLS in front."""
 
+import re
 import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -20,6 +21,54 @@ from tests.simulators.consent.world import HOSPITAL, Hospital
 from tests.simulators.finished_run import found
 from twinward.demo.stage import free_ports
 from twinward.signing import Identity
+
+ORIGIN = "https://hospital.example"
+
+
+@contextmanager
+def running_desk(hospital, folder):
+    """The hospital's desk on a socket; it takes what patients say to the ledger at once."""
+    desk = RunningDesk(hospital, folder, changed=hospital.push)
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+@contextmanager
+def site_before(desk, folder, *, origin=ORIGIN, drafts=True):
+    """The site of a desk's hospital, as an application in this process; its state in `folder`."""
+    hospital, state = desk.hospital, folder / "portal"
+    state.mkdir(exist_ok=True)
+    with running(
+        state, origin=origin, hospital=HOSPITAL, domain=hospital.domain,
+        desk=f"localhost:{desk.port}", ca=desk.tls.ca.read_bytes(), clock=hospital.clock,
+        drafts=drafts,
+    ) as app:  # fmt: skip
+        yield app
+
+
+def post(visitor, path, page, **fields):
+    """Send the form of a page as a browser does."""
+    token = re.search(r'name="csrf" value="([^"]+)"', visitor.get(page).text)[1]
+    return visitor.post(path, data={"csrf": token, **fields}, headers={"origin": visitor.origin})
+
+
+def comes_in(visitor, code):
+    return post(visitor, "/sign-in", "/sign-in", code=code)
+
+
+def says_yes(visitor, place=0, **fields):
+    return post(visitor, f"/studies/{place}/yes", f"/studies/{place}/stop", **fields)
+
+
+def stops(visitor, place=0):
+    return post(visitor, f"/studies/{place}/stop", f"/studies/{place}/stop")
+
+
+def used(hospital, number):
+    grades = ["signed-at-hospital", "signed-on-device"]
+    return bool(hospital.cohort(grades=grades).mask()[number])
 
 
 def opened(sealed, *, passphrase, secret):
@@ -88,20 +137,12 @@ def portal(folder, *, patients=40, hospital=None, tls=True):
     Without ``tls`` for what browsers do not do on a page whose certificate they do not know.
     """
     hospital = hospital or Hospital(folder / "hospital", patients=patients)
-    desk = RunningDesk(hospital, folder, changed=hospital.push)
     port = free_ports(1)
     origin = f"http{'s' * tls}://localhost:{port}"
-    state = folder / "portal"
-    state.mkdir()
-    with running(
-        state,
-        origin=origin,
-        hospital=HOSPITAL,
-        domain=hospital.domain,
-        desk=f"localhost:{desk.port}",
-        ca=desk.tls.ca.read_bytes(),
-        clock=hospital.clock,
-    ) as app:
+    with (
+        running_desk(hospital, folder) as desk,
+        site_before(desk, folder, origin=origin) as app,
+    ):
         files = {"ssl_certfile": str(desk.tls.certificate), "ssl_keyfile": str(desk.tls.key)}
         server = uvicorn.Server(
             uvicorn.Config(
@@ -115,8 +156,7 @@ def portal(folder, *, patients=40, hospital=None, tls=True):
             thread.join(0.02)
             assert thread.is_alive()
         try:
-            yield RunningPortal(hospital, desk, origin, state / KEYS)
+            yield RunningPortal(hospital, desk, origin, folder / "portal" / KEYS)
         finally:
             server.should_exit = True
             thread.join()
-            desk.close()

@@ -1,24 +1,34 @@
 """The patients' site by its addresses: what it tells, what it keeps, whom it refuses."""
 
+import io
 import json
 import re
 import sqlite3
 from contextlib import closing
 
 import pytest
+from pypdf import PdfReader
 
 from consent import signature
 from consent.portal import at_hospital
 from consent.portal.codes import spelled
-from consent.portal.running import running
+from consent.portal.languages import languages
 from consent.portal.sealed_keys import KEYS, SealedKeys
-from tests.simulators.consent.desk import RunningDesk
-from tests.simulators.consent.world import HOSPITAL, IDENTITY, STUDY, Hospital, Patient
+from tests.simulators.consent.world import IDENTITY, STUDY, Hospital, Patient
+from tests.simulators.portal import (
+    ORIGIN,
+    comes_in,
+    post,
+    running_desk,
+    says_yes,
+    site_before,
+    stops,
+    used,
+)
 from tests.simulators.web.client import visit
 from twinward import canonical
 from twinward.signing import Document
 
-ORIGIN = "https://hospital.example"
 KEPT = {"UTC", "Cleveland", "PDF", "JSON", "FHIR"}
 """What Arabic pages say as English ones do."""
 
@@ -30,24 +40,13 @@ def hospital(tmp_path):
 
 @pytest.fixture
 def desk(hospital, tmp_path):
-    running_desk = RunningDesk(hospital, tmp_path, changed=hospital.push)
-    yield running_desk
-    running_desk.close()
+    with running_desk(hospital, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
-def site(hospital, desk, tmp_path):
-    state = tmp_path / "portal"
-    state.mkdir()
-    with running(
-        state,
-        origin=ORIGIN,
-        hospital=HOSPITAL,
-        domain=hospital.domain,
-        desk=f"localhost:{desk.port}",
-        ca=desk.tls.ca.read_bytes(),
-        clock=hospital.clock,
-    ) as app:
+def site(desk, tmp_path):
+    with site_before(desk, tmp_path) as app:
         yield app
 
 
@@ -55,29 +54,6 @@ def site(hospital, desk, tmp_path):
 def patient(site):
     with visit(site, ORIGIN) as visitor:
         yield visitor
-
-
-def post(visitor, path, page, **fields):
-    """Send the form of a page as a browser does."""
-    token = re.search(r'name="csrf" value="([^"]+)"', visitor.get(page).text)[1]
-    return visitor.post(path, data={"csrf": token, **fields}, headers={"origin": visitor.origin})
-
-
-def comes_in(visitor, code):
-    return post(visitor, "/sign-in", "/sign-in", code=code)
-
-
-def says_yes(visitor, place=0, **fields):
-    return post(visitor, f"/studies/{place}/yes", f"/studies/{place}/stop", **fields)
-
-
-def stops(visitor, place=0):
-    return post(visitor, f"/studies/{place}/stop", f"/studies/{place}/stop")
-
-
-def used(hospital, number):
-    grades = ["signed-at-hospital", "signed-on-device"]
-    return bool(hospital.cohort(grades=grades).mask()[number])
 
 
 def test_yes_stop_and_yes_again_with_the_same_letter(hospital, patient):
@@ -298,17 +274,11 @@ def test_a_copy_of_the_hospitals_database_cannot_sign(hospital, patient, tmp_pat
 
 
 def test_a_site_that_was_started_anew_knows_nobody(hospital, desk, tmp_path):
-    state = tmp_path / "portal"
-    state.mkdir()
-    more = {
-        "origin": ORIGIN, "hospital": HOSPITAL, "domain": hospital.domain,
-        "desk": f"localhost:{desk.port}", "ca": desk.tls.ca.read_bytes(), "clock": hospital.clock,
-    }  # fmt: skip
-    with running(state, **more) as app, visit(app, ORIGIN) as visitor:
+    with site_before(desk, tmp_path) as app, visit(app, ORIGIN) as visitor:
         comes_in(visitor, spelled(hospital.letter(0).code))
         assert visitor.get("/home").status_code == 200
         cookies = dict(visitor.cookies)
-    with running(state, **more) as app, visit(app, ORIGIN) as visitor:
+    with site_before(desk, tmp_path) as app, visit(app, ORIGIN) as visitor:
         visitor.cookies.update(cookies)
         assert visitor.get("/home").headers["location"].startswith("/sign-in")
 
@@ -335,3 +305,33 @@ def test_arabic_pages_run_from_right_to_left_in_arabic_only(hospital, patient):
         other = r'<head.*?</head>|<(\w+) [^>]*\blang="(?!ar")\w+"[^>]*>.*?</\1>'
         plain = re.sub(r"<[^>]+>", " ", re.sub(other, " ", text, flags=re.DOTALL))
         assert set(re.findall(r"[A-Za-z]{3,}", plain)) <= KEPT, path
+
+
+def test_a_draft_is_offered_read_by_choice_and_marked_wherever_it_is_read(hospital, patient):
+    patient.headers["accept-language"] = "de-CH,en;q=0.5"
+    door = patient.get("/sign-in").text
+    assert '<html lang="en"' in door
+    assert "Diese Seite auf Deutsch lesen</a> (Entwurf" in door
+    patient.get("/language/de")
+    comes_in(patient, spelled(hospital.letter(0).code))
+    says_yes(patient)
+    notes = [languages()[code].words["draft_note"] for code in ("de", "en")]
+    one = "/studies/0"
+    for path in ("/home", one, f"{one}/yes", f"{one}/stop", f"{one}/notices", "/about", "/none"):
+        text = patient.get(path).text
+        assert '<html lang="de" dir="ltr">' in text
+        assert [text.count(note) for note in notes] == [1, 1], path
+    assert "Sie unterschreiben den englischen Text." in patient.get(f"{one}/yes").text
+    (page,) = PdfReader(io.BytesIO(patient.get(f"{one}/receipt.pdf").content)).pages
+    assert [page.extract_text().count(note) for note in notes] == [1, 1]
+
+
+def test_a_hospital_without_drafts_shows_none(hospital, desk, tmp_path):
+    with site_before(desk, tmp_path, drafts=False) as app, visit(app, ORIGIN) as visitor:
+        visitor.cookies.set("language", "de")
+        visitor.headers["accept-language"] = "de"
+        door = visitor.get("/sign-in").text
+        assert '<html lang="en"' in door
+        assert "Deutsch" not in door
+        assert visitor.get("/language/de").status_code == 404
+        assert visitor.get("/language/ar").status_code == 303

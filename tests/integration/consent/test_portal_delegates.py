@@ -8,15 +8,22 @@ import pytest
 
 from consent.policy import Rule
 from consent.portal.codes import read, spelled
-from consent.portal.running import running
 from consent.purposes import bits
 from consent.record import DAY
 from consent.register import Register
 from consent.standing import Mandate, Role, Standing
-from tests.integration.consent.test_portal import ORIGIN, comes_in, post, says_yes, stops, used
-from tests.simulators.consent.desk import RunningDesk
-from tests.simulators.consent.world import HOSPITAL, STUDY, Hospital, Patient
-from tests.simulators.portal import keeps_a_book
+from tests.simulators.consent.world import STUDY, Hospital, Patient
+from tests.simulators.portal import (
+    ORIGIN,
+    comes_in,
+    keeps_a_book,
+    post,
+    running_desk,
+    says_yes,
+    site_before,
+    stops,
+    used,
+)
 from tests.simulators.web.client import visit
 from twinward import canonical
 from twinward.errors import ConsentError
@@ -33,15 +40,8 @@ def hospital(tmp_path):
 
 @pytest.fixture
 def site(hospital, tmp_path):
-    desk = RunningDesk(hospital, tmp_path, changed=hospital.push)
-    state = tmp_path / "portal"
-    state.mkdir()
-    with running(
-        state, origin=ORIGIN, hospital=HOSPITAL, domain=hospital.domain,
-        desk=f"localhost:{desk.port}", ca=desk.tls.ca.read_bytes(), clock=hospital.clock,
-    ) as app:  # fmt: skip
+    with running_desk(hospital, tmp_path) as desk, site_before(desk, tmp_path) as app:
         yield app
-    desk.close()
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import pytest
 
 from consent.notices import Notices
 from consent.portal.codes import spelled
-from consent.portal.running import running
-from tests.integration.consent.test_portal import ORIGIN, comes_in, post
-from tests.simulators.consent.desk import RunningDesk
-from tests.simulators.consent.world import HOSPITAL, Hospital
+from tests.simulators.consent.world import Hospital
+from tests.simulators.portal import ORIGIN, comes_in, post, running_desk, site_before
 from tests.simulators.web.client import visit
 
 PAGE = "/studies/0/notices"
@@ -29,16 +27,14 @@ def hospital(tmp_path, mails):
 
 @pytest.fixture
 def visitors(hospital, tmp_path):
-    desk = RunningDesk(hospital, tmp_path, changed=hospital.push)
-    state = tmp_path / "portal"
-    state.mkdir()
-    with running(
-        state, origin=ORIGIN, hospital=HOSPITAL, domain=hospital.domain,
-        desk=f"localhost:{desk.port}", ca=desk.tls.ca.read_bytes(), clock=hospital.clock,
-    ) as app, visit(app, ORIGIN) as patient, visit(app, ORIGIN) as other:  # fmt: skip
+    with (
+        running_desk(hospital, tmp_path) as desk,
+        site_before(desk, tmp_path) as app,
+        visit(app, ORIGIN) as patient,
+        visit(app, ORIGIN) as other,
+    ):
         comes_in(patient, spelled(hospital.letter(0).code))
         yield patient, other
-    desk.close()
 
 
 def choose(patient, *kinds, address="p@mail.example"):
@@ -107,14 +103,12 @@ def test_who_answers_for_a_patient_neither_reads_nor_chooses_the_address(hospita
 
 def test_a_hospital_that_sends_none_says_so(tmp_path):
     hospital = Hospital(tmp_path / "hospital")
-    desk = RunningDesk(hospital, tmp_path, changed=hospital.push)
-    (tmp_path / "portal").mkdir()
-    with running(
-        tmp_path / "portal", origin=ORIGIN, hospital=HOSPITAL, domain=hospital.domain,
-        desk=f"localhost:{desk.port}", ca=desk.tls.ca.read_bytes(), clock=hospital.clock,
-    ) as app, visit(app, ORIGIN) as patient:  # fmt: skip
+    with (
+        running_desk(hospital, tmp_path) as desk,
+        site_before(desk, tmp_path) as app,
+        visit(app, ORIGIN) as patient,
+    ):
         comes_in(patient, spelled(hospital.letter(0).code))
         assert "sends no mails" in patient.get(PAGE).text
         refused = post(patient, PAGE, "/studies/0/stop", address="p@mail.example", study="1")
         assert "TW8173" in refused.text
-    desk.close()

@@ -9,12 +9,15 @@ import pytest
 from fontTools.ttLib import TTFont
 from markupsafe import Markup
 
+from consent.notices import Mail
 from consent.policy import Grade, Rule
 from consent.portal import languages as module
 from consent.portal.choices import LIMITS, YEARS
 from consent.portal.codes import read, spelled
 from consent.portal.languages import Language, chosen, languages, offered
+from consent.portal.mail import Relay
 from consent.portal.receipt_pdf import FONT
+from consent.portal.settings import MailSettings
 from consent.purposes import PURPOSES
 from tests.unit.consent.test_terms import school_year
 from twinward.errors import UsageError
@@ -117,6 +120,23 @@ def test_a_draft_is_read_by_who_chose_it_and_nobody_else():
     assert offered(None, "en,tr") is None
     assert offered("en", "tr") is None, "who chose is asked no more"
     assert offered(None, "tr", drafts=False) is None
+
+
+def test_a_mail_in_a_draft_says_so_and_is_none_where_drafts_are_off(tmp_path):
+    settings = MailSettings(relay="r", sender="no-reply@b.example", site="https://b.example")
+    mail = Mail("id", ("id",), "p@mail.example", b"", "tr", code=None)
+
+    def written(**more):
+        made = Relay(settings, folder=tmp_path, hospital="Basel", **more).written(mail, now=0)
+        return made["Subject"], made.get_content()
+
+    words = languages()["tr"].words
+    subject, text = written()
+    assert subject == words["mail_new_subject"]
+    assert text.split("\n\n")[-2:] == [words["draft_note"], ENGLISH["draft_note"] + "\n"]
+    subject, text = written(drafts=False)
+    assert subject == ENGLISH["mail_new_subject"]
+    assert ENGLISH["draft_note"] not in text
 
 
 def test_a_code_survives_being_copied_by_hand():
