@@ -150,8 +150,8 @@ def row_of(node: Node, record: str) -> int:
         ConsentError: TW3041, nowhere.
     """
     try:
-        return node.patients.records.index(record)
-    except ValueError as error:
+        return node.rows[RecordNumber(record)]
+    except KeyError as error:
         raise ConsentError(
             "this record number is not in the patient table",
             code="TW3041",

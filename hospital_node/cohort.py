@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -191,6 +191,21 @@ class Cohort:
             permission, standing = self._known(kept), self._register.standing(record)
             return decide(permission, self._request, at=self._moment, standing=standing)
 
+    def forget(self, row: int, records: Sequence[RecordNumber]) -> None:
+        """Hold nothing any more of whom a row was about: never again in a mask.
+
+        Args:
+            row: The row; it keeps its number.
+            records: The record numbers from now on, with one that is nobody's in this row.
+        """
+        with self._lock:
+            self._row.pop(self._records[row], None)
+            self._row[records[row]] = row
+            self._records = records
+            self._checked[row] = 0
+            self._decided = []
+            self._change({row: False})
+
     def save(self) -> None:
         """Keep what is known for the next process, which can do without."""
         with self._lock:
@@ -320,6 +335,10 @@ class Cohort:
             with self._vault.store.held():
                 for row in rows[some : some + _HELD_AT_ONCE]:
                     permits[row] = self._decide_on(row)
+        self._change(permits)
+
+    def _change(self, permits: Mapping[int, bool]) -> None:
+        """A new mask, where one differs; whoever has the last one keeps that."""
         changed = {row: permit for row, permit in permits.items() if self._mask[row] != permit}
         if changed:
             mask = self._mask.copy()

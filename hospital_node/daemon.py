@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from hospital_node import accounts, attest, desk, erasure, forwarder
+from hospital_node import accounts, attest, desk, erasure, forwarder, memory
 from hospital_node.audit_anchor import anchoring
 from hospital_node.leave import has_left
 from hospital_node.node import Node
@@ -74,6 +74,10 @@ class LocalService(NodeLocalServicer):  # type: ignore[misc]
     async def Attest(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
         """A withdrawal that staff take down; it holds when this answers."""
         return await _answered(lambda: attest.serve(self._node, request.data), context)
+
+    async def Forget(self, request: Blob, context: grpc.aio.ServicerContext) -> Blob:  # noqa: N802
+        """Let go of somebody who was erased from the stores."""
+        return await _answered(lambda: memory.serve(self._node, request.data), context)
 
     async def OpenRun(self, request: Opening, context: grpc.aio.ServicerContext) -> Closing:  # noqa: N802
         """Take part in a run; goes on if Flower's app, which asked, dies in between.

@@ -4,12 +4,13 @@
     2. noted in ``state/erased`` under a name that says nothing without the site's key; fsync
     3. every permission withdrawn for ever: out of the next cohort, on its way to the ledger
     4. consents, twins, imported record, FHIR versions; audit bodies last, which know everyone
-    5. every file of the folder compared with ``stores``; the report signed, entered, kept
-    6. noted as ended
+    5. a daemon that is up lets go of what it holds in memory, between two steps of a run
+    6. every file of the folder compared with ``stores``; the report signed, entered, kept
+    7. noted as ended
 
-Each line can be repeated. A process that dies leaves the name of 2 without that of 6: the next
+Each line can be repeated. A process that dies leaves the name of 2 without that of 7: the next
 start of the node goes on (``resume``), and a backup that is put back erases again what ``erased``
-names. What the running daemon read at its start stays in its memory until it is started again.
+names. A daemon that is up lets go of the person before the report is signed (``memory``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from consent import erased
 from consent.completions import Completions, Used
 from consent.portal.sealed_keys import KEYS, SealedKeys, state_of
 from consent.store import DurableStore
-from hospital_node import audit_log, erasures, holds, notices, parts, stores
+from hospital_node import audit_log, erasures, holds, memory, notices, parts, stores
 from hospital_node.consents import has_vault, open_vault, open_versions
 from hospital_node.data import imported
 from hospital_node.paths import NodePaths
@@ -54,10 +55,11 @@ def erase(folder: Path, record: RecordNumber, *, clock: Clock, alone: bool = Fal
     """
     name = erasures.name(Organisation(folder).identity(), record)
     holds.require_none(folder, name)
-    used, is_up = (parts.read(folder, record), False) if alone else parts.known(folder, record)
+    used = parts.read(folder, record) if alone else parts.known(folder, record)[0]
     audit_log.commanded(folder, "erase")
     erasures.note(NodePaths(folder).vault, erasures.PERSON, name)
     rows = _erase_stores(folder, record, name=name, clock=clock, used=used)
+    is_up = not alone and memory.let_go(folder, name)
     return _report(folder, name, rows=rows, used=used, is_up=is_up, clock=clock)
 
 
@@ -92,7 +94,7 @@ def _report(
             "unknown": _unknown(folder),
             "models": [asdict(one) for one in used],
             "elsewhere": list(stores.ELSEWHERE),
-            "in_memory_until_restart": is_up,
+            "memory": "let go" if is_up else "not running",
         },
     ).signed_by(Organisation(folder).identity())
     audit_log.commanded(folder, "erased", about=(f"digest:{document.digest.hex()}",))

@@ -33,6 +33,8 @@ from twinward.logging import log
 from twinward.plan import evaluation_run
 
 _LOOK_SECONDS = 0.1
+_LASTED_SECONDS = 1.0
+"""A refusal takes milliseconds; a call that took longer was in the evaluation when it broke."""
 _UNKNOWN_RUN = "TW6123"
 
 
@@ -85,10 +87,10 @@ class HeldOut:
         model = registry.risk(plan.model)
         self.digest = descent.digest(weights)
         self._cohort = cohort
-        self._scores = model.predict(
-            weights, model.encode(columns, site=node.settings.org, sites=plan.sites)
-        )
-        self._labels = model.labels(columns)
+        with node.memory.reading(self):
+            encoded = model.encode(columns, site=node.settings.org, sites=plan.sites)
+            self._scores = np.array(model.predict(weights, encoded))
+            self._labels = np.array(model.labels(columns))
         self._out = holdout.within(node.places, holdout.held_out(plan.holdout_share))
 
     def permitted(self) -> NDArray[np.bool_]:
@@ -98,6 +100,10 @@ class HeldOut:
             ConsentError: TW3101, TW3102, the record of consents cannot be trusted now.
         """
         return self._cohort.mask() & self._out
+
+    def forget(self, row: int) -> None:
+        """Overwrite what is held of a patient who was erased."""
+        self._scores[row] = self._labels[row] = np.nan
 
     def of(self, here: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and labels of these patients."""
@@ -156,12 +162,19 @@ async def _together(
 async def _once_it_is_open(
     join: Callable[[], Awaitable[secure_sum.Result]],
 ) -> secure_sum.Result:
-    """Join as soon as the coordinator knows the evaluation: it opens it when the run has closed."""
-    until = asyncio.get_running_loop().time() + session.PATIENCE_SECONDS
+    """Join as soon as the coordinator knows the evaluation: it opens it when the run has closed.
+
+    One that was started again opens it again: it is waited for anew.
+    """
+    now = asyncio.get_running_loop().time
+    until = now() + session.PATIENCE_SECONDS
     while True:
+        joined = now()
         try:
             return await join()
         except TrainingError as error:
-            if error.code != _UNKNOWN_RUN or asyncio.get_running_loop().time() > until:
+            if error.code != _UNKNOWN_RUN or joined > until:
                 raise
+            if now() > joined + _LASTED_SECONDS:
+                until = now() + session.PATIENCE_SECONDS
         await asyncio.sleep(_LOOK_SECONDS)

@@ -82,7 +82,7 @@ def _house(node: Node) -> House:
         grades[agreed.study.id32] = frozenset(agreed.plan.grades)
     return House(
         desk=replace(node.surroundings, grades=lambda study: grades.get(study, EVERY)),
-        records=frozenset(node.patients.records),
+        records=node.rows.keys(),
         confirm=node.follower.confirm,
         attested=lambda record, study, staff: node.audit.attested(
             record, what="grant-attested", study=study, staff=staff

@@ -42,6 +42,7 @@ from hospital_node.data.records import Records
 from hospital_node.egress import Egress
 from hospital_node.enrolment import consent_domain
 from hospital_node.follower import Follower
+from hospital_node.memory import Memory, rows_of
 from hospital_node.paths import NodePaths
 from hospital_node.policy_live import SiteRules
 from hospital_node.privacy import spending
@@ -59,7 +60,7 @@ from twinward import gdp
 from twinward.clock import Clock
 from twinward.errors import IdentityError
 from twinward.founding import Founding
-from twinward.ids import RunId
+from twinward.ids import RecordNumber, RunId
 from twinward.organisation import Organisation
 from twinward.reach import Reach
 from twinward.rpc.reloading import ReloadingChannel
@@ -80,6 +81,8 @@ class Node:
     identity: Identity
     clock: Clock
     patients: Records
+    rows: dict[RecordNumber, int]
+    """Where each patient stands in the table; who was erased stands nowhere."""
     places: NDArray[np.float64]
     """Each patient's place, by which a plan's hold-out is chosen (``hospital_node.holdout``)."""
     vault: Vault
@@ -108,6 +111,8 @@ class Node:
     """The one run that this node takes part in, from its opening on."""
     active: ActiveRun | None = field(default=None)
     """The work of that run, once it has begun."""
+    memory: Memory = field(default_factory=Memory)
+    """Who else holds numbers of patients."""
     _cohorts: dict[bytes, Cohort] = field(default_factory=dict)
 
     @classmethod
@@ -211,6 +216,7 @@ class Node:
             identity=identity,
             clock=clock,
             patients=patients,
+            rows=rows_of(patients.records),
             places=holdout.places(identity.derive(holdout.PURPOSE), patients.records),
             vault=vault,
             mirror=mirror,
@@ -266,6 +272,11 @@ class Node:
             )
         return self._cohorts[key]
 
+    @property
+    def cohorts(self) -> list[Cohort]:
+        """Every cohort that was asked for since the start."""
+        return list(self._cohorts.values())
+
     def epsilon_spent(self, places: tuple[float, float]) -> float:
         """The most that was ever spent of a patient's privacy here, as epsilon at delta 1e-5.
 
@@ -277,7 +288,7 @@ class Node:
     def close(self) -> None:
         """Stop following and close everything; all of it is durable already."""
         self.follower.stop()
-        for cohort in self._cohorts.values():
+        for cohort in self.cohorts:
             cohort.save()
         self._connections.close()
         self.mirror.close()

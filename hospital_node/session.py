@@ -123,9 +123,10 @@ def _in_audit_log(
 ) -> None:
     """That these patients' data goes into this run, durably, before a vector leaves."""
     node.audit.did("reserved", about=(f"run:{run}", f"digest:{plan_digest.hex()}"))
-    records = node.patients.records
+    records = [node.patients.records[n] for n in payers]
     node.audit.used(
-        [records[n] for n in payers], study=study, run=run, to=node.founding.coordinator.org
+        [one for one in records if one in node.rows],  # nobody was erased since
+        study=study, run=run, to=node.founding.coordinator.org
     )
 
 

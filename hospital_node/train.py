@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,7 +184,9 @@ class ActiveRun:
         self._order = order
         self._plan = order.approved.plan
         self._cohort = cohort
-        self._sum = clipped_sum(node, self._plan)
+        self._stepping = threading.Lock()
+        with node.memory.reading(self):
+            self._sum = clipped_sum(node, self._plan)
         self._trained = _trained(node, self._plan)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
@@ -194,6 +197,15 @@ class ActiveRun:
     def contribute(self, step: int, epoch: int, members: int) -> NDArray[np.int64]:
         """A fresh noisy vector over whoever permits it at this moment."""
         del epoch
+        with self._stepping:
+            return self._contribution(step, members)
+
+    def forget(self, row: int) -> None:
+        """Overwrite what the run holds of a patient who was erased: between steps, never in one."""
+        with self._stepping:
+            self._sum.forget(row)
+
+    def _contribution(self, step: int, members: int) -> NDArray[np.int64]:
         self._node.rules.require(self._order.approved, at=Moment.STEP, run=self._order.run)
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters

@@ -69,7 +69,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             "trouble": None if trouble is None else trouble.diagnostic.as_json(),
         },
         "not_on_ledger": [reason for _, reason in node.relay.problems()],
-        "patients": len(node.patients),
+        "patients": len(node.rows),
         "studies": studies,
         "budget": {
             "unit": "one patient at this hospital, over the life of the data",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.data.table import overwrite, unnamed
 from hospital_node.twins import diary
 from models import twins
 from models.registry import PriorModel
@@ -47,6 +48,16 @@ class Diaries:
     def __len__(self) -> int:
         """How many patients; a count that never leaves the hospital."""
         return len(self.records)
+
+    def without(self, row: int) -> Diaries:
+        """The same patients in the same rows, and nothing of one: overwritten in place."""
+        history = self.histories[row]
+        for values in history.values.values():
+            overwrite(values, slice(None))
+        history.minutes[:] = np.arange(history.minutes.size)
+        for vectors in self._vectors.values():
+            vectors[row] = 0.0
+        return replace(self, records=unnamed(self.records, row))
 
 
 def read(folder: Path, *, hospital: OrgName) -> Diaries:

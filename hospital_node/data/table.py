@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +29,27 @@ class Patients:
     def __len__(self) -> int:
         """How many patients; a count that never leaves the hospital."""
         return len(self.records)
+
+    def without(self, row: int) -> Patients:
+        """The same table, the same rows, and nothing of one patient: overwritten in place."""
+        for column in self.columns.values():
+            overwrite(column, row)
+        return replace(self, records=unnamed(self.records, row))
+
+
+def unnamed(records: tuple[RecordNumber, ...], row: int) -> tuple[RecordNumber, ...]:
+    """The record numbers with one that is nobody's in this row; rows keep their numbers."""
+    return (*records[:row], RecordNumber(f"nobody:{row}"), *records[row + 1 :])
+
+
+def overwrite(array: NDArray[Any], where: int | slice) -> None:
+    """Put NaN over what an array holds here, also one that is read-only to everyone else."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    was = owner.flags.writeable, array.flags.writeable
+    owner.setflags(write=True)
+    array.setflags(write=True)
+    array[where] = np.nan
+    array.setflags(write=was[1])
+    owner.setflags(write=was[0])

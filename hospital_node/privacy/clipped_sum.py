@@ -44,6 +44,10 @@ class ClippedSum(Protocol):
         """The sum over the patients whose mask is true; float64, one number per weight."""
         ...
 
+    def forget(self, patient: int) -> None:
+        """Overwrite all that is held of one patient, who counts as zero from then on."""
+        ...
+
 
 class LogisticClippedSum:
     """Clipped gradients of the logistic loss in closed form: no autograd, no per-patient loop.
@@ -102,6 +106,12 @@ class LogisticClippedSum:
             if self._members.one_each:
                 return self._of_single_records(factors, include)
             return self._of_many_records(factors, include)
+
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's records; see ``ClippedSum``."""
+        rows = self._members.of_patient(patient)
+        self._z[:, rows] = 0.0
+        self._limits[rows] = 0.0
 
     def _of_single_records(self, factors: Floats, include: Mask) -> Floats:
         clipped = np.minimum(factors, self._limits * include, out=factors)

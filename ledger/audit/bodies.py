@@ -217,6 +217,14 @@ class Bodies:
             _scrub(self._bodies)
             return count
 
+    def reopen(self) -> None:
+        """Let go of what was read from the files: another process has erased somebody there."""
+        with self._refusing():
+            self.close()
+            bodies, keys = self._paths
+            self._bodies = _open(bodies, _BODIES)
+            self._keys = _open(keys, _KEYS)
+
     def close(self) -> None:
         """Release the files."""
         with self._lock:

@@ -962,6 +962,11 @@ class NodeLocalStub:
                 request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
                 response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                 _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/twinward.v1.NodeLocal/Forget',
+                request_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+                response_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                _registered_method=True)
 
 
 class NodeLocalServicer:
@@ -998,6 +1003,12 @@ class NodeLocalServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Forget(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeLocalServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1023,6 +1034,11 @@ def add_NodeLocalServicer_to_server(servicer, server):
             ),
             'Attest': grpc.unary_unary_rpc_method_handler(
                     servicer.Attest,
+                    request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+                    response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
                     request_deserializer=twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
                     response_serializer=twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             ),
@@ -1161,6 +1177,33 @@ class NodeLocal:
             request,
             target,
             '/twinward.v1.NodeLocal/Attest',
+            twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
+            twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twinward.v1.NodeLocal/Forget',
             twinward_dot_rpc_dot_messages__pb2.Blob.SerializeToString,
             twinward_dot_rpc_dot_messages__pb2.Blob.FromString,
             options,

@@ -71,6 +71,9 @@ class Known:
         self.drawn.append(include)
         return self.vector
 
+    def forget(self, patient: int) -> None:
+        """It holds nobody's numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

@@ -75,6 +75,11 @@ class GhostClippedSum:
         summed: Floats = total.numpy()
         return summed
 
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's records; see ``clipped_sum.ClippedSum``."""
+        self._records.forget(patient)
+        self._forget()
+
     def _clipped(self, batch: Batch) -> Tensor:
         if not batch.patients:
             return torch.zeros(self.dimension, dtype=torch.float64)

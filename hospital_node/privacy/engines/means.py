@@ -67,3 +67,8 @@ class MeanClippedSum:
         require_call(weights, include, dimension=dimension, patients=self.patients)
         with np.errstate(over="ignore", invalid="ignore"):
             return clipped_rows(weights - self._own, include & self._sound, bound=self._bound)
+
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's numbers; see ``clipped_sum.ClippedSum``."""
+        self._own[patient] = 0.0
+        self._sound[patient] = False

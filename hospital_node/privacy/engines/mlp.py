@@ -157,6 +157,19 @@ class MlpClippedSum:
                 total = self._of_single_records(weights, include, looking_for_faults=True)
             return total
 
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's records, and what was computed of them last."""
+        self._sound[patient] = False
+        rows = self._members.of_patient(patient)
+        for block in self._blocks:
+            start, end = (row - block.records.start for row in (rows.start, rows.stop))
+            if start >= 0 and end <= block.y.shape[1]:
+                for numbers in (block.x, block.exact, block.squares, block.y):
+                    numbers[..., start:end] = 0.0
+        for room in self._rooms:
+            for numbers in (room.active, room.flow, room.exact, room.exact_flow):
+                numbers.fill(0.0)
+
     def _of_single_records(
         self, weights: Floats, include: Mask, *, looking_for_faults: bool = False
     ) -> Floats:

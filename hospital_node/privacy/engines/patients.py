@@ -69,6 +69,10 @@ class Patients:
         """The same rows in the order of their patients."""
         return per_record if self._order is None else per_record[self._order]
 
+    def of_patient(self, patient: int) -> slice:
+        """Where the records of one patient stand, in sorted order."""
+        return slice(int(self.offsets[patient]), int(self.offsets[patient + 1]))
+
     @property
     def records(self) -> Indices:
         """How many records each patient has; some may have none."""

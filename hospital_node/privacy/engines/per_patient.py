@@ -108,6 +108,13 @@ class TorchRecords:
         numbers = int(np.prod(x.shape[1:])) + sum(each.numel() for each in parameters)
         self._at_once = max(8, _NUMBERS_AT_ONCE // numbers)
 
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's records, who counts as zero from then on."""
+        rows = self.members.of_patient(patient)
+        self._x[rows] = 0.0
+        self._y[rows] = 0.0
+        self.sound[patient] = False
+
     def batches(self, include: Mask) -> Iterator[tuple[Batch, Mask]]:
         """Batches that together hold every included patient, with who of them is to count."""
         include = include & self.sound
@@ -201,6 +208,11 @@ class TorchClippedSum:
                 total += clipped(rows, torch.from_numpy(included), bound=self._bound)
         summed: Floats = total.numpy()
         return summed
+
+    def forget(self, patient: int) -> None:
+        """Overwrite a patient's records, and what was computed of them last."""
+        self._records.forget(patient)
+        self._room.zero_()
 
     def _rows(self, patients: int) -> Tensor:
         """Room for gradients in float64, used again: fresh memory would cost more than the sum."""

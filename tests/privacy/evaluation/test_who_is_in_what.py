@@ -13,6 +13,7 @@ import pytest
 from hospital_node import holdout, train
 from hospital_node.data import uci, virtual
 from hospital_node.evaluate import HeldOut
+from hospital_node.memory import Memory
 from hospital_node.privacy.mechanism import Mechanism
 from models import evaluation
 from models.cardiac_risk import recipe
@@ -54,6 +55,7 @@ def a_node(patients, columns=None):
         mirror=SimpleNamespace(head=bytes(32)),
         lifetime=SimpleNamespace(allowed=lambda run, permitted: permitted),  # all can pay
         places=None if key is None else holdout.places(key, patients.records),
+        memory=Memory(),
     )
 
 

@@ -212,3 +212,51 @@ def test_what_an_engine_cannot_take_is_refused():
         with pytest.raises(BudgetError) as refusal:
             call()
         assert refusal.value.code == code
+
+
+@pytest.mark.parametrize("owner", [ONE_EACH, SEVERAL], ids=["one-each", "several"])
+@pytest.mark.parametrize("name", ["logistic", "tanh", "relu", "convolutional"])
+def test_of_a_patient_who_is_forgotten_no_number_is_held_and_the_others_count_as_before(
+    name, owner
+):
+    make, shape, engines = MODELS[name]
+    torch.manual_seed(1)
+    module = make().double()
+    x, y, include = records(shape, 2 if name in {"tanh", "convolutional"} else 1, owner)
+    owners = np.arange(40) if owner is None else owner
+    patient = next(each for each in owners[::-1] if each not in owners[[3, 7, 11]])  # a sound one
+    mine = np.flatnonzero(owners == patient)
+    others = include.copy()
+    others[patient] = False
+    for engine in engines:
+        if engine == "ghost" and owner is not None:
+            continue
+        sums = build(engine, module, x, y, max_grad_norm=1.0, owner=owner)
+        expected = sums(weights_of(module), others)
+        assert any(held(sums, number) for number in x[mine].ravel()[:3]), engine
+        sums.forget(patient)
+        assert not any(held(sums, number) for number in x[mine].ravel()), engine
+        everyone = include.copy()
+        everyone[patient] = True
+        assert np.allclose(sums(weights_of(module), everyone), expected, rtol=1e-12), engine
+
+
+def held(thing, number, *, seen=None):
+    """Whether a number, or half of it, stands in any array that an object leads to."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen or isinstance(thing, type):
+        return False
+    seen.add(id(thing))
+    if isinstance(thing, torch.Tensor):
+        thing = thing.detach().numpy()
+    if isinstance(thing, np.ndarray):
+        return bool(np.isin(np.abs(thing), np.abs([number, number / 2])).any())
+    if isinstance(thing, (list, tuple)):
+        parts = thing
+    elif isinstance(thing, dict):
+        parts = thing.values()
+    else:
+        names = [n for cls in type(thing).__mro__ for n in getattr(cls, "__slots__", ())]
+        parts = [getattr(thing, n) for n in names if hasattr(thing, n)]
+        parts += vars(thing).values() if hasattr(thing, "__dict__") else []
+    return any(held(part, number, seen=seen) for part in parts)
