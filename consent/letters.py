@@ -51,7 +51,7 @@ class Letter:
     @property
     def reference(self) -> str:
         """A short name of the letter that does not give the code away: 16 hex digits."""
-        return canonical.tagged_hash("letter/v1", self.code).hex()[:16]
+        return reference_of(self.code)
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON form; contains the code."""
@@ -90,6 +90,11 @@ class Letter:
         if len(letter.code) != CODE_BYTES or letter.study.network != letter.domain.genesis.hex():
             raise _malformed("the code is not 16 bytes, or study and ledger do not fit")
         return letter
+
+
+def reference_of(code: bytes) -> str:
+    """The short name of the letter with this code."""
+    return canonical.tagged_hash("letter/v1", code).hex()[:16]
 
 
 def write_letters(path: Path, letters: Iterable[Letter]) -> None:

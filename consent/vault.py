@@ -2,7 +2,8 @@
 
 It holds the only link between a record number and the subject (a key made for one patient and one
 study) that appears on the ledger. That the link is right is the hospital's word: a hospital could
-enrol a key of its own; auditors can sample enrolments, nobody can prove them.
+enrol a key of its own. Letters are entered in the audit log before they are handed out, so that an
+auditor can draw patients and ask them (``ledger.questions.sample``); nobody can prove it.
 """
 
 from __future__ import annotations

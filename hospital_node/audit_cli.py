@@ -91,8 +91,37 @@ def withdraw(*, folder: Path, record: str, study: str, as_json: bool) -> None:
     )
 
 
+@click.command()
+@FOLDER
+@click.argument("run")
+@click.option("--seed", required=True, help="Of the auditor, told only now: 8 to 200 signs.")
+@click.option("--count", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--out", type=FILE_PATH, required=True, help="File for the auditor; must be new.")
+@click.option("--now", is_flag=True, help="As of now, not of the newest head on the ledger.")
+@json_option
+@reports_errors
+def sample(
+    *, folder: Path, run: str, seed: str, count: int, out: Path, now: bool, as_json: bool
+) -> None:
+    """Open some patients of RUN, drawn by an auditor's seed, so that the auditor can ask them.
+
+    The file holds their record numbers: hand it to nobody else. The auditor checks it with
+    `twinward audit check-sample`.
+    """
+    from hospital_node import sample as samples  # noqa: PLC0415 - --help must be instant
+
+    size = samples.draw(folder, run, seed=seed, count=count, out=out, now=now)
+    emit(
+        {"file": str(out), "bytes": size},
+        schema="node.sample",
+        as_json=as_json,
+        text=lambda: f"{out}: {size} bytes; it holds record numbers, for the auditor alone",
+    )
+
+
 COMMANDS = (
     cosign,
+    sample,
     check_audit,
     erase_audit,
     withdraw,

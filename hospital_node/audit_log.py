@@ -104,6 +104,37 @@ class NodeAudit:
             ]
         )
 
+    def invited(
+        self, letters: Iterable[tuple[RecordNumber, str]], *, study: bytes, mandate: bool = False
+    ) -> None:
+        """Enter each letter before it is handed out: an auditor who draws a patient asks for it.
+
+        Args:
+            letters: To whom, and the letter's number, which does not give its code away.
+            study: The study's number on the ledger.
+            mandate: Whether it goes to somebody who answers for the patient.
+        """
+        about = (f"study:{study.hex()}", "to:mandate" if mandate else "to:patient")
+        now = self._clock.now()
+        self.log.enter(
+            [
+                Happened(
+                    "letter-written",
+                    fhir.care(
+                        org=self.log.org,
+                        what="letter-written",
+                        by="urn:twinward:node:consent-desk",
+                        patient=record,
+                        about=(*about, f"letter:{number}"),
+                        at=now,
+                    ),
+                    (*about, f"letter:{number}"),
+                    record,
+                )
+                for record, number in letters
+            ]
+        )
+
     def withdrew(self, withdrawal: KeptWithdrawal, staff: str | None = None) -> None:
         """Enter a withdrawal that holds, before its receipt; how it came, and nobody's words.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from consent.letters import Letter, write_letters
+from consent.letters import Letter, reference_of, write_letters
 from consent.record import Domain
 from consent.register import Register
 from consent.study import Study
-from hospital_node import approvals, membership
+from hospital_node import approvals, audit_log, membership
 from hospital_node.consents import open_vault
 from hospital_node.data import records
 from hospital_node.settings import FILE, NodeSettings
@@ -45,7 +45,11 @@ def write_for(
     out: Path,
     mandate: int | None = None,
 ) -> int:
-    """Write letters that ask these patients about this study, or who holds a mandate; likewise."""
+    """Write letters that ask these patients about this study, or who holds a mandate; likewise.
+
+    Each is entered in the audit log before the file of letters is there, so that an auditor who
+    draws a patient can ask for the letter (``ledger.questions.sample``).
+    """
     if out.exists():
         raise UsageError(
             "the file for the letters exists already",
@@ -59,6 +63,12 @@ def write_for(
     if mandate is not None:
         patients = (Register(vault).patient_of(mandate),)
     codes = vault.enrol(study.id32, patients, valid_until=study.closes, mandate=mandate)
+    with audit_log.opened(folder) as audit:
+        audit.invited(
+            zip(patients, map(reference_of, codes), strict=True),
+            study=study.id32,
+            mandate=mandate is not None,
+        )
     identity = Organisation(folder).identity().public
     domain = consent_domain(founding)
     write_letters(

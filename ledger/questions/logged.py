@@ -143,7 +143,7 @@ ADMINISTRATION = (
     "paper-consents", "policy-changed", "backup", "stop-training", "resume-training",
     "standing", "mandate", "mandates", "hospital-missing",
     "erased", "hold", "hold-ended", "retention", "data-again",
-    "queue-add", "queue-abort", "queue-open", "queue-paused", "queue-draining",
+    "queue-add", "sample", "queue-abort", "queue-open", "queue-paused", "queue-draining",
 )  # fmt: skip
 """What staff and daemons enter about running an organisation's part of the network."""
 

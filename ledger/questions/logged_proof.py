@@ -48,7 +48,7 @@ def prove(
     question = find(name)
     if question.entries is None:
         raise _not_of_a_log(name)
-    note, shown = _as_of(log, founding=founding, anchored=anchored)
+    note, shown = as_of(log, founding=founding, anchored=anchored)
 
     def archive() -> bytes:
         return logbook.archive(
@@ -68,7 +68,7 @@ def prove(
 
 def export(log: AuditLog, *, founding: Founding, patients: bool, anchored: bool = False) -> bytes:
     """A copy of the whole log for an auditor, as of when `prove` says; it proves itself."""
-    note, shown = _as_of(log, founding=founding, anchored=anchored)
+    note, shown = as_of(log, founding=founding, anchored=anchored)
     return logbook.archive(
         log,
         topics=None,
@@ -79,7 +79,7 @@ def export(log: AuditLog, *, founding: Founding, patients: bool, anchored: bool 
     )
 
 
-def _as_of(
+def as_of(
     log: AuditLog, *, founding: Founding, anchored: bool
 ) -> tuple[verify.Note, dict[str, bytes]]:
     """The signed state to answer as of, and the records that go with it."""

@@ -21,7 +21,7 @@ from ledger.history_feed import HistoryFeed
 from ledger.log import checkpoint
 from ledger.log.network import NetworkLog
 from ledger.log.store import Log
-from ledger.questions import logbook, logged_proof, proof
+from ledger.questions import logbook, logged_proof, proof, sample_check
 from ledger.questions.answer import Answer
 from ledger.questions.documents import Documents
 from ledger.questions.library import ask, find
@@ -178,6 +178,15 @@ class Workspace:
             return logged_proof.export(
                 log, founding=self.founding, patients=patients, anchored=anchored
             )
+
+    def check_sample(self, data: bytes, *, seed: str) -> sample_check.Sample:
+        """What patients of a run that a hospital opened show, by the copy of the ledger here.
+
+        Raises:
+            EvidenceError: TW3721, TW3751.
+        """
+        with closing(History.reader(self.history_path)) as history:
+            return sample_check.check(data, founding=self.founding, seed=seed, history=history)
 
     def anchor_in_words(self, data: bytes) -> str:
         """What the ledger vouches for in a proof or copy of this organisation's own log."""

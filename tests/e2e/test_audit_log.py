@@ -112,6 +112,15 @@ def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):
         assert report.ok, report.faults
         assert "anchor" in {check.name for check in report.checks}, org
 
+    seed = ("--seed", "4 6 1 1 3 5 2 of an auditor's dice")
+    words = (name, run.release["run"], *seed, "--count", "5", "--out", "sample.zip", "--now")
+    network.stage.command("node", "sample", *words)
+    checked = network.stage.command("audit", "check-sample", "sample.zip", "coordinator", *seed)
+    assert checked["patients_of_the_run"] == len(disclosed)
+    assert (len(checked["drawn"]), checked["with_findings"]) == (5, 0), checked
+    assert {one["record"] for one in checked["drawn"]} <= set(disclosed)
+    assert all(len(one["letters"]) == 1 for one in checked["drawn"])
+
     with network.wallet() as wallet:
         stops_later = network.granted(name)[1]
         letter = wallet.entry(stops_later).letter
