@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from cryptography import x509
@@ -26,9 +25,9 @@ from twinward.reach import Reach
 from twinward.rpc import protocol
 from twinward.settings import load
 from twinward.signing import Document
+from twinward.ticking import Ticking
 
 _LOOK_SECONDS = 3600.0
-_STOP_SECONDS = 3.0
 
 
 def renew(folder: Path, token_text: str | None = None) -> float:
@@ -77,32 +76,23 @@ def renew(folder: Path, token_text: str | None = None) -> float:
     return leaf.not_valid_after_utc.timestamp()
 
 
-class Renewing:
+class Renewing(Ticking):
     """Renews a running node's certificate when it is due; what fails is tried again in an hour."""
 
     def __init__(self, folder: Path, *, clock: Clock) -> None:
+        super().__init__("renewing the certificate", every_seconds=_LOOK_SECONDS)
         self._folder = folder
         self._clock = clock
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="certificate", daemon=True)
 
-    def start(self) -> None:
-        """Begin; the first look is at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; a call under way is not waited for long."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
+    def tick(self) -> None:
+        """Look whether it is due."""
         certificate = Organisation(self._folder).tls.certificate
-        while not self._ended.is_set():
-            try:
-                if authorities.is_due(certificate.read_bytes(), now=self._clock.now()):
-                    renew(self._folder)
-                    log().info("certificate renewed")
-            except TwinwardError as error:
-                log().warning("certificate is not renewed", code=error.code)
-            self._ended.wait(_LOOK_SECONDS)
+        if authorities.is_due(certificate.read_bytes(), now=self._clock.now()):
+            renew(self._folder)
+            log().info("certificate renewed")
+
+    def failed(self, error: TwinwardError) -> None:
+        """Say so in the log."""
+        log().warning(
+            "certificate is not renewed", code=error.code, reason=error.diagnostic.message
+        )

@@ -7,7 +7,6 @@ ledger that this hospital's own node contradicts gives no cohort: nobody's data 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ from twinward.clock import Clock
 from twinward.errors import (
     EXIT_UNREACHABLE,
     ConsentError,
-    InternalError,
     TwinwardError,
     UsageError,
 )
@@ -46,12 +44,12 @@ from twinward.rpc.reloading import ReloadingChannel
 from twinward.rpc.replies import refusal_of
 from twinward.rpc.tls import TlsFiles
 from twinward.signing import Document, Identity
+from twinward.ticking import Ticking
 
 if TYPE_CHECKING:
     from hospital_node.node import Node
 
 _TICK_SECONDS = 0.5
-_STOP_SECONDS = 3.0
 _TIPS_REMEMBERED = 256
 
 
@@ -73,7 +71,7 @@ class Standing:
     trouble: TwinwardError | None = None
 
 
-class WitnessThread:
+class WitnessThread(Ticking):
     """The hospital's own ledger node, and the thread that signs for it."""
 
     def __init__(
@@ -103,6 +101,7 @@ class WitnessThread:
                 asks for none.
             max_age_seconds: How long an agreement lasts.
         """
+        super().__init__("witnessing", every_seconds=_TICK_SECONDS, code="TW3561")
         self._founding = founding
         self._genesis = bytes.fromhex(str(founding.chain["genesis_hash"]))
         self._channel = channel
@@ -138,8 +137,6 @@ class WitnessThread:
         )
         self._own: Rpc | None = None
         self._tips: deque[tuple[int, float]] = deque(maxlen=_TIPS_REMEMBERED)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
         self.standing = Standing()
 
     @classmethod
@@ -180,13 +177,11 @@ class WitnessThread:
     def start(self) -> None:
         """Start node and thread; returns at once."""
         self._node.begin()
-        self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """End thread and node; everything they had is durable."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
+        super().stop()
         self._node.stop()
         if self._own is not None:
             self._own.close()
@@ -225,30 +220,15 @@ class WitnessThread:
             "trouble": None if trouble is None else trouble.diagnostic.as_json(),
         }
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self._tick()
-            except TwinwardError as error:
-                self._note(error)
-            except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
-                self._note(
-                    InternalError(
-                        f"witnessing met an unexpected {type(error).__name__}",
-                        code="TW3561",
-                        note=str(error)[:300],
-                        help="nobody's data is used meanwhile; check disk space, then report it",
-                    )
-                )
-            self._ended.wait(_TICK_SECONDS)
-
-    def _note(self, trouble: TwinwardError) -> None:
+    def failed(self, error: TwinwardError) -> None:
+        """Keep it, so that nobody's data is used meanwhile; in the log once for each kind."""
         last = self.standing.trouble
-        self.standing = replace(self.standing, trouble=trouble)
-        if last is None or last.code != trouble.code:
-            log().warning("witness trouble", code=trouble.code, reason=trouble.diagnostic.message)
+        self.standing = replace(self.standing, trouble=error)
+        if last is None or last.code != error.code:
+            log().warning("witness trouble", code=error.code, reason=error.diagnostic.message)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Look once at what was executed here, and what others say of it."""
         own = self._own_node()
         if own is None:
             return  # it is starting

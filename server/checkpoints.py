@@ -14,17 +14,16 @@ from pathlib import Path
 from ledger.log import checkpoint
 from ledger.questions.workspace import CHECKPOINTS, Workspace
 from ledger.verify import Note
-from twinward.errors import IdentityError, InternalError, TwinwardError, UsageError
+from twinward.errors import IdentityError, TwinwardError, UsageError
 from twinward.files import write_atomic
 from twinward.founding import Founding, Member
 from twinward.ids import Fingerprint
 from twinward.logging import log
 from twinward.signing import Identity
+from twinward.ticking import Ticking
 
 MOST_BYTES = 64 * 1024
 """Of a checkpoint with all its signatures, in a message."""
-
-_STOP_SECONDS = 3.0
 
 
 class Checkpoints:
@@ -113,7 +112,7 @@ class Checkpoints:
         yield from sorted(self._folder.glob("*.txt"), key=place_of, reverse=True)
 
 
-class CheckpointThread:
+class CheckpointThread(Ticking):
     """Signs a checkpoint at fixed times, if the ledger holds events that none covers yet."""
 
     def __init__(
@@ -134,25 +133,15 @@ class CheckpointThread:
             every_seconds: From one look at the ledger to the next.
             url: Another node of the ledger than the founding file's.
         """
+        super().__init__(
+            "signing a checkpoint", every_seconds=every_seconds, code="TW3643", at_once=False
+        )
         self._url = url
         self._coordinator = folder
         self._state = state
         self._folder = folder / CHECKPOINTS
         self._identity = identity
-        self._every = every_seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._trouble: str | None = None
-
-    def start(self) -> None:
-        """Begin; the first is signed after one interval."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; one that is in the making is not waited for, its file is written at once or not."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
 
     def sign(self) -> Path | None:
         """Follow the ledger and sign its present state; None if the newest one covers it.
@@ -169,23 +158,13 @@ class CheckpointThread:
                 return None
         return workspace.checkpoint(self._identity)
 
-    def _run(self) -> None:
-        while not self._ended.wait(self._every):
-            try:
-                self.sign()
-                self._trouble = None
-            except TwinwardError as error:
-                self._note(error)
-            except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
-                self._note(
-                    InternalError(
-                        f"signing a checkpoint met an unexpected {type(error).__name__}",
-                        code="TW3643",
-                        help="check disk space; it is tried again at the next interval",
-                    )
-                )
+    def tick(self) -> None:
+        """Sign one if it is needed."""
+        self.sign()
+        self._trouble = None
 
-    def _note(self, error: TwinwardError) -> None:
+    def failed(self, error: TwinwardError) -> None:
+        """Say so in the log, once for each kind."""
         if self._trouble != error.code:
             log().warning("no checkpoint was signed", code=error.code, reason=str(error))
         self._trouble = error.code

@@ -7,7 +7,6 @@ run has deadlines, a validation has days.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from hospital_node.twins.validation_files import Kept, Reports
 from ledger.endpoint import Endpoint
 from twinward.errors import InternalError, TwinwardError
 from twinward.logging import log
+from twinward.ticking import Ticking
 
 if TYPE_CHECKING:
     from hospital_node.node import Node
@@ -25,10 +25,8 @@ _TICK_SECONDS = 1.0
 _AGAIN_SECONDS = 10.0
 """After a refusal the same thing is not tried again before this."""
 
-_STOP_SECONDS = 3.0
 
-
-class Revalidation:
+class Revalidation(Ticking):
     """Makes the reports that are due and records the others, until it is stopped.
 
     Args:
@@ -36,31 +34,16 @@ class Revalidation:
     """
 
     def __init__(self, node: Node) -> None:
+        super().__init__("validation", every_seconds=_TICK_SECONDS, code="TW7180")
         self._node = node
         self._rpc = Endpoint.of(node.founding, node.folder).rpc()
         self._every_days = node.settings.revalidate_days
         self._not_before: dict[Path, float] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="revalidation", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End after the report under way; one that takes longer is made anew at the next start."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
+        super().stop()
         self._rpc.close()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self.tick()
-            except OSError as error:
-                log().warning("reports cannot be looked at", error=type(error).__name__)
-            self._ended.wait(_TICK_SECONDS)
 
     def tick(self) -> None:
         """Look once at everything."""
@@ -71,6 +54,12 @@ class Revalidation:
             for kept in reports.all():
                 if not kept.proof.exists():
                     self._try(kept.path, lambda: self._record(kept), None)  # noqa: B023
+
+    def failed(self, error: TwinwardError) -> None:
+        """Say so in the log."""
+        log().warning(
+            "reports cannot be looked at", code=error.code, reason=error.diagnostic.message
+        )
 
     def _measure(self, reports: Reports) -> None:
         if reports.twin is not None:

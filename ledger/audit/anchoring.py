@@ -6,7 +6,6 @@ without asking anyone: a block that the coordinator signed, and what stands in t
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,11 @@ from ledger.tip import TipStatement
 from twinward.errors import LedgerError, TwinwardError
 from twinward.logging import log
 from twinward.signing import Document
+from twinward.ticking import Ticking
 
 if TYPE_CHECKING:
     from ledger.chain import Chain
 
-_STOP_SECONDS = 3.0
 _TIP_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _CALL_BYTES, _HASH_BYTES = 200, 32
@@ -107,7 +106,7 @@ class LedgerAnchor:
             time.sleep(_LOOK_SECONDS)  # the statement may be a moment older than the head
 
 
-class Anchoring:
+class Anchoring(Ticking):
     """Brings a head of an audit log to the ledger at fixed times, whatever happened in between.
 
     Fixed, because a head that comes when something happened would tell when. While the ledger
@@ -115,38 +114,23 @@ class Anchoring:
     """
 
     def __init__(self, audit: AuditLog, anchor: LedgerAnchor, *, every_seconds: float) -> None:
+        super().__init__("anchoring of the audit log", every_seconds=every_seconds)
         self._audit = audit
         self._anchor = anchor
-        self._every = every_seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit-anchor", daemon=True)
         self.trouble: TwinwardError | None = None
 
-    def start(self) -> None:
-        """Begin; the first head goes at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; a tick that hangs on a silent ledger is not waited for."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self._tick()
-                self.trouble = None
-            except TwinwardError as error:
-                if self.trouble is None or self.trouble.code != error.code:
-                    log().warning("audit log is not anchored", code=error.code)
-                self.trouble = error
-            self._ended.wait(self._every)
-
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Bring a head, and keep what proves it."""
         size = self._audit.tick(self._anchor)
         found = self._anchor.evidence(size, self._audit.heads.root_at(size))
         self._audit.keep_evidence(size, block=found["block"], proof=found["proof"])
+        self.trouble = None
+
+    def failed(self, error: TwinwardError) -> None:
+        """Keep it to be shown; in the log once for each kind."""
+        if self.trouble is None or self.trouble.code != error.code:
+            log().warning("audit log is not anchored", code=error.code)
+        self.trouble = error
 
 
 def in_words(audit: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class Site:
 
     def tick(self):
         """What `Anchoring` does at its times."""
-        Anchoring(self.log, self.anchor, every_seconds=1.0)._tick()
+        Anchoring(self.log, self.anchor, every_seconds=1.0).tick()
 
     def prove(self, *, anchored=True):
         return logged_proof.prove(
