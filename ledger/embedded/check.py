@@ -25,8 +25,8 @@ from rlp.sedes import big_endian_int
 from trie.constants import BLANK_NODE_HASH
 
 from ledger.embedded.blocks import BlockRows, rows_of
-from ledger.embedded.engine import chain_class
 from ledger.embedded.genesis import Genesis
+from ledger.embedded.rules import chain_class
 from twinward.errors import TwinwardError
 
 _MOST_FAULTS = 100

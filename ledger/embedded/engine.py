@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import rlp
-from eth.chains.base import MiningChain
-from eth.consensus.noproof import NoProofConsensus
 from eth.exceptions import Revert, VMError
 from eth.vm.chain_context import ChainContext
-from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
 from eth_keys import KeyAPI
 from eth_keys.backends import CoinCurveECCBackend
@@ -27,6 +23,7 @@ from ledger.embedded.blocks import (
     rows_of,
 )
 from ledger.embedded.genesis import Genesis
+from ledger.embedded.rules import chain_class
 from ledger.embedded.store import Store
 from twinward.errors import LedgerError
 
@@ -35,13 +32,6 @@ GAS_CAP = 30_000_000
 
 
 _TRANSACTION_BYTES = 128 * 2**10
-
-
-@functools.cache
-def chain_class(chain_id: int) -> Any:
-    """py-evm's chain with `cancun` from the first block and no proof of work."""
-    vm = CancunVM.configure("EmbeddedVM", consensus_class=NoProofConsensus)
-    return MiningChain.configure("EmbeddedChain", vm_configuration=((0, vm),), chain_id=chain_id)
 
 
 @dataclass(frozen=True, slots=True)

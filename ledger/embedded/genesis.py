@@ -89,7 +89,7 @@ class Genesis:
         """The genesis block's hash, 32 bytes, without a node: what a founding file pins."""
         from eth.db.atomic import AtomicDB  # noqa: PLC0415 - py-evm takes a second to import
 
-        from ledger.embedded.engine import chain_class  # noqa: PLC0415 - the same
+        from ledger.embedded.rules import chain_class  # noqa: PLC0415 - the same
 
         chain = chain_class(self.chain_id).from_genesis(AtomicDB(), *self.parameters())
         return bytes(chain.get_canonical_block_header_by_number(0).hash)
