@@ -25,6 +25,7 @@ from twinward.console import (
     table,
 )
 from twinward.errors import EXIT_CHECK
+from twinward.ids import RecordNumber
 
 if TYPE_CHECKING:
     from hospital_node.data.importing import Outcome
@@ -224,13 +225,13 @@ def forget(*, folder: Path, record: str, yes: bool, as_json: bool) -> None:
     with closing(imported.open_store(folder, alone=True)) as store:
         _note(folder, "data-forget")
         found = store.forget(patient)
+    _let_go(folder, patient)
     emit(
         {"erased": found},
         schema="data.forget",
         as_json=as_json,
         text=lambda: "erased" if found else "there was none",
     )
-    next_step("start the node again: until then it holds what it read at its start")
 
 
 @data.command()
@@ -278,6 +279,16 @@ def _note(folder: Path, what: str) -> None:
 
     if Organisation(folder).founding_file.is_file():
         audit_log.commanded(folder, what)
+
+
+def _let_go(folder: Path, record: RecordNumber) -> None:
+    """Have a daemon that is up hold nothing of this patient either."""
+    from hospital_node import erasures, memory
+    from twinward.organisation import Organisation
+
+    organisation = Organisation(folder)
+    if organisation.founding_file.is_file():
+        memory.let_go(folder, erasures.name(organisation.identity(), record))
 
 
 def _use(folder: Path) -> str:
