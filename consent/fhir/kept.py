@@ -61,6 +61,16 @@ class Whom:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A next version of the Consent of this name: whose it is, what it says, when it came about."""
+
+    name: str
+    record: RecordNumber
+    resource: Json
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One version of one Consent: the resource as it is served, and when it came about."""
 
@@ -135,17 +145,16 @@ class Versions:
     def add(self, name: str, record: RecordNumber, resource: Json, *, at: float) -> Version:
         """Keep a next version of the Consent of this name; durable when this returns."""
         with self.store.transaction() as database:
-            return self._add(database, name, record, resource, at=at)
+            return self._add(database, Draft(name, record, resource, at))
 
-    def _add(
-        self,
-        database: sqlite3.Connection,
-        name: str,
-        record: RecordNumber,
-        resource: Json,
-        *,
-        at: float,
-    ) -> Version:
+    def add_all(self, drafts: Sequence[Draft]) -> None:
+        """Keep all of these, in their order, or none: they wait for the disk once."""
+        with self.store.transaction() as database:
+            for draft in drafts:
+                self._add(database, draft)
+
+    def _add(self, database: sqlite3.Connection, draft: Draft) -> Version:
+        name, resource, at = draft.name, draft.resource, draft.at
         (last,) = database.execute(
             "select max(version) from versions where id = ?", (name,)
         ).fetchone()
@@ -157,7 +166,7 @@ class Versions:
         values = (
             name,
             number,
-            self._hidden.hide(record),
+            self._hidden.hide(draft.record),
             resource["status"],
             begins,
             ends,

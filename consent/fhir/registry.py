@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from consent import erased
 from consent.attested import Attested
 from consent.fhir import meaning
-from consent.fhir.kept import Version, Versions
+from consent.fhir.kept import Draft, Version, Versions
 from consent.fhir.refusal import Issue, Json, Refused, of_element
 from consent.fhir.releases import PRIVACY
 from consent.fhir.resource import Release, parse
@@ -33,6 +32,8 @@ from consent.vault import Vault
 from twinward.ids import RecordNumber
 
 ENDED = ("inactive", "entered-in-error")
+_AT_ONCE = 500
+"""Patients whose new versions wait for the disk together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,24 +285,30 @@ class Registry:
         after = self._versions.followed(study.id32)
         if last == after:
             return
-        for record in self._vault.changed_records(study.id32, after=after):
-            self._follow_patient(study, record)
+        changed = self._vault.changed_records(study.id32, after=after)
+        for first in range(0, len(changed), _AT_ONCE):
+            some = changed[first : first + _AT_ONCE]
+            self._versions.add_all([new for one in some for new in self._unseen(study, one)])
         self._versions.note_followed(study.id32, last)
 
-    def _follow_patient(self, study: Study, record: RecordNumber) -> None:
+    def _unseen(self, study: Study, record: RecordNumber) -> Iterator[Draft]:
+        """The versions of one patient's Consents that are not kept yet, in their order."""
         desk = self._house.desk
         subjects = {s for number, s in self._vault.subjects_of(record) if number == study.id32}
         grants = [kept for one in subjects for kept in self._vault.all_of(study.id32, one)]
         current = self._vault.newest(study.id32, record)
         for kept in sorted(grants, key=lambda each: each.received_at):
-            known = self._versions.newest(kept.digest.hex())
+            name = kept.digest.hex()
+            known = self._versions.newest(name)
             if known is None:
                 resource = meaning.written(kept, study, desk.hospital)
-                known = self._versions.add(kept.digest.hex(), record, resource, at=kept.received_at)
+                yield Draft(name, record, resource, kept.received_at)
+            else:
+                resource = known.resource
             is_current = current is not None and current.digest == kept.digest
-            if known.status == "active" and (kept.withdrawn or not is_current):
-                ended: dict[str, Any] = {**known.resource, "status": "inactive"}
-                self._versions.add(known.id, record, ended, at=desk.clock.now())
+            if resource["status"] == "active" and (kept.withdrawn or not is_current):
+                ended = {**resource, "status": "inactive"}
+                yield Draft(name, record, ended, desk.clock.now())
 
 
 def not_found() -> Refused:

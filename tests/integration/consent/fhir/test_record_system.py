@@ -78,6 +78,21 @@ def test_what_a_patient_did_elsewhere_is_seen_here(api):
     assert found["total"] == 1
 
 
+def test_what_many_patients_did_waits_for_the_disk_once(tmp_path):
+    api = ApiOfAHospital(tmp_path, patients=40)
+    for number in range(40):
+        Patient(api.hospital, number).grants()
+    headers, said = api.token(), []
+    api.versions.store._connection.set_trace_callback(said.append)
+    found = api.http.get("/fhir/Consent?_count=50", headers=headers).json()
+    api.versions.store._connection.set_trace_callback(None)
+    assert found["total"] == 40
+    assert (
+        said.count("begin immediate") == 2
+    )  # all versions, and up to where the vault was followed
+    api.close()
+
+
 def test_a_patients_own_signature_is_carried_and_must_say_the_same(api):
     headers, patient = api.token(), Patient(api.hospital, 2)
     grant = patient.grant(names=("health-research",))
