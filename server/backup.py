@@ -2,6 +2,8 @@
 
 A ledger that is put back may be older than what hospitals executed: they notice and refuse
 (TW3552). Then the copy of a hospital that followed it takes the place of the one in the backup.
+Its door stays closed to hospitals until the coordinator has read back who was put out
+(``put_out``): the backup may not know it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 from ledger.embedded.backup import DATABASE
 from ledger.embedded.backup import restore as put_ledger
 from ledger.embedded.check import Found
-from server import upgrade
+from server import ledger_door, upgrade
+from server.founding_ceremony import load_founding
 from server.paths import ServerPaths
 from server.settings import FILE, ServerSettings
 from twinward import backup
@@ -78,6 +81,7 @@ def restore(
             own.rename(copy)
         checked.append(put_ledger(ledger or copy, place))
         copy.unlink(missing_ok=True)
+        ledger_door.revoke(place, (one.tls_spki_sha256 for one in load_founding(aside).hospitals))
 
     backup.restore(backups, folder, role=RULES.role, finish=finish)
     return checked[0] if checked else None

@@ -53,7 +53,7 @@ class Coordinator:
     secure_sums: dict[bytes, SecureSumRun] = field(default_factory=dict)
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
     seen: dict[Fingerprint, float] = field(default_factory=dict)
-    """When each member was last let in with a call, Unix seconds; since the coordinator's start."""
+    """When each member was last let in with a call, Unix seconds; the gate keeps it."""
     witnesses: Witnesses = field(init=False)
     checkpoints: Checkpoints = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)
@@ -104,7 +104,7 @@ class Coordinator:
         return next(m.org for m in self.founding.members if m.fingerprint == fingerprint)
 
     def seen_seconds_ago(self, fingerprint: Fingerprint) -> int | None:
-        """How long this member has not called; None if it never did since the start."""
+        """How long this member has not called; None if it never did."""
         seen = self.seen.get(fingerprint)
         return None if seen is None else max(0, round(time.time() - seen))
 

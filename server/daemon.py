@@ -122,9 +122,7 @@ async def _serve(folder: Path) -> None:
         stack.callback(queue.close)
         keeper = QueueKeeper(coordinator, queue, clock=SystemClock())
         add_local(LocalService(coordinator, keeper), socket)
-        register = Register(paths.register)
-        stack.callback(register.close)
-        gate = Gate(coordinator, register, clock=SystemClock())
+        gate = await _gate(stack, coordinator)
         for server in (socket, *_for_hospitals(coordinator, gate, tls=organisation.tls)):
             await server.start()
             stack.push_async_callback(server.stop, 1.0)
@@ -140,6 +138,15 @@ async def _serve(folder: Path) -> None:
         await ended.wait()
         say("coordinator is stopping")
         coordinator.did("coordinator-stopped")
+
+
+async def _gate(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> Gate:
+    """The gate, which knows who was put out, before anything listens."""
+    register = Register(coordinator.paths.register)
+    stack.callback(register.close)
+    gate = Gate(coordinator, register, clock=SystemClock())
+    await gate.read_back()
+    return gate
 
 
 def _bring_heads(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:

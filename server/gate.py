@@ -1,14 +1,15 @@
 """Who is served: members that nobody put out; and the moment at which a candidate becomes one.
 
 A member is put out by a command that writes to the register. Every new call is held against it;
-streams that are open end, and Flower forgets the key, at the next look, twice a second.
+streams that are open end, and Flower forgets the key, at the next look, twice a second. The ledger
+is told too, so that it outlives the loss of the folder (``put_out``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import grpc.aio
 from cryptography import x509
@@ -17,6 +18,7 @@ from ledger.chain import LedgerMember
 from server import ca_rollover, front_door, ledger_door
 from server.coordinator import Coordinator
 from server.invitations import LEFT, REVOKED, Candidate, Register
+from server.put_out import PutOut
 from twinward import admission
 from twinward.clock import Clock
 from twinward.errors import IdentityError, TwinwardError
@@ -27,6 +29,7 @@ from twinward.rpc.peer import certificate_behind, member_with
 
 _LOOK_SECONDS = 0.5
 _OWN_SECONDS = 3600.0
+_SEEN_SECONDS = 10.0
 
 
 class Gate:
@@ -40,6 +43,9 @@ class Gate:
         self._denied: set[str] | None = None
         self._clock = clock
         self._own_looked = 0.0
+        self._seen_kept = 0.0
+        self._put_out = PutOut(coordinator.chain, coordinator.identity)
+        coordinator.seen.update(register.seen())
         self._tls = Organisation(coordinator.paths.folder).tls
         self._shown = self._tls.stamp()
         """The certificate and authorities that Flower's SuperLink began with."""
@@ -96,19 +102,43 @@ class Gate:
         finally:
             del self._streams[task]
 
+    async def read_back(self) -> None:
+        """Put out again whom a folder from a backup has forgotten; before any port is opened.
+
+        Raises:
+            LedgerError: TW5001, the ledger does not say: then nobody may be served.
+        """
+        founding, now = self._coordinator.founding, self._clock.now()
+        await asyncio.to_thread(self._put_out.read_back, self.register, founding, now=now)
+        await self._tell_ledger(self.register.out())
+
     async def watch(self) -> None:
         """Look again and again, until cancelled; what fails is tried at the next look."""
-        trouble = None
+        troubles: dict[str, str] = {}
         while True:
-            try:
-                await self.look()
-                trouble = None
-            except Exception as error:  # noqa: BLE001 - or nobody would be put out from then on
-                what = error.code if isinstance(error, TwinwardError) else type(error).__name__
-                if trouble != what:
-                    log().warning("membership is not up to date", code=what)
-                trouble = what
+            await self._try(self.look, "membership is not up to date", troubles)
+            await self._try(self.keep, "membership is not kept", troubles)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _try(
+        self, work: Callable[[], Awaitable[None]], words: str, troubles: dict[str, str]
+    ) -> None:
+        try:
+            await work()
+            troubles.pop(words, None)
+        except Exception as error:  # noqa: BLE001 - or nobody would be put out from then on
+            what = error.code if isinstance(error, TwinwardError) else type(error).__name__
+            if troubles.get(words) != what:
+                log().warning(words, code=what)
+            troubles[words] = what
+
+    async def keep(self) -> None:
+        """Bring to the ledger who was put out or taken back; keep when members called."""
+        now = self._clock.now()
+        if now >= self._seen_kept + _SEEN_SECONDS:
+            self._seen_kept = now
+            await asyncio.to_thread(self.register.saw, dict(self._coordinator.seen))
+        await asyncio.to_thread(self._put_out.record, self.register, self._coordinator.founding)
 
     async def look(self) -> None:
         """Put out who is to be put out, first; let in who was endorsed; renew what is due."""

@@ -1,4 +1,4 @@
-"""Who was invited, who asked to join, who endorsed them, and who was put out; durable.
+"""Who was invited, who asked to join, who endorsed them, who was put out, who called; durable.
 
 One SQLite file that commands write and the running coordinator reads. Of an invitation only the
 hash of its secret is kept. A commit is on disk when the call returns; dying inside one leaves
@@ -8,7 +8,7 @@ nothing of it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,9 @@ create table if not exists candidates (
     admission blob not null, asked real not null, admitted integer not null default 0);
 create table if not exists out (
     fingerprint text primary key, org text not null, why text not null, at real not null);
+create table if not exists recorded (
+    fingerprint text primary key, changes integer not null, why text);
+create table if not exists seen (fingerprint text primary key, at real not null);
 """
 
 
@@ -222,6 +225,31 @@ class Register:
         """Who is not served, and why."""
         with self._lock:
             return dict(self._db.execute("select fingerprint, why from out").fetchall())
+
+    def record(self, fingerprint: Fingerprint, changes: int, why: str | None) -> None:
+        """Note that the ledger has so many changes about a member, and what the last one says."""
+        with self._transaction():
+            self._db.execute(
+                "insert or replace into recorded values (?, ?, ?)", [fingerprint, changes, why]
+            )
+
+    def recorded(self) -> dict[Fingerprint, tuple[int, str | None]]:
+        """As ``record`` noted it, by member."""
+        with self._lock:
+            rows = self._db.execute("select fingerprint, changes, why from recorded").fetchall()
+        return {fingerprint: (changes, why) for fingerprint, changes, why in rows}
+
+    # Who called when
+
+    def saw(self, seen: Mapping[Fingerprint, float]) -> None:
+        """Keep when members called last, Unix seconds."""
+        with self._transaction():
+            self._db.executemany("insert or replace into seen values (?, ?)", seen.items())
+
+    def seen(self) -> dict[Fingerprint, float]:
+        """When each member called last, as it was kept."""
+        with self._lock:
+            return dict(self._db.execute("select fingerprint, at from seen").fetchall())
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
