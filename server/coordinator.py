@@ -54,6 +54,8 @@ class Coordinator:
     """Secure sums by id: ``remember``; the last few stay, to tell latecomers how it went."""
     seen: dict[Fingerprint, float] = field(default_factory=dict)
     """When each member was last let in with a call, Unix seconds; the gate keeps it."""
+    forgotten: list[dict[str, Any]] = field(default_factory=list)
+    """Runs that only the ledger knows, since a restore of the folder."""
     witnesses: Witnesses = field(init=False)
     checkpoints: Checkpoints = field(init=False)
     _tip: tuple[float, Document] | None = field(default=None)

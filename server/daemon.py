@@ -17,7 +17,7 @@ from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain, LedgerMember
 from ledger.endpoint import Endpoint
-from server import ca_rollover, front_door, ledger_door, upgrade
+from server import ca_rollover, forgotten_runs, front_door, ledger_door, upgrade
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
@@ -107,14 +107,7 @@ async def _serve(folder: Path) -> None:
             audit=audit,
         )
         coordinator.did("coordinator-started")
-        checkpoints = CheckpointThread(
-            folder,
-            state=paths.checkpoints,
-            identity=organisation.identity(),
-            every_seconds=settings.checkpoint_seconds,
-        )
-        stack.callback(checkpoints.stop)
-        checkpoints.start()
+        await _sign_checkpoints(stack, coordinator)
         _bring_heads(stack, coordinator)
         where = f"{settings.host}:{settings.network_port}"
         socket = local_server(address)
@@ -147,6 +140,20 @@ async def _gate(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> G
     gate = Gate(coordinator, register, clock=SystemClock())
     await gate.read_back()
     return gate
+
+
+async def _sign_checkpoints(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:
+    """Sign checkpoints of the ledger until the stack is closed; first, read what it knows alone."""
+    folder, paths = coordinator.paths.folder, coordinator.paths
+    coordinator.forgotten = await asyncio.to_thread(forgotten_runs.read, folder)
+    checkpoints = CheckpointThread(
+        folder,
+        state=paths.checkpoints,
+        identity=coordinator.identity,
+        every_seconds=coordinator.settings.checkpoint_seconds,
+    )
+    stack.callback(checkpoints.stop)
+    checkpoints.start()
 
 
 def _bring_heads(stack: contextlib.AsyncExitStack, coordinator: Coordinator) -> None:

@@ -7,6 +7,7 @@ transcript. Repeating it gives the same bytes.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,14 @@ def unpublished(paths: ServerPaths) -> list[RunId]:
     return found
 
 
-def earlier_runs(paths: ServerPaths) -> list[dict[str, Any]]:
-    """Every run that this coordinator ever ordered: each may say something of its patients."""
-    earlier = []
+def earlier_runs(
+    paths: ServerPaths, *, forgotten: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """Every run that this coordinator ever ordered: each may say something of its patients.
+
+    Those that its folder forgot in a restore are as the ledger knows them (``forgotten_runs``).
+    """
+    earlier = list(forgotten)
     for path in sorted(paths.orders.glob("*.json")):
         run = RunId(path.stem)
         about = order.of(paths, run).payload
@@ -125,6 +131,8 @@ def _of_this_run(plan: Plan) -> tuple[str, ...]:
 
 def _in_words(earlier: dict[str, Any]) -> str:
     outcome = "released" if earlier["released"] else "not released, its sums were seen"
+    if earlier.get("by_ledger"):
+        outcome += "; known from the ledger alone"
     evaluation = earlier.get("evaluation_epsilon")
     measured = f"; epsilon {evaluation:g} for who was held out" if evaluation else ""
     return (

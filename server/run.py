@@ -144,7 +144,7 @@ class Run:
                 study.plan,
                 identity=coordinator.identity,
                 clock=clock,
-                earlier=earlier_runs(coordinator.paths),
+                earlier=earlier_runs(coordinator.paths, forgotten=coordinator.forgotten),
                 parent=parent,
             )
             coordinator.did("run-ordered", about=about)
