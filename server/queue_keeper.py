@@ -27,8 +27,9 @@ from twinward.logging import log
 
 _LOOK_SECONDS = 0.5
 _ANOTHER_RUN = another_run().code
-_CANNOT_GO_ON = frozenset({"TW6132", "TW6242"})
-"""Of a run that was taken up: no attempts are left, or its study was planned anew."""
+_CANNOT_GO_ON = frozenset({"TW6132", "TW6242", "TW6248"})
+"""Of a run that was taken up: no attempts are left, its study was planned anew, or its record is of
+a backup."""
 
 
 class QueueKeeper:
@@ -111,6 +112,7 @@ class QueueKeeper:
             self._park(entry, _stopped_too_often())
         else:
             log().info("a successor of an interrupted run waits", run=entry.run)
+            self._close(entry, "a new run takes its place")
             self._queue.again(entry.number)
 
     async def _keep(self) -> None:
@@ -188,7 +190,15 @@ class QueueKeeper:
 
     def _park(self, entry: Entry, error: TwinwardError, *, state: str = PARKED) -> None:
         log().warning("a study of the queue ended", code=error.code, study=entry.study, state=state)
+        self._close(entry, error.diagnostic.message)
         self._queue.ended(entry.number, state, code=error.code, cause=error.diagnostic.message)
+
+    def _close(self, entry: Entry, cause: str) -> None:
+        """Note that the run which this entry had waited to go on with is over, if it is open."""
+        paths = self._coordinator.paths
+        if entry.run is not None and order.is_open(paths, entry.run):
+            with closing(Transcript.open(paths.transcript(entry.run))) as transcript:
+                transcript.fail(cause)
 
     def _all_signed(self) -> bool:
         """Whether every member has signed the model: then it is too late to abort."""

@@ -103,6 +103,9 @@ async def run_study(
         released = await asyncio.to_thread(publish, coordinator, run.id)
         await tell(run.released(released, outcome))
         return released
+    except Exception as error:
+        run.transcript.fail(str(error) or type(error).__name__)  # if it had not ended by itself
+        raise
     finally:
         coordinator.run = None
         run.finish()

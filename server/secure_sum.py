@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from server.secure_sum_attempt import Attempt, RunTerms
 from server.secure_sum_hearing import Hearing, Lost, now
-from server.secure_sum_outcome import Outcome, Progress, names, too_small, unsigned
+from server.secure_sum_outcome import Outcome, Progress, names, put_back, too_small, unsigned
 from server.secure_sum_pace import Pace
 from server.secure_sum_seats import Seat, Seats
 from server.secure_sum_state import RunState, Summed, contradiction
@@ -90,6 +90,7 @@ class SecureSumRun:
             combine=combine,
         )
         self._last: EpochRecord | None = None
+        self._taken_up = taken_up
         if taken_up:
             self._state = RunState.taken_up(identity, terms, record)
             self._last = max(record.epochs(), key=lambda one: one.epoch, default=None)
@@ -144,7 +145,7 @@ class SecureSumRun:
         Raises:
             TrainingError: TW6100 fewer than three members; TW6131 a sum that is none; TW6132 no
                 attempts left; TW6134 a member of the last epoch did not sign; TW6135 closings
-                that contradict each other.
+                that contradict each other; TW6248 the record is of a backup.
         """
         state = self._state
         try:
@@ -188,7 +189,8 @@ class SecureSumRun:
             if not self._are_enough(seats):
                 raise too_small(there)
         except TrainingError as error:
-            raise (error if self._without is None else await self._without(there, error)) from None
+            said = error if self._without is None else await self._without(there, error)
+            raise (put_back() if self._taken_up and self._state.ahead else said) from None
         return seats
 
     def _are_enough(self, seats: Sequence[Seat]) -> bool:

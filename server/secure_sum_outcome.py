@@ -71,3 +71,13 @@ def too_small(members: Iterable[Fingerprint]) -> TrainingError:
         note="by the sizes that hospitals declared; the plan says which part every step needs",
         help="find out why the large hospitals are missing, then start a new run",
     )
+
+
+def put_back() -> TrainingError:
+    """The refusal to go on with a run of which hospitals hold more than the coordinator."""
+    return TrainingError(
+        "hospitals have come further in this run than the coordinator's record of it",
+        code="TW6248",
+        note="its folder was put back from a backup that was made during the run",
+        help="nothing: attempts made stay charged, and a new run takes its place",
+    )

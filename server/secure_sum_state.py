@@ -90,6 +90,8 @@ class RunState:
         self.summed: list[Summed] = []
         self.epoch = 0
         self.attempts = 0
+        self.ahead: set[bytes] = set()
+        """Members that signed to hold more of this run than is known here."""
         self._identity = identity
         self._total: Words = np.empty(terms.words.count, dtype=terms.words.dtype)
 
@@ -158,6 +160,8 @@ class RunState:
         """
         hello = self.terms.opened(Hello, frame, member)
         known = hello.steps < len(self.histories) and hello.epoch <= self.epoch
+        if not known:
+            self.ahead.add(hello.sender)
         if not known or hello.history != self.histories[hello.steps]:
             raise broke_protocol(member)
         return self.frames(after=hello.steps)

@@ -6,15 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from server import order, studies
 from server.daemon import close_interrupted_runs
 from server.paths import ServerPaths
 from server.queue_keeper import QueueKeeper
 from server.release import PACK
 from server.study_queue import StudyQueue
 from server.transcript import Transcript
+from tests.simulators.founding import NOW, Paper
 from twinward.clock import FixedClock
 from twinward.errors import TrainingError
-from twinward.ids import RunId
+from twinward.ids import RunId, StudyId
+from twinward.signing import Document
 
 RUN = RunId("cd" * 32)
 
@@ -122,6 +125,46 @@ def test_patients_do_not_pay_for_ever_for_a_coordinator_that_stops(paths, queue)
     started(paths, queue)
     found = queue.entry(number)
     assert (found.state, found.code, found.run) == ("parked", "TW6234", RUN)
+
+
+def planned(paper):
+    """A study and its plan, signed, in the coordinator's folder."""
+    study, plan = studies.make(
+        studies.template("heart-risk"), name=StudyId("heart-risk"), founding=paper.found(),
+        epsilon=1.0, slot_seconds=0.02, expected_patients=None, now=NOW,
+    )  # fmt: skip
+    studies.publish(paper.home.folder, study, plan, identity=paper.home.identity())
+
+
+@pytest.mark.parametrize("study_is_there", [True, False])
+def test_a_run_that_cannot_go_on_is_not_left_open(tmp_path, study_is_there):
+    """Its study was planned anew while it was interrupted, or was taken away."""
+    paper = Paper(tmp_path)
+    if study_is_there:
+        planned(paper)
+    paths = ServerPaths(paper.home.folder)
+    ordered = Document(order.KIND, {"plan": "00" * 32}).signed_by(paper.home.identity())
+    paths.order(RUN).write_bytes(ordered.encode())
+    home = SimpleNamespace(paths=paths, run=None, identity=paper.home.identity())
+
+    async def until_it_ends(queue, number):
+        keeper = QueueKeeper(home, queue, clock=FixedClock(0))
+        keeper.start()
+        async with asyncio.timeout(20):
+            while (found := queue.entry(number)).parent is None and found.state != "parked":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await keeper.stop()
+        return found
+
+    with closing(StudyQueue(paths.queue)) as queue:
+        number = interrupted(paths, queue, outcome="open")
+        found = asyncio.run(until_it_ends(queue, number))
+    if study_is_there:
+        assert (found.state, found.run, found.parent) == ("waiting", None, RUN)
+    else:
+        assert (found.state, found.code) == ("parked", "TW1039")
+    with closing(Transcript.open(paths.transcript(RUN))) as record:
+        assert record.outcome == "failed"
 
 
 def test_a_run_that_was_to_be_aborted_is_not_run_again(paths, queue):
