@@ -17,7 +17,7 @@ from ledger.audit.anchoring import Anchoring, LedgerAnchor
 from ledger.audit.log import AuditLog
 from ledger.chain import Chain, LedgerMember
 from ledger.endpoint import Endpoint
-from server import ca_rollover, forgotten_runs, front_door, ledger_door, upgrade
+from server import ca_rollover, evaluate, forgotten_runs, front_door, ledger_door, upgrade
 from server.checkpoints import CheckpointThread
 from server.coordinator import Coordinator
 from server.founding_ceremony import load_founding
@@ -124,7 +124,7 @@ async def _serve(folder: Path) -> None:
         await _at_the_door(stack, gate, settings=settings, organisation=organisation)
         watching = asyncio.create_task(gate.watch())
         stack.callback(watching.cancel)
-        await asyncio.to_thread(complete_releases, coordinator)
+        await complete_releases(coordinator)
         stack.push_async_callback(keeper.stop)
         keeper.start()  # first what a stop interrupted
         say(f"coordinator of `{settings.network}` is up: {where}, pid {os.getpid()}")
@@ -228,11 +228,12 @@ def found_ledger(founding: Founding, organisation: Organisation) -> Chain:
     return chain
 
 
-def complete_releases(coordinator: Coordinator) -> None:
+async def complete_releases(coordinator: Coordinator) -> None:
     """Finish what a crash interrupted: runs that every member closed but that have no pack yet."""
-    for run in unpublished(coordinator.paths):
+    for run in await asyncio.to_thread(unpublished, coordinator.paths):
         try:
-            publish(coordinator, run)
+            await evaluate.take_up(coordinator, run)
+            await asyncio.to_thread(publish, coordinator, run)
             log().info("interrupted release completed", run=run)
         except TwinwardError as error:
             log().error("release failed", run=run, code=error.code, reason=str(error))

@@ -2,7 +2,8 @@
 
 The coordinator sees the noised sum of all hospitals' histograms and nothing else; AUROC, ROC and
 calibration follow from it. A run whose evaluation comes to nothing (too few hospitals, attempts
-used up, too little budget) is released without figures, and the report says why.
+used up, too little budget) is released without figures, and the report says why. One that a stop of
+the coordinator interrupted is made again at its next start, for one of its spare attempts.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models import evaluation, registry
+from server import order, studies
 from server.coordinator import Coordinator
 from server.finished import Finished, sums_of
 from server.secure_sum import SecureSumRun
-from server.secure_sum_outcome import Progress
-from server.transcript import FINISHED, Transcript
+from server.secure_sum_outcome import Progress, names
+from server.transcript import FINISHED, OPEN, Transcript
 from twinward import descent
 from twinward.errors import TwinModelError, TwinwardError
 from twinward.founding import Founding
@@ -43,9 +46,10 @@ async def evaluate(
     *,
     run: RunId,
     members: Sequence[Fingerprint],
-    too_few: Awaitable[None],
+    too_few: Awaitable[object],
     progress: Callable[[Progress], Awaitable[None]],
     gather_seconds: float = GATHER_SECONDS,
+    taken_up: bool = False,
 ) -> None:
     """Sum the histograms of these members; what came of it stands in the evaluation's transcript.
 
@@ -57,11 +61,15 @@ async def evaluate(
         too_few: Returns once fewer than three of them can still come.
         progress: Told of every event of the sum.
         gather_seconds: How long to wait for a member that does not come.
+        taken_up: Whether it was begun by a process that stopped, and goes on from its transcript.
     """
     numbers = plan.for_evaluation()
     own_run = evaluation_run(bytes.fromhex(run))
+    path = coordinator.paths.evaluation(run)
     with contextlib.closing(
-        Transcript.create(coordinator.paths.evaluation(run), run=own_run, plan=plan.digest)
+        Transcript.open(path)
+        if taken_up
+        else Transcript.create(path, run=own_run, plan=plan.digest)
     ) as record:
         session = SecureSumRun(
             identity=coordinator.identity,
@@ -80,6 +88,8 @@ async def evaluate(
             deadline_seconds=numbers.deadline_seconds,
             record=record,
             progress=progress,
+            goes_on=True,
+            taken_up=taken_up,
         )
         coordinator.remember(own_run, session)
         driving = asyncio.ensure_future(
@@ -90,13 +100,58 @@ async def evaluate(
             await asyncio.wait({driving, hopeless}, return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 record.fail(_TOO_FEW)
+                session.give_up()
                 driving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await driving
         except TwinwardError as error:
             log().warning("evaluation came to nothing", run=run, code=error.code, reason=str(error))
         finally:
+            driving.cancel()
             hopeless.cancel()
+
+
+async def take_up(coordinator: Coordinator, run: RunId) -> None:
+    """Make the evaluation of a finished run again that a stop interrupted, if it is still open.
+
+    Hospitals that still wait for it come; nothing is asked of them beyond what they reserved.
+
+    Raises:
+        TrainingError: TW6141, its transcript cannot be read.
+        UsageError: The study cannot be loaded.
+    """
+    paths = coordinator.paths
+    ordered = order.of(paths, run).payload
+    identity = coordinator.identity.public
+    plan = studies.load(paths.folder, str(ordered["study"]), identity=identity).plan
+    begun = paths.evaluation(run).exists()
+    if (
+        plan.evaluation is None
+        or plan.digest.hex() != ordered["plan"]
+        or (begun and not _is_open(paths.evaluation(run)))
+    ):
+        return
+    with contextlib.closing(Transcript.open(paths.transcript(run))) as trained:
+        members = names(trained.epochs()[-1].members)
+    log().info("an interrupted evaluation is made again", run=run)
+    await evaluate(
+        coordinator,
+        plan,
+        run=run,
+        members=members,
+        too_few=asyncio.Event().wait(),
+        progress=_untold,
+        taken_up=begun,
+    )
+
+
+def _is_open(path: Path) -> bool:
+    with contextlib.closing(Transcript.open(path)) as record:
+        return record.outcome == OPEN
+
+
+async def _untold(progress: Progress) -> None:
+    """Nobody follows it: its run was ended by the stop."""
 
 
 def figures(

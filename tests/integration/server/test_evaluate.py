@@ -17,7 +17,7 @@ from models import evaluation as maths
 from server import evaluate
 from server.coordinator import Coordinator
 from server.paths import ServerPaths
-from server.transcript import FAILED, FINISHED, Transcript
+from server.transcript import FAILED, FINISHED, OPEN, Transcript
 from tests.simulators.finished_run import HOSPITALS, found, make_plan
 from tests.simulators.secsum.wire import Site, attending
 from twinward.errors import EvidenceError
@@ -69,23 +69,27 @@ class Measured:
             attending(self.coordinator.secure_sums[own_run], name),
             sites=list(self.sites.values()), coordinator=self.coordinator.identity, run=own_run,
             steps=1, work=self._work(org), plan_digest=self.plan.digest, slot_seconds=0.01,
-            max_abs_sum=self.numbers.max_abs_sum,
+            max_abs_sum=self.numbers.max_abs_sum, attempts_before=len(self.sites[org].marks),
+            last_epoch=max((epoch for epoch, _ in self.sites[org].marks), default=0),
         )  # fmt: skip
 
-    async def go(self, *, coming=HOSPITALS):
+    async def go(self, *, coming=HOSPITALS, taken_up=False):
         async def tell(event):
             self.events.append(event)
 
         async with asyncio.timeout(20):
             self.tasks = {org: asyncio.create_task(self._hospital(org)) for org in coming}
-            await evaluate.evaluate(
+            self.evaluating = asyncio.create_task(evaluate.evaluate(
                 self.coordinator, self.plan, run=self.run,
                 members=[site.name for site in self.sites.values()],
-                too_few=self.too_few.wait(), progress=tell, gather_seconds=0.4,
-            )  # fmt: skip
+                too_few=self.too_few.wait(), progress=tell, gather_seconds=0.4, taken_up=taken_up,
+            ))  # fmt: skip
+            await asyncio.wait([self.evaluating])
             for task in self.tasks.values():
                 task.cancel()
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        if not self.evaluating.cancelled():
+            self.evaluating.result()
         return self.published()
 
     def published(self, model=MODEL):
@@ -220,6 +224,38 @@ def test_an_evaluation_that_a_crash_interrupted_counts_as_missing(tmp_path):
     )  # fmt: skip
     record.close()
     assert "stopped during the evaluation" in measured.published()["missing"]
+
+
+def stop_at_a_vector(measured, **how):
+    """The coordinator's process ends while hospitals make their vectors; the next one is up."""
+    measured.sites["chur"].on_contribute = lambda step, epoch: measured.evaluating.cancel()
+    assert "stopped during the evaluation" in run(measured, **how)["missing"]
+    assert measured.outcome == OPEN
+    measured.sites["chur"].on_contribute = lambda step, epoch: None
+    measured.coordinator.secure_sums.clear()
+    measured.too_few = asyncio.Event()
+
+
+def test_an_evaluation_that_a_stop_interrupted_is_made_again_for_its_spare_attempt(tmp_path):
+    measured = Measured(tmp_path)
+    stop_at_a_vector(measured)
+    said = run(measured, taken_up=True)
+    assert (said["missing"], measured.outcome) == (None, FINISHED)
+    assert np.abs(error_in_sd(said, hospitals=4)).max() < 5
+    charged = said["privacy"]["attempts_charged"]
+    for org, site in measured.sites.items():
+        assert len(site.marks) <= charged[org] <= ASKED.spare_attempts + 1
+        assert len(site.marks) == len(set(site.marks))
+    assert len(measured.sites["chur"].marks) == 2  # one vector may have left before the stop
+
+
+def test_stopped_once_more_its_attempts_are_gone_and_the_model_goes_without_figures(tmp_path):
+    measured = Measured(tmp_path)
+    stop_at_a_vector(measured)
+    stop_at_a_vector(measured, taken_up=True)
+    said = run(measured, taken_up=True)
+    assert "attempts are left" in said["missing"]
+    assert all(len(site.marks) <= ASKED.spare_attempts + 1 for site in measured.sites.values())
 
 
 def test_the_course_of_a_training_is_public_and_the_same_every_time():
