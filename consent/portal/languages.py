@@ -86,7 +86,7 @@ class Language:
     def moment(self, seconds: float) -> str:
         """The day and the time, UTC."""
         at = datetime.fromtimestamp(seconds, tz=UTC)
-        return f"{self.date(seconds)}, {at:%H:%M:%S} UTC"
+        return self.words["moment"].format(date=self.date(seconds), time=f"{at:%H:%M:%S}")
 
 
 @functools.cache

@@ -8,6 +8,7 @@ Addresses carry the place of a letter in the visit (0, 1, ...), never anything a
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ class Asked:
     version: int
     terms: bytes
     known: dict[str, Any]
+
+    @property
+    def lines(self) -> list[str]:
+        """The terms, cut where a line ends a sentence or an entry: there a page has to break them.
+
+        With line feeds between them they are the terms to the byte, which the device checks.
+        """
+        return re.split(r"\n(?![a-z])", self.text)
 
     @property
     def rule(self) -> Rule:

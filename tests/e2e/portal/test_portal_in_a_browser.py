@@ -57,6 +57,11 @@ WORDS = {
         "now": "توقف الآن", "used": "تُستخدم بياناتك الآن في",
         "nobody": "لا أحد يستخدم بياناتك الآن", "passphrase": "اختر عبارة مرور",
     },
+    "de": {
+        "code": "Code in Ihrem Brief", "open": "Öffnen", "effect": "Zeigen, was das bewirkt",
+        "yes": "Ja, ich bin einverstanden", "now": "Jetzt aufhören",
+        "passphrase": "Wählen Sie einen geheimen Satz",
+    },
 }  # fmt: skip
 
 

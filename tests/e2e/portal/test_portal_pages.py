@@ -1,5 +1,5 @@
-"""Every page of the patients' site, at two widths, in both languages, light and dark; and the way
-from letter to stop by keyboard alone and as a screen reader goes it."""
+"""Every page of the patients' site, at two widths, in both languages and a draft, light and dark;
+and the way from letter to stop by keyboard alone and as a screen reader goes it."""
 
 import os
 from contextlib import closing
@@ -11,7 +11,7 @@ import pytest
 from consent.notices import Notices
 from consent.portal import results
 from tests.e2e.portal.test_portal_in_a_browser import MOST_ACTIONS, PASSPHRASE, WORDS
-from tests.simulators.browser.chromium import Tab, chromium
+from tests.simulators.browser.chromium import WIDTHS, Tab, chromium
 from tests.simulators.consent.world import STUDY, Hospital
 from tests.simulators.portal import keeps_a_book, portal
 
@@ -60,7 +60,7 @@ def tab(browser):
 
 
 # The other two pairs are walked in light colours by the test of the nine actions.
-LOOKS = [("phone", "ar", "dark"), ("desk", "en", "light")]
+LOOKS = [("phone", "ar", "dark"), ("desk", "en", "light"), ("phone", "de", "light")]
 
 
 @pytest.mark.parametrize(("width", "language", "colours"), LOOKS, ids=lambda each: each)
@@ -72,7 +72,11 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     def look(name):
         assert page.locator("html").get_attribute("dir") == ("rtl" if language == "ar" else "ltr")
         page.screenshot(path=shots / f"{width}-{language}-{name}.png", full_page=True)
-        found = one.faults() + (["wider than the window"] if one.is_too_wide() else [])
+        found = one.faults()
+        for wide, high in WIDTHS.values() if language == "de" else (WIDTHS[width],):
+            page.set_viewport_size({"width": wide, "height": high})
+            found += [f"does not fit into {wide}"] if one.is_too_wide(wide) else []
+        page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))
         # The browser's own word on an address that shows nothing is what one of them is asked for.
         found += [each for each in one.trouble if " 404 " not in each and " 403 " not in each]
         one.trouble.clear()
@@ -82,7 +86,7 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     def press(name, role="button"):
         page.get_by_role(role, name=words[name]).first.click()
 
-    page.goto(f"{site.origin}/sign-in")
+    page.goto(f"{site.origin}/language/{language}?then=/sign-in")
     page.get_by_label(words["code"]).fill("0" * 26)
     press("open")
     look("wrong-code")

@@ -87,9 +87,10 @@ class Tab:
             for node in each["nodes"]
         ]  # fmt: skip
 
-    def is_too_wide(self):
-        """Whether a reader would have to scroll sideways."""
-        return self.page.evaluate("document.documentElement.scrollWidth") > self.wide
+    def is_too_wide(self, wide=None):
+        """Whether a reader would have to scroll sideways; in a window of the tab's own width."""
+        wider = self.page.evaluate("document.documentElement.scrollWidth")
+        return wider > (wide or self.wide)
 
     def close(self):
         self.context.close()
