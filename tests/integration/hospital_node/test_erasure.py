@@ -171,7 +171,7 @@ def test_a_store_that_erasure_does_not_know_makes_it_incomplete(folder):
     assert "state/newly-invented.sqlite" in done.output
 
 
-@pytest.mark.parametrize("line", range(8))
+@pytest.mark.parametrize("line", range(9))
 def test_a_process_that_dies_at_any_line_leaves_what_the_next_start_ends(folder, monkeypatch, line):
     class Died(BaseException):
         pass
@@ -182,7 +182,7 @@ def test_a_process_that_dies_at_any_line_leaves_what_the_next_start_ends(folder,
     what = [
         (erasures, "note"), (erasure.erased, "withdraw_all"), (erasure.erased, "erase"),
         (erasure, "stored"), (erasure.imported, "open_store"), (erasure, "open_versions"),
-        (erasure, "_bodies"), (erasure, "write_atomic"),
+        (erasure, "_bodies"), (erasure.memory, "let_go"), (erasure, "write_atomic"),
     ][line]  # fmt: skip
     with monkeypatch.context() as patched:
         patched.setattr(*what, die)
