@@ -109,7 +109,11 @@ class Gate:
             LedgerError: TW5001, the ledger does not say: then nobody may be served.
         """
         founding, now = self._coordinator.founding, self._clock.now()
-        await asyncio.to_thread(self._put_out.read_back, self.register, founding, now=now)
+        found = await asyncio.to_thread(self._put_out.read_back, self.register, founding, now=now)
+        for member, why in found:
+            what = "hospital-unrevoked" if why is None else f"hospital-{why}"
+            self._coordinator.did(what, about=(f"digest:{member.keys.digest.hex()}",))
+            log().warning("membership read back from the ledger", peer=member.org, why=why)
         await self._tell_ledger(self.register.out())
 
     async def watch(self) -> None:

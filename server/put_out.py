@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from ledger.chain import Chain, Kind
 from server.invitations import LEFT, REVOKED, Register
 from twinward import canonical
-from twinward.founding import Founding
+from twinward.founding import Founding, Member
 from twinward.ids import Fingerprint
-from twinward.logging import log
 from twinward.signing import Identity
 
 _SERVED = "served"
@@ -28,27 +27,34 @@ class PutOut:
     chain: Chain
     identity: Identity
 
-    def read_back(self, register: Register, founding: Founding, *, now: float) -> None:
+    def read_back(
+        self, register: Register, founding: Founding, *, now: float
+    ) -> list[tuple[Member, str | None]]:
         """Believe the ledger where it knows more than the register, which is of a backup then.
 
         Whoever stands as put out on the ledger is put out here. Whoever is served again there is
         served here too, unless the register was told otherwise since its backup.
 
+        Returns:
+            Of whom the ledger knew more, and what: why they are not served, None if they are.
+
         Raises:
             LedgerError: TW5001; then nobody may be served.
         """
         out, known = register.out(), register.recorded()
+        learnt = []
         for one in founding.hospitals:
             changes, before = known.get(one.fingerprint, (0, None))
             newest, why = self._newest(one.fingerprint, after=changes, before=before)
             if newest == changes:
                 continue
-            log().warning("membership read back from the ledger", peer=one.org, why=why)
+            learnt.append((one, why))
             if why is not None:
                 register.put_out(one.fingerprint, one.org, why=why, now=now)
             elif out.get(one.fingerprint) == before:
                 register.take_back(one.fingerprint)
             register.record(one.fingerprint, newest, why)
+        return learnt
 
     def record(self, register: Register, founding: Founding) -> None:
         """Bring to the ledger what the register says and the ledger does not.
