@@ -133,6 +133,18 @@ class Vault:
         found, record, *rest = row
         return Enrolment(found, self._shown(record), *rest)
 
+    def has_letter(self, record: RecordNumber) -> bool:
+        """Whether a letter ever went to a patient of this number, or an answer came."""
+        hidden = self.hidden.hide(record)
+        return (
+            self.store.row(
+                "select 1 from enrolments where record = ? union all"
+                " select 1 from bindings where record = ? limit 1",
+                (hidden, hidden),
+            )
+            is not None
+        )
+
     def record_of(self, study: bytes, subject: bytes) -> RecordNumber | None:
         """The patient behind a subject, if it is one of ours."""
         row = self.store.row(

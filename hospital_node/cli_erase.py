@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hospital_node.record import RECORD, asked, typed
+from hospital_node.record import RECORD, asked, doubt, typed
 from twinward.console import emit, json_option, next_step, reports_errors, say, table
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -75,16 +75,18 @@ def hold(*, folder: Path, record: str, ground: str | None, end: bool, as_json: b
     """
     import getpass
 
-    from hospital_node import audit_log, erasures, holds
+    from hospital_node import audit_log, consents, erasures, holds
     from twinward.clock import SystemClock
     from twinward.organisation import Organisation
 
     if end and ground is not None:
         raise click.UsageError("give --ground or --end, not both")
-    name = erasures.name(Organisation(folder).identity(), typed(record))
+    number = typed(record)
+    name = erasures.name(Organisation(folder).identity(), number)
     if ground is not None:
         audit_log.commanded(folder, "hold")
         holds.begin(folder, name, ground=ground, by=getpass.getuser(), now=SystemClock().now())
+        doubt(has_letter=consents.has_letter(folder, number))
     elif end:
         audit_log.commanded(folder, "hold-ended")
         holds.end(folder, name)

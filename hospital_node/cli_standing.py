@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hospital_node.record import RECORD, typed
+from hospital_node.record import RECORD, doubt, typed
 from twinward.console import emit, json_option, next_step, reports_errors, table
 
 if TYPE_CHECKING:
@@ -75,12 +75,14 @@ def standing(
             register.note(number, now)
         if objects:
             withdrawn = _withdraw(folder, vault, number)
+        has_letter = vault.has_letter(number)
     emit(
-        {**_shown(now), "withdrawn": withdrawn},
+        {**_shown(now), "withdrawn": withdrawn, "has_letter": has_letter},
         schema="node.standing",
         as_json=as_json,
         text=lambda: _in_words(now) + (f"; withdrawn from {withdrawn} studies" * bool(withdrawn)),
     )
+    doubt(has_letter=has_letter)
     if withdrawn:
         next_step(f"twinward node withdrawals {folder} --of -")
 
@@ -110,24 +112,27 @@ def mandate(
 ) -> None:
     """Write down that somebody may say yes for a patient; nobody hands on more than they hold."""
     from consent import purposes as table_of_purposes
+    from consent.register import Register
     from consent.standing import Mandate, Role
     from twinward.clock import SystemClock
 
     number = typed(record)
-    with _register(folder, "mandate") as register:
+    with _vault(folder, "mandate") as vault:
         given = Mandate(
             Role(role),
             table_of_purposes.bits(purposes),
             int(SystemClock().now()),
             _seconds(until),
         )
-        made = register.give(number, given, holder=holder, given_by=given_by)
+        made = Register(vault).give(number, given, holder=holder, given_by=given_by)
+        has_letter = vault.has_letter(number)
     emit(
         {"mandate": made},
         schema="node.mandate",
         as_json=as_json,
         text=lambda: f"mandate {made}; only an end takes it back",
     )
+    doubt(has_letter=has_letter)
     next_step(f"twinward node letters {folder} --study STUDY --mandate {made} --out FILE")
 
 

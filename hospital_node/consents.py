@@ -19,8 +19,9 @@ from consent.vault import Vault, other_key
 from hospital_node import watch
 from hospital_node.paths import NodePaths
 from hospital_node.settings import FILE, NodeSettings
-from twinward.errors import ConsentError, UsageError
+from twinward.errors import ConsentError, TwinwardError, UsageError
 from twinward.files import read_secret, sync_folder, write_secret
+from twinward.ids import RecordNumber
 from twinward.organisation import Organisation
 from twinward.settings import load
 
@@ -97,6 +98,15 @@ def open_vault(folder: Path, *, alone: bool = False) -> Vault:
     vault = Vault.open(at, key=read_secret(coming), alone=alone)
     _put_in_place(folder)
     return vault
+
+
+def has_letter(folder: Path, record: RecordNumber) -> bool | None:
+    """`Vault.has_letter`; None if the vault cannot be asked now."""
+    try:
+        with closing((vault := open_vault(folder)).store):
+            return vault.has_letter(record)
+    except TwinwardError:
+        return None
 
 
 def move(folder: Path) -> tuple[PostgresUrl, int]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from twinward.console import say
 from twinward.errors import UsageError
 from twinward.ids import RecordNumber
 
@@ -33,6 +34,12 @@ def asked(question: str) -> str:
     if sys.stdin.isatty():
         return str(click.prompt(question, hide_input=True, err=True))
     return sys.stdin.readline().removesuffix("\n")
+
+
+def doubt(*, has_letter: bool | None) -> None:
+    """Ask whether the number is right: a mistyped one looks like a patient not written to."""
+    if has_letter is False:
+        say("no letter of this hospital went to a patient of this number: is it the right one?")
 
 
 def typed(record: str) -> RecordNumber:

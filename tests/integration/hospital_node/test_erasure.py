@@ -248,6 +248,10 @@ def test_an_objection_withdraws_and_the_table_of_withdrawals_shows_its_clock(fol
     assert listed.exit_code == 0
     assert (one["stage"], one["late"], one["models"]) == ("received", False, None)
     assert 0 < one["seconds_left"] <= 3600
+    assert "is it the right one?" not in said.stderr
+    mistyped = runner.invoke(command, ["standing", str(folder), f"{PATIENT}7", "--objects"])
+    assert mistyped.exit_code == 0  # somebody may object before there is a letter
+    assert "is it the right one?" in mistyped.stderr
     assert PATIENT not in listed.stdout
     text = runner.invoke(command, ["withdrawals", str(folder)])
     assert "1 under way, 0 complete" in text.output
@@ -264,7 +268,9 @@ def test_an_objection_withdraws_and_the_table_of_withdrawals_shows_its_clock(fol
 def test_a_legal_hold_stops_erasure_and_deletion_until_it_ends(folder):
     runner = CliRunner()
     hold = ["hold", str(folder), PATIENT]
-    assert runner.invoke(command, [*hold, "--ground", "case 12 of 2026"]).exit_code == 0
+    assert "right one?" in runner.invoke(command, [*hold[:2], "7", "--ground", "a case"]).stderr
+    said = runner.invoke(command, [*hold, "--ground", "case 12 of 2026"])
+    assert (said.exit_code, said.stderr) == (0, "")
     assert PATIENT not in NodePaths(folder).holds.read_text()
     with pytest.raises(ConsentError) as refusal:
         erasure.erase(folder, PATIENT, clock=SystemClock())
