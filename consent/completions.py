@@ -36,6 +36,7 @@ class Used:
         trains: Whether a model came out of it; otherwise it measured one.
         epsilon: The most that it can say about the patient, as it was charged.
         delta: At which delta.
+        shard: Which shard of its study it trained, if that trains in shards.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Used:
     trains: bool
     epsilon: float
     delta: float
+    shard: int | None = None
 
 
 class Completions:

@@ -6,15 +6,18 @@ and the next look takes up what is missing.
 
 What happens to a model that has the patient in it: it stays, and what it can say about the patient
 is bounded by differential privacy (epsilon is in the last word); or its coordinator retired it, and
-then there is a next revision that says so. Retraining without the patient is not offered: no
-plan of this release trains in shards, and a whole new run would charge every other patient again.
+then there is a next revision that says so. A model that trained one shard of the patients can be
+trained again without the patient, exactly, at the price of that shard: this is asked for on the
+ledger, and the next revision names the run that took its place. Of a model of everybody retraining
+is not offered: a whole new run would charge every other patient again.
 
-Dying between the entry in the audit log and the last word: it is entered twice, with one kept.
+Dying between the wish on the ledger and the entry in the audit log: the wish is there once, and
+found. Between the entry and the last word: it is entered twice, with one kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -49,6 +52,16 @@ class Becomes(StrEnum):
 
     BOUNDED = "bounded"
     RETIRED = "retired"
+    RETRAINED = "retrained"
+
+
+class Retraining(StrEnum):
+    """Whether models are trained again without the patient."""
+
+    NOT_OFFERED = "not-offered"
+    WANTED = "wanted"
+    REFUSED = "refused"
+    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,10 @@ class Surroundings:
         clock: Local time.
         used: Which releases a patient was charged for; only this hospital knows.
         retired: Whether the ledger shows that the model of this run is retired; may raise.
+        ask_again: Marks on the ledger that the shard of this run is to be trained again, once;
+            whether the ledger takes it; may raise.
+        successor: The run that took the place of this one on the ledger, if this hospital knows
+            that the patient had no part in it; may raise.
         entered: Enters a last word in the audit log, whose head goes to the ledger, before it is
             kept.
     """
@@ -86,6 +103,8 @@ class Surroundings:
     clock: Clock
     used: Callable[[KeptWithdrawal], Sequence[Used]]
     retired: Callable[[bytes], bool]
+    ask_again: Callable[[bytes], bool]
+    successor: Callable[[KeptWithdrawal, Used], str | None]
     entered: Callable[[Document], None]
 
 
@@ -155,7 +174,7 @@ class Pipeline:
         return list(self._open)
 
     def _complete(self, kept: KeptWithdrawal, used: Sequence[Used], *, revision: int) -> None:
-        models = [self._model(one) for one in used]
+        models = [self._model(kept, one) for one in used]
         document = Document(
             KIND,
             {
@@ -168,7 +187,7 @@ class Pipeline:
                 "on_chain_by": kept.on_chain_by,
                 "on_ledger": kept.state is State.ON_LEDGER,
                 "models": models,
-                "retraining": "not-offered",
+                "retraining": self._retraining(models).value,
                 "completed_at": int(self._around.clock.now()),
                 "revision": revision,
             },
@@ -180,16 +199,33 @@ class Pipeline:
             self._open.remove(kept.digest)
             self._listed.discard(kept.digest)
 
-    def _model(self, used: Used) -> dict[str, Any]:
-        is_retired = used.trains and self._around.retired(bytes.fromhex(used.run))
+    def _model(self, kept: KeptWithdrawal, used: Used) -> dict[str, Any]:
+        becomes, successor = Becomes.BOUNDED, None
+        if used.trains and self._around.retired(bytes.fromhex(used.run)):
+            successor = None if used.shard is None else self._around.successor(kept, used)
+            becomes = Becomes.RETIRED if successor is None else Becomes.RETRAINED
         return {
             "run": used.run,
             "study": used.study,
             "trains": used.trains,
             "epsilon": used.epsilon,
             "delta": used.delta,
-            "becomes": (Becomes.RETIRED if is_retired else Becomes.BOUNDED).value,
+            "becomes": becomes.value,
+            **({} if used.shard is None else {"shard": used.shard}),
+            **({} if successor is None else {"successor": successor}),
         }
+
+    def _retraining(self, models: Sequence[Mapping[str, Any]]) -> Retraining:
+        """How it stands with the models of shards; asks for those that still have the patient."""
+        of_shards = [model for model in models if model["trains"] and "shard" in model]
+        bounded = [model["run"] for model in of_shards if model["becomes"] == Becomes.BOUNDED]
+        if not of_shards:
+            return Retraining.NOT_OFFERED
+        taken = [self._around.ask_again(bytes.fromhex(run)) for run in bounded]
+        if not all(taken):
+            return Retraining.REFUSED
+        done = any(model["becomes"] == Becomes.RETRAINED for model in of_shards)
+        return Retraining.DONE if done and not bounded else Retraining.WANTED
 
     def _remember(self, document: Document) -> None:
         """Which models a later retirement would be news about."""

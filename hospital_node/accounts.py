@@ -18,7 +18,7 @@ from hospital_node.data import records as data
 from hospital_node.paths import NodePaths
 from hospital_node.privacy import tombstones
 from hospital_node.privacy.lifetime import LIFETIME_DELTA, Lifetime
-from hospital_node.privacy.price import Price, price
+from hospital_node.privacy.price import OF_A_SHARD, RETRAINING, Price, price
 from hospital_node.settings import FILE, NodeSettings
 from twinward import gdp
 from twinward.errors import ConsentError, UsageError
@@ -94,7 +94,12 @@ def _price(plan_file: bytes, lifetime: Lifetime, places: NDArray[Any]) -> dict[s
 
     training = ask(plan, holdout.trained(share))
     if plan.evaluation is None:
-        return {"text": training.text(), "training": asdict(training), "evaluation": None}
+        again = RETRAINING if plan.shards is None else OF_A_SHARD
+        return {
+            "text": training.text(again=again),
+            "training": asdict(training),
+            "evaluation": None,
+        }
     measured = ask(plan.for_evaluation(), holdout.held_out(share))
     return {
         "text": f"{training.text()}\n{measured.text(of='Measuring its model', again='')}",

@@ -211,16 +211,41 @@ def _of_models(one: Progress) -> str:
             model["study"] or "forgotten",
             "trained" if model["trains"] else "measured",
             f"epsilon {model['epsilon']:g} at most, at delta {model['delta']:g}",
-            {"bounded": "stays, bounded", "retired": "RETIRED", None: "-"}[model["becomes"]],
+            _becomes(model),
         )
         for model in models
     ]
-    most = max(model["epsilon"] for model in models)
-    return (
-        table(("RUN", "STUDY", "DATA", "SAYS OF THE PATIENT", "BECOMES"), rows)
-        + "\nTraining again without one patient is not offered: no plan here has shards, and a "
-        f"whole new run\nwould charge every other patient up to epsilon {most:g} once more."
-    )
+    shown = table(("RUN", "STUDY", "DATA", "SAYS OF THE PATIENT", "BECOMES"), rows)
+    return "\n".join([shown, *_prices(models)])
+
+
+def _becomes(model: Mapping[str, Any]) -> str:
+    words = {"bounded": "stays, bounded", "retired": "RETIRED", None: "-"}
+    if model["becomes"] == "retrained":
+        return f"TRAINED AGAIN as {model['successor'][:16]}"
+    shard = "" if model.get("shard") is None else f", shard {model['shard']}"
+    return words[model["becomes"]] + shard
+
+
+def _prices(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What leaving the patient out of these models would cost all others, and whether it can be."""
+    trained = [model for model in models if model["trains"] and model["becomes"] != "retrained"]
+    of_shards = [model for model in trained if model.get("shard") is not None]
+    whole = [model for model in trained if model.get("shard") is None]
+    lines = []
+    if of_shards:
+        lines.append(
+            "Training a shard again without the patient is asked for on the ledger; the "
+            "coordinator decides.\nIt would charge every other patient of that shard up to epsilon "
+            f"{max(model['epsilon'] for model in of_shards):g} once more, and nobody else."
+        )
+    if whole:
+        lines.append(
+            "Training a model of everybody again without one patient is not offered: a whole new "
+            f"run would\ncharge every other patient up to epsilon "
+            f"{max(model['epsilon'] for model in whole):g} once more."
+        )
+    return lines
 
 
 COMMANDS = (withdrawals,)

@@ -35,6 +35,7 @@ ALLOWED: Final = {
     ("ledger", "validation"): 4_096,
     ("ledger", "co-signature"): MEGABYTE,
     ("ledger", "cap"): 4_096,
+    ("ledger", "retraining"): 4_096,
     ("ledger", "dataset"): 4_096,
     ("desk", "reply"): MEGABYTE,
     ("mail", "notice"): 16_384,
@@ -48,7 +49,7 @@ ALLOWED: Final = {
 """Nothing data-dependent but ``masked`` and ``data``, which are noised and masked, is among them;
 ``grants`` and ``withdrawals`` are what patients signed, for the ledger; ``notice`` tells a patient
 who asked for it that there is something new, and not what; ``dataset`` is a salted root that says
-nothing without this hospital's key."""
+nothing without this hospital's key; ``retraining`` says that somebody of a shard withdrew."""
 
 
 class Egress:

@@ -1,10 +1,13 @@
-"""Who is kept out of training, so that the finished model can be measured on someone it never saw.
+"""Who is kept out of training, or trained on in which shard: decided by a keyed hash, by nobody.
+
+Kept out, so that the finished model can be measured on someone it never saw.
 
 Every patient has a place on [0, 1): a keyed hash of the record number, so it is nobody's choice,
 says nothing about the patient, and is the same in every run. A plan that holds out a share keeps
 out the patients below it; a larger share keeps out these and more. The key comes from the
 hospital's own identity, so outside it no place can be computed, not even from a record number.
-Nothing of it leaves; the privacy book charges places, not patients.
+Nothing of it leaves. A plan with shards trains in each run on an equal part of the places, so a
+patient is in one shard of it, always the same (``twinward.shards``).
 """
 
 from __future__ import annotations

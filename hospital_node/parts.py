@@ -25,13 +25,13 @@ from twinward.rpc.messages_pb2 import Blob
 from twinward.signing import Identity
 
 _NOT_RUNNING = "TW1040"
-_TRAINING, _EVALUATION = "training of ", "evaluation of "
+_TRAINING, _EVALUATION, _SHARD = "training of ", "evaluation of ", ", shard "
 _PICO = 1e12
 
 
-def training_of(study: str) -> str:
+def training_of(study: str, *, shard: int | None = None) -> str:
     """What a run is called in the patients' accounts."""
-    return _TRAINING + study
+    return _TRAINING + study + ("" if shard is None else f"{_SHARD}{shard}")
 
 
 def evaluation_of(study: str) -> str:
@@ -52,6 +52,7 @@ def of(lifetime: Lifetime, identity: Identity, record: RecordNumber) -> tuple[Us
             trains=part.what.startswith(_TRAINING),
             epsilon=round(gdp.epsilon_of(math.sqrt(part.pico_mu2 / _PICO), LIFETIME_DELTA), 4),
             delta=LIFETIME_DELTA,
+            shard=_shard(part.what),
         )
         for part in lifetime.parts_of(name)
         if part.pico_mu2
@@ -86,8 +87,24 @@ def read(folder: Path, record: RecordNumber) -> tuple[Used, ...]:
         return of(lifetime, identity, record)
 
 
+def others_of(
+    lifetime: Lifetime, identity: Identity, record: RecordNumber, used: Used
+) -> list[str]:
+    """Runs of the same shard in which this patient has no part, by this node's own accounts."""
+    if used.shard is None or used.study is None:
+        return []
+    mine = {one.run for one in of(lifetime, identity, record)}
+    every = lifetime.runs_of(training_of(used.study, shard=used.shard))
+    return [run for run in every if run not in mine]
+
+
 def _study(what: str) -> str | None:
     for prefix in (_TRAINING, _EVALUATION):
         if what.startswith(prefix):
-            return what.removeprefix(prefix)
+            return what.removeprefix(prefix).partition(_SHARD)[0]
     return None
+
+
+def _shard(what: str) -> int | None:
+    number = what.partition(_SHARD)[2]
+    return int(number) if number else None

@@ -1,4 +1,4 @@
-"""Whether a released model is still in use: asked of the ledger before a hospital takes it over."""
+"""Whether a released model is still in use, and what took its place: asked of the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hospital_node import forwarder_command, membership
 from ledger import verify
 from ledger.chain import Chain
 from ledger.endpoint import Endpoint
-from twinward import retirement
+from twinward import retirement, shards
 from twinward.errors import EvidenceError, LedgerUnreachable
 from twinward.founding import Founding
 from twinward.signing import Document
@@ -25,6 +25,16 @@ def is_retired(chain: Chain, founding: Founding, run: bytes) -> bool:
     """
     coordinator = founding.coordinator.ledger_account.lower()
     return chain.recorded_by(retirement.marker(run)) == coordinator
+
+
+def is_replaced(chain: Chain, founding: Founding, run: bytes, *, by: bytes) -> bool:
+    """Whether the coordinator recorded that the second run trained the shard of the first again.
+
+    Raises:
+        LedgerError: TW5001.
+    """
+    coordinator = founding.coordinator.ledger_account.lower()
+    return chain.recorded_by(shards.replaced(run, by=by)) == coordinator
 
 
 def require_in_use(folder: Path, pack: Path) -> bool:

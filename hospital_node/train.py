@@ -35,7 +35,7 @@ from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism
 from models import registry
-from twinward import descent
+from twinward import descent, shards
 from twinward.errors import TrainingError, TwinwardError
 from twinward.ids import RunId
 from twinward.logging import log
@@ -90,7 +90,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
     await asyncio.to_thread(require_active, node.chain, node.founding, plan.sites)
     # 2. Only patients who permit it, by a record of consents that is fresh and complete.
     cohort = node.cohort(approved)
-    wanted = cohort.mask() & _trained(node, plan)
+    wanted = cohort.mask() & _trained(node, plan, order.shard)
     count = int(wanted.sum())
     node.rules.require(approved, at=Moment.RUN, run=order.run, cohort=count)
     # 3. Engine and noise of this plan fit together, or nothing is charged for a run that cannot be.
@@ -102,7 +102,7 @@ async def _take_part(node: Node, order: Order) -> Closing:
         plan,
         run=order.run,
         plan_digest=plan.digest,
-        what=parts.training_of(plan.study),
+        what=parts.training_of(plan.study, shard=order.shard),
         wanted=wanted,
         at_least=node.rules.least(approved),
     )
@@ -132,10 +132,14 @@ async def _take_part(node: Node, order: Order) -> Closing:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order of the coordinator to run a plan that this hospital approved."""
+    """An order of the coordinator to run a plan that this hospital approved.
+
+    ``shard`` is the part of its patients that it trains on, of a plan that has shards.
+    """
 
     run: RunId
     approved: approvals.Approved
+    shard: int | None = None
 
 
 def read_opening(node: Node, opening: Opening) -> Order:
@@ -163,6 +167,7 @@ def read_opening(node: Node, opening: Opening) -> Order:
         and order.payload.get("run") == opening.run.hex()
         and len(opening.run) == 32
         and opening.weights == descent.to_bytes(plan.start)
+        and shards.is_named_by(order.payload, shards=plan.shards)
     )
     if not consistent:
         raise TrainingError(
@@ -171,7 +176,7 @@ def read_opening(node: Node, opening: Opening) -> Order:
             help="approve the new plan if the hospital agrees to it; nothing was computed",
         )
     node.rules.require(approved, at=Moment.STEP, run=RunId(opening.run.hex()))
-    return Order(RunId(opening.run.hex()), approved)
+    return Order(RunId(opening.run.hex()), approved, shards.of_order(order.payload))
 
 
 class ActiveRun:
@@ -187,7 +192,7 @@ class ActiveRun:
         self._stepping = threading.Lock()
         with node.memory.reading(self):
             self._sum = clipped_sum(node, self._plan)
-        self._trained = _trained(node, self._plan)
+        self._trained = _trained(node, self._plan, order.shard)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
         self._before: descent.Weights | None = None
@@ -278,9 +283,11 @@ class ActiveRun:
         )
 
 
-def _trained(node: Node, plan: Plan) -> NDArray[np.bool_]:
-    """Who is not kept out to measure the model."""
-    return holdout.within(node.places, holdout.trained(plan.holdout_share))
+def _trained(node: Node, plan: Plan, shard: int | None) -> NDArray[np.bool_]:
+    """Who is not kept out to measure the model; with shards, who is in the one of this run."""
+    if plan.shards is None or shard is None:
+        return holdout.within(node.places, holdout.trained(plan.holdout_share))
+    return holdout.within(node.places, shards.part(shard, of=plan.shards))
 
 
 def clipped_sum(node: Node, plan: Plan) -> ClippedSum:

@@ -10,7 +10,10 @@ from consent.erased import is_erased
 from consent.pipeline import Pipeline, Surroundings
 from consent.withdrawals import KeptWithdrawal
 from hospital_node import erasures, parts
-from hospital_node.retired import is_retired
+from hospital_node.retired import is_replaced, is_retired
+from ledger.chain import ContractRefused, Kind
+from twinward import shards
+from twinward.logging import log
 from twinward.signing import Document
 
 if TYPE_CHECKING:
@@ -42,6 +45,31 @@ def pipeline_of(node: Node) -> Pipeline:
     def retired(run: bytes) -> bool:
         return is_retired(node.chain, node.founding, run)
 
+    def ask_again(run: bytes) -> bool:
+        marker = shards.wanted(run)
+        if node.chain.recorded(marker) is None:
+            node.egress.let_out("ledger", "retraining", to="ledger", size=200)
+            try:
+                node.chain.record(marker, Kind.PACK)
+            except ContractRefused as refused:  # no last word waits for that
+                log().warning("retraining not asked for", code=refused.code, run=run.hex())
+                return False
+        return True
+
+    def successor(kept: KeptWithdrawal, one: Used) -> str | None:
+        if is_erased(kept.record):  # nobody here can tell any more who that was
+            return None
+        others = parts.others_of(node.lifetime, node.identity, kept.record, one)
+        run = bytes.fromhex(one.run)
+        return next(
+            (
+                other
+                for other in others
+                if is_replaced(node.chain, node.founding, run, by=bytes.fromhex(other))
+            ),
+            None,
+        )
+
     def entered(document: Document) -> None:
         about = (f"study:{document.payload['study']}", f"digest:{document.digest.hex()}")
         node.audit.did("withdrawal-completed", about=about)
@@ -55,6 +83,8 @@ def pipeline_of(node: Node) -> Pipeline:
             clock=node.clock,
             used=used,
             retired=retired,
+            ask_again=ask_again,
+            successor=successor,
             entered=entered,
         ),
     )

@@ -893,11 +893,15 @@ def update_grid(local: Mapping[str, Any]) -> float:
 
 def released_weights(plan: Mapping[str, Any], iterates: Sequence[list[float]]) -> list[float]:
     """The mean of the last iterates, added in order."""
-    tail = iterates[-plan["averaged_steps"] :]
-    total = [0.0] * len(tail[0])
-    for weights in tail:
+    return mean_of(iterates[-plan["averaged_steps"] :])
+
+
+def mean_of(several: Sequence[list[float]]) -> list[float]:
+    """The mean of these weights, added in order."""
+    total = [0.0] * len(several[0])
+    for weights in several:
         total = [t + w for t, w in zip(total, weights, strict=True)]
-    return [t / float(len(tail)) for t in total]
+    return [t / float(len(several)) for t in total]
 
 
 def delta_of(mu: float, epsilon: float) -> float:
@@ -1323,7 +1327,7 @@ def verify(
     """Check everything that a file of evidence can show.
 
     Args:
-        path: A pack, an answer, or evidence of a fork or of censorship; one file.
+        path: A pack, an ensemble of packs, an answer, or evidence of a fork or of censorship.
         founding: The auditor's own copy of the founding file; the pack's must equal it.
         founding_sha256: SHA-256 of that file in hex, where only the hash is at hand.
         fast: Of a pack check every hash, the coordinator's signatures and one storage proof only.
@@ -1352,7 +1356,10 @@ def verify_bytes(
     """The same for a file in memory."""
     try:
         records, faults = read_archive(data)
-        kinds = {ANSWER: _AnswerAudit, FORK: _ForkAudit, CENSORED: _CensorshipAudit}
+        kinds = {
+            ANSWER: _AnswerAudit, FORK: _ForkAudit, CENSORED: _CensorshipAudit,
+            ENSEMBLE: _EnsembleAudit,
+        }  # fmt: skip
         audit = next((kind for name, kind in kinds.items() if name in records), _Audit)
         pins = (founding, founding_sha256)
         return audit(records, faults, pins=pins, fast=fast, progress=progress).run()
@@ -1590,9 +1597,24 @@ class _Audit:
         self._passed(
             "plan",
             f"{plan['study']}, {plan['model']}: epsilon {plan['epsilon']}, delta {plan['delta']}, "
-            f"{plan['steps']} steps and {plan['spare_attempts']} spare attempts",
+            f"{plan['steps']} steps and {plan['spare_attempts']} spare attempts"
+            f"{self._shard(run, order.payload.get('shard'))}",
         )
         return run
+
+    def _shard(self, run: _Run, shard: Json) -> str:
+        """Which shard was ordered, in words; the run's name binds everyone who signed to it."""
+        shards = run.plan.get("shards")
+        if shards is None and shard is None:
+            return ""
+        if shards is None or shard is None or set(shard) != {"number", "seed"}:
+            _broken("V034", "run.json", "plan and order disagree on whether there are shards")
+        number, seed = shard["number"], _hex(shard["seed"], 32)
+        if type(number) is not int or not 0 <= number < shards:
+            _broken("V034", "run.json", f"the plan has no shard {str(number)[:20]}")
+        if run.id != tagged_hash("shard-run/v1", seed, bytes([number])):
+            _broken("V034", "run.json", "the run is not named after the shard that was ordered")
+        return f"; shard {number} of {shards}"
 
     # The masked vectors, added again.
 
@@ -2026,6 +2048,7 @@ class _Audit:
         return hospital.fingerprint
 
     def _recorded(self, network: _Network, release: Document, root: bytes, proof: Json) -> None:
+        """That the coordinator recorded this release, or ensemble, as a model."""
         word = self._word(network, "provenance", root, record_slot(release.digest), proof)
         kind, by = word & 0xFF, (word >> 8 & (1 << 160) - 1).to_bytes(20)
         if kind != 5 or by != network.coordinator.account:
@@ -2331,6 +2354,90 @@ class _ForkAudit(_Audit):
             f"{signer.org} signed two histories of the ledger: block {number} is "
             f"{first.payload['hash'][:16]} in one and {expected.hex()[:16]} in the other",
         )
+
+
+ENSEMBLE = "ensemble.json"
+_NOT_IN_AN_ENSEMBLE = (
+    "that no newer ensemble took its place: ask the ledger, or the coordinator",
+    "that a hospital put the same patients into a shard each time: nobody can from outside",
+)
+
+
+class _EnsembleAudit(_Audit):
+    """A model that is the mean of one model for each shard, with the pack of each inside."""
+
+    def _stages(self) -> None:
+        if self.faults:
+            return
+        network = self._founding()
+        document = self.pack.document(ENSEMBLE, "twinward/ensemble/v1")
+        if not document.is_signed_by(network.coordinator.key):
+            _broken("V130", ENSEMBLE, "the coordinator's signature is missing or does not fit")
+        said = document.payload
+        self._files(said, set(self.pack.under("shards/")))
+        models = [
+            self._member(network, said, number, one) for number, one in enumerate(said["members"])
+        ]
+        name = tagged_hash("ensemble/v1", *(_hex(one["run"], 32) for one in said["members"]))
+        if said["name"] != name.hex():
+            _broken("V130", ENSEMBLE, "it is not named after its runs")
+        weights, stored = mean_of(models), read_safetensors(self.pack.raw("model.safetensors"))
+        if struct.pack(f"<{len(stored)}d", *stored) != struct.pack(f"<{len(weights)}d", *weights):
+            _broken("V133", "model.safetensors", "the weights are not the mean of the shards'")
+        if said["weights"] != _weights_digest(weights).hex():
+            _broken("V133", ENSEMBLE, "it names other weights")
+        self.notes = [*NOT_SHOWN, *_NOT_IN_AN_ENSEMBLE]
+        self._passed(
+            "ensemble", f"{len(weights)} weights are the mean of {len(models)} shards, bit for bit"
+        )
+        record = self.pack.fields("ledger.json", "blocks", "proofs")
+        (block,), (proof,) = record["blocks"], record["proofs"]
+        number, root = self._block(network, block)
+        self._recorded(network, document, root, proof)
+        self._passed("ledger", f"the ensemble is proved under block {number}")
+
+    def _files(self, said: Mapping[str, Any], packs: set[str]) -> None:
+        """Every record is one that the coordinator signed for, or proves itself."""
+        for name, digest in said["records"].items():
+            if hashlib.sha256(self.pack.raw(name)).hexdigest() != digest:
+                _broken("V130", name, "not the record that the ensemble names")
+        alone = {ENSEMBLE, "founding.json", "admissions.json", "moves.json", "ledger.json"}
+        if set(said["records"]) != {"model.safetensors", "card.json", "card.md"}:
+            _broken("V130", ENSEMBLE, "not an ensemble of model and cards")
+        if strange := set(self.pack.records) - alone - set(said["records"]) - packs:
+            _broken("V130", min(strange), "a record that no ensemble has")
+
+    def _member(
+        self, network: _Network, said: Mapping[str, Any], number: int, member: Json
+    ) -> list[float]:
+        """The weights of one shard's model, once its own pack is verified whole."""
+        name = f"shards/{number:02d}.zip"
+        data, founding = self.pack.raw(name), self.pack.raw("founding.json")
+        self.progress(f"shard {number}")
+        report = verify_bytes(data, founding=founding, fast=self.fast)
+        if not report.ok:
+            fault = report.faults[0]
+            _broken("V131", name, f"{fault.code} in {fault.record}: {fault.message}")
+        inner = _Pack(read_archive(data)[0])
+        plan = inner.document("plan.json", "twinward/plan/v1")
+        order = inner.document("run.json", "twinward/run/v1").payload
+        release = inner.document("release.json", "twinward/release/v1")
+        expected = {
+            "run": order["run"], "release": release.digest.hex(),
+            "weights": release.payload["weights"],
+        }  # fmt: skip
+        ours = said["plan"] == plan.digest.hex() and said["network"] == network.genesis
+        if not ours or (said["study"], said["model"]) != (
+            plan.payload["study"], plan.payload["model"],
+        ):  # fmt: skip
+            _broken("V132", name, "it is of another plan")
+        if member != expected or len(said["members"]) != plan.payload["shards"]:
+            _broken("V132", name, "the ensemble names other runs, or not one for each shard")
+        if order["shard"]["number"] != number:
+            _broken("V132", name, f"it is of shard {order['shard']['number']}")
+        kept = " (fast path)" if self.fast else ""
+        self._passed(f"shard {number}", f"its pack verifies{kept}: run {order['run'][:16]}")
+        return read_safetensors(inner.raw("model.safetensors"))
 
 
 CENSORED = "censored.json"

@@ -17,6 +17,7 @@ from server import (
     cli_queue,
     cli_retire,
     cli_run,
+    cli_shards,
 )
 from twinward.clock import SystemClock
 from twinward.console import emit, json_option, next_step, reports_errors, say
@@ -37,6 +38,7 @@ for command in (
     *cli_backup.COMMANDS,
     *cli_members.COMMANDS,
     *cli_moves.COMMANDS,
+    *cli_shards.COMMANDS,
     cli_doctor.doctor,
     cli_front_door.command,
     cli_queue.queue,
@@ -208,6 +210,12 @@ def found(
     show_default=True,
     help="With sizes: which part of the patients, as declared, every step needs.",
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(2, 16),
+    help="Train on so many parts of the patients, one run each: what one of them left can be "
+    "trained again exactly. Noise is that of one part; nobody is kept out to measure it.",
+)
 @click.option("--ethics", default="", help="Reference of the ethics approval; patients read it.")
 @click.option("--region", default="", help="Where all that is made of the data stays; the same.")
 @click.option("--commercial", is_flag=True, help="Somebody may make money with it.")
@@ -228,6 +236,7 @@ def plan(
     grades: tuple[str, ...],
     sizes: dict[str, int],
     least_percent: int,
+    shards: int | None,
     as_json: bool,
     **declared: Any,
 ) -> None:
@@ -255,6 +264,7 @@ def plan(
         grades=grades,
         sizes=sizes,
         least_percent=least_percent,
+        shards=shards,
         now=SystemClock().now(),
     )
     described = replace(described, **declared)
@@ -269,13 +279,15 @@ def plan(
             "noise_multiplier": planned.noise_multiplier,
             "sample_rate": planned.sample_rate,
             "charged_mu": planned.mu,
+            "shards": planned.shards,
         },
         schema="server.plan",
         as_json=as_json,
         text=lambda: (
             f"{planned.model}: {planned.steps} steps and {planned.spare_attempts} spare, epsilon "
             f"{planned.epsilon:g} at delta {planned.delta:g}, noise multiplier "
-            f"{planned.noise_multiplier:.2f}{_sampled(planned)}\nstudy {paths[0]}\nplan  {paths[1]}"
+            f"{planned.noise_multiplier:.2f}{_sampled(planned)}{_parts(planned)}\n"
+            f"study {paths[0]}\nplan  {paths[1]}"
         ),
     )
     next_step("send both files to every hospital; each reviews and runs `twinward node approve`")
@@ -286,6 +298,10 @@ def _sizes(words: tuple[str, ...]) -> dict[str, int]:
         return {name: int(size) for name, size in (word.split("=") for word in words)}
     except ValueError as error:
         raise click.BadParameter("write HOSPITAL=CLASS, for example harbour=4") from error
+
+
+def _parts(plan: Plan) -> str:
+    return "" if plan.shards is None else f", in {plan.shards} shards of one run each"
 
 
 def _sampled(plan: Plan) -> str:

@@ -112,18 +112,20 @@ def _turn(folder: Path, mode: str, *, as_json: bool) -> None:
     emit(standing, schema="server.queue.mode", as_json=as_json, text=lambda: as_text(standing))
 
 
-def added(folder: Path, study: str, *, successors: int) -> Entry:
-    """The study at the end of the queue, durably.
+def added(folder: Path, study: str, *, successors: int, shard: int | None = None) -> Entry:
+    """The study, or one shard of it, at the end of the queue, durably.
 
     Raises:
-        UsageError: TW1039, there is no such study; TW6230, the queue is being drained.
+        UsageError: TW1039, there is no such study; TW6230, the queue is being drained; TW6244, its
+            plan has not this shard.
     """
-    from server import studies
+    from server import shards, studies
     from twinward.organisation import Organisation
 
     with _queue(folder, "queue-add") as found:
-        studies.load(folder, study, identity=Organisation(folder).identity().public)
-        return found.add(study, successors=successors)
+        found_study = studies.load(folder, study, identity=Organisation(folder).identity().public)
+        shards.require_shard(found_study.plan, shard)
+        return found.add(study, successors=successors, shard=shard)
 
 
 def opened(folder: Path) -> StudyQueue:
@@ -151,7 +153,7 @@ def as_text(standing: dict[str, Any]) -> str:
     rows = [
         (
             str(one["number"]),
-            one["study"],
+            one["study"] if one["shard"] is None else f"{one['study']}, shard {one['shard']}",
             "ending" if one["aborting"] and one["state"] == "running" else one["state"],
             (one["run"] or "")[:16],
             (one["parent"] or "")[:16],

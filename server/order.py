@@ -15,9 +15,17 @@ from server.transcript import OPEN, Transcript
 from twinward.clock import Clock, iso
 from twinward.ids import RunId
 from twinward.plan import Plan
-from twinward.signing import Document, Identity
+from twinward.shards import Shard
+from twinward.signing import Document, Identity, random_hex32
 
 KIND = "twinward/run/v1"
+
+
+def fresh(shard: int | None) -> tuple[RunId, Shard | None]:
+    """The name of a new run, and the shard that it is the name of."""
+    seed = random_hex32()
+    named = None if shard is None else Shard(shard, seed)
+    return (RunId(seed) if named is None else named.run), named
 
 
 def signed(
@@ -28,8 +36,12 @@ def signed(
     clock: Clock,
     earlier: Sequence[Mapping[str, Any]],
     parent: RunId | None,
+    shard: Shard | None = None,
 ) -> Document:
-    """The order to run this plan; ``earlier`` are the runs that were ordered before it."""
+    """The order to run this plan; ``earlier`` are the runs that were ordered before it.
+
+    Of a plan with shards it is the order of one; ``run`` is the shard's name for it.
+    """
     return Document(
         KIND,
         {
@@ -42,6 +54,7 @@ def signed(
             "evaluation_epsilon": plan.evaluation and plan.evaluation.epsilon,
             "earlier": list(earlier),
             **({} if parent is None else {"parent": parent}),
+            **({} if shard is None else {"shard": shard.as_json()}),
         },
     ).signed_by(identity)
 

@@ -7,7 +7,7 @@ transcript. Repeating it gives the same bytes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from server.ledger_link import LedgerLink
 from server.model_card import CardTexts
 from server.paths import ServerPaths
 from server.transcript import FINISHED, Transcript
+from twinward import shards
 from twinward.ids import RunId
 from twinward.plan import Plan
 
@@ -59,7 +60,7 @@ def publish(coordinator: Coordinator, run: RunId) -> releases.Release:
                 title=model.title,
                 kind=model.kind,
                 intended_use=model.intended_use,
-                limits=model.limits,
+                limits=(*model.limits, *_of_a_shard(study.plan, ordered.payload)),
                 hyper_parameters=study.hyper_parameters,
                 other_releases=(
                     *_of_this_run(study.plan),
@@ -109,6 +110,7 @@ def earlier_runs(
                 "delta": about["delta"],
                 "evaluation_epsilon": about.get("evaluation_epsilon"),
                 "released": released,
+                **({} if "shard" not in about else {"shard": shards.of_order(about)}),
             }
         )
     return sorted(earlier, key=lambda one: (str(one["issued_at"]), str(one["run"])))
@@ -117,6 +119,17 @@ def earlier_runs(
 def release_folder(paths: ServerPaths, run: RunId) -> Path:
     """Where the model of a run lies, with its evidence."""
     return paths.releases / run[:16]
+
+
+def _of_a_shard(plan: Plan, ordered: Mapping[str, Any]) -> tuple[str, ...]:
+    if plan.shards is None:
+        return ()
+    said = (
+        f"Trained on shard {shards.of_order(ordered)} of {plan.shards}: about one of "
+        f"{plan.shards} patients of each hospital. The model of the study is the mean of the "
+        "models of all shards (`twinward server assemble`); use that one."
+    )
+    return (said,)
 
 
 def _of_this_run(plan: Plan) -> tuple[str, ...]:
@@ -135,7 +148,9 @@ def _in_words(earlier: dict[str, Any]) -> str:
         outcome += "; known from the ledger alone"
     evaluation = earlier.get("evaluation_epsilon")
     measured = f"; epsilon {evaluation:g} for who was held out" if evaluation else ""
+    of_shard = f", shard {earlier['shard']}" if "shard" in earlier else ""
     return (
-        f"run {earlier['run'][:16]} of `{earlier['study']}` on {earlier['issued_at']}: epsilon "
+        f"run {earlier['run'][:16]} of `{earlier['study']}`{of_shard} on {earlier['issued_at']}: "
+        "epsilon "
         f"{earlier['epsilon']:g} at delta {earlier['delta']:g} at most{measured} ({outcome})"
     )

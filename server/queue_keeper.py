@@ -154,6 +154,7 @@ class QueueKeeper:
                 parent=entry.parent,
                 interrupted=entry.run,
                 goes_on=True,
+                shard=entry.shard,
             )
 
         running = asyncio.create_task(whole())

@@ -263,7 +263,7 @@ def _files(
     )
     stated = PrivacyStatement(payload, facts.sum.privacy)
     files = {
-        "model.safetensors": _safetensors(
+        "model.safetensors": weights_file(
             facts.weights,
             {
                 "model": payload["model"],
@@ -301,8 +301,8 @@ def _files(
     return {**files, "release.json": document.signed_by(identity).encode()}
 
 
-def _safetensors(weights: descent.Weights, about: Mapping[str, Any]) -> bytes:
-    """The weights as one float64 tensor; never pickle.
+def weights_file(weights: descent.Weights, about: Mapping[str, Any]) -> bytes:
+    """The weights as one float64 tensor, with what they are; never pickle.
 
     One metadata entry only: the format keeps several in no stable order.
     """

@@ -2,7 +2,7 @@
 
 What was released cannot be called back, and what it says about patients stays as bounded as it
 was. Whoever asks the ledger for the run finds the retirement (``twinward.retirement``), and every
-hospital tells patients who withdrew.
+hospital tells patients who withdrew. An ensemble (``server.assemble``) is retired by its own name.
 
     1. ``retired.json`` beside the model, signed; the first one stands
     2. its digest on the ledger, as a child of the release; then the marker of the run
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ledger.chain import Kind
 from ledger.endpoint import Endpoint
+from ledger.verify import ENSEMBLE
 from server.founding_ceremony import load_founding
 from server.paths import ServerPaths
 from server.release import KIND as RELEASE_KIND
@@ -29,6 +30,7 @@ from twinward.clock import Clock
 from twinward.errors import UsageError
 from twinward.files import write_atomic
 from twinward.organisation import Organisation
+from twinward.shards import ENSEMBLE_KIND
 from twinward.signing import Document
 
 FILE = "retired.json"
@@ -41,7 +43,7 @@ def retire(folder: Path, run: str, *, reason: str, clock: Clock) -> Document:
 
     Args:
         folder: The coordinator's.
-        run: Name of the run in hex, or its beginning.
+        run: Name of the run, or of the ensemble, in hex, or its beginning.
         reason: For hospitals, patients and auditors; never about one patient.
         clock: When it happens.
 
@@ -56,7 +58,18 @@ def retire(folder: Path, run: str, *, reason: str, clock: Clock) -> Document:
             help=f"say why in at most {_LONGEST} signs; everybody reads it: nothing of a patient",
         )
     place, released = _released(folder, run)
-    document = _stated(folder, place, released, reason=reason.strip(), at=int(clock.now()))
+    return take_out(folder, place, released, reason=reason.strip(), clock=clock)
+
+
+def take_out(
+    folder: Path, place: Path, released: Document, *, reason: str, clock: Clock
+) -> Document:
+    """The same for what was found: a release, or an ensemble, and the folder it lies in.
+
+    Raises:
+        LedgerError: TW5001, TW5030; call it again.
+    """
+    document = _stated(folder, place, released, reason=reason, at=int(clock.now()))
     name, organisation = bytes.fromhex(document.payload["run"]), Organisation(folder)
     founding = load_founding(folder)
     endpoint = Endpoint.of(founding, folder)
@@ -73,8 +86,13 @@ def _released(folder: Path, run: str) -> tuple[Path, Document]:
         if is_available(place):
             data = (place / "release.json").read_bytes()
             document = Document.decode(data, kind=RELEASE_KIND, at=str(place))
-            if str(document.payload["run"]).startswith(run.lower()):
-                found.append((place, document))
+        elif (place / ENSEMBLE).exists():
+            data = (place / ENSEMBLE).read_bytes()
+            document = Document.decode(data, kind=ENSEMBLE_KIND, at=str(place))
+        else:
+            continue
+        if name_of(document).startswith(run.lower()):
+            found.append((place, document))
     if len(found) != 1 or len(run) < _LEAST_OF_A_NAME:
         raise UsageError(
             f"{len(found)} released models are of a run of this name",
@@ -91,7 +109,7 @@ def _stated(folder: Path, place: Path, released: Document, *, reason: str, at: i
     if path.exists():
         return Document.decode(path.read_bytes(), kind=retirement.KIND, at=str(path))
     document = retirement.statement(
-        run=bytes.fromhex(str(released.payload["run"])),
+        run=bytes.fromhex(name_of(released)),
         release=released.digest,
         study=str(released.payload["study"]),
         reason=reason,
@@ -99,6 +117,11 @@ def _stated(folder: Path, place: Path, released: Document, *, reason: str, at: i
     ).signed_by(Organisation(folder).identity())
     write_atomic(path, document.encode())
     return document
+
+
+def name_of(released: Document) -> str:
+    """What a release is called, in hex: its run, or the ensemble's own name."""
+    return str(released.payload["name" if released.kind == ENSEMBLE_KIND else "run"])
 
 
 def _mark(card: Path, document: Document) -> None:

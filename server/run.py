@@ -22,6 +22,7 @@ from server.run_absences import Absences
 from server.run_events import Event
 from server.secure_sum import SecureSumRun
 from server.secure_sum_outcome import Outcome, Progress
+from server.shards import require_shard
 from server.studies import SignedStudy
 from server.transcript import OPEN, AttemptRecord, Transcript
 from twinward import descent
@@ -34,7 +35,7 @@ from twinward.plan import Plan
 from twinward.rpc.messages_pb2 import Closing, Opening
 from twinward.secsum.profile import MIN_MEMBERS
 from twinward.secsum.words import Integers
-from twinward.signing import Document, random_hex32
+from twinward.signing import Document
 
 CLOSING_KIND = "twinward/closing/v1"
 PATIENCE_SECONDS = 20.0
@@ -52,6 +53,7 @@ async def run_study(
     parent: RunId | None = None,
     interrupted: RunId | None = None,
     goes_on: bool = False,
+    shard: int | None = None,
 ) -> releases.Release:
     """Train one model with every hospital that comes, and release it with its evidence.
 
@@ -65,8 +67,10 @@ async def run_study(
         interrupted: The run that a stop of the coordinator interrupted and that goes on now, from
             the last step that its transcript has (`order.can_go_on`), for one spare attempt.
         goes_on: Whether the run is left open if this process stops.
+        shard: Which one to train, of a plan that has shards.
 
     Raises:
+        UsageError: TW6244, the plan has not this shard.
         TrainingError: TW6010 a run is under way, TW6011 a node ended with other weights, and
             what secure sum raises.
         EvidenceError, LedgerError: What releasing raises; nothing is made available then.
@@ -74,6 +78,7 @@ async def run_study(
     # 1. One run at a time, of a plan that this coordinator signed.
     if coordinator.run is not None:
         raise another_run()
+    require_shard(study.plan, shard)
     run = coordinator.run = Run(
         coordinator,
         study,
@@ -82,6 +87,7 @@ async def run_study(
         parent=parent,
         interrupted=interrupted,
         goes_on=goes_on,
+        shard=shard,
     )
     carried: int | None = None
     try:
@@ -137,8 +143,10 @@ class Run:
         parent: RunId | None = None,
         interrupted: RunId | None = None,
         goes_on: bool = False,
+        shard: int | None = None,
     ) -> None:
-        self.id = interrupted or RunId(random_hex32())
+        fresh, of_shard = order.fresh(shard)
+        self.id = interrupted or fresh
         self.plan = study.plan
         about = (f"run:{self.id}", f"digest:{study.plan.digest.hex()}")
         if interrupted is None:
@@ -149,6 +157,7 @@ class Run:
                 clock=clock,
                 earlier=earlier_runs(coordinator.paths, forgotten=coordinator.forgotten),
                 parent=parent,
+                shard=of_shard,
             )
             coordinator.did("run-ordered", about=about)
             # On disk before anyone hears of the run: what may be charged is never forgotten.

@@ -10,7 +10,7 @@ from typing import Any
 
 from consent.study import KIND as STUDY_KIND
 from consent.study import Study
-from models import prior_recipe
+from models import prior_recipe, registry
 from models.baseline.population import VITALS_START, WELLNESS_START
 from models.cardiac_ecg import recipe as electrocardiogram
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
@@ -209,6 +209,7 @@ def make(
     grades: Collection[str] = ("signed-on-device",),
     sizes: Mapping[str, int] | None = None,
     least_percent: int = 50,
+    shards: int | None = None,
     now: float,
 ) -> tuple[Study, Plan]:
     """A study and its plan for all hospitals but those that it goes ``without``.
@@ -218,10 +219,12 @@ def make(
     evaluation out; None takes the template's. With a ``sample_rate`` every attempt is over a secret
     sample of the patients, and the noise follows from the rate; takes some seconds. ``grades`` are
     the ways in which a consent may have come about (``consent.policy.Grade``). With ``sizes``,
-    declared classes by hospital, every step needs ``least_percent`` of their sum.
+    declared classes by hospital, every step needs ``least_percent`` of their sum. With ``shards``
+    each run trains one of so many parts of the patients, and nobody is kept out to measure it.
 
     Raises:
-        UsageError: TW1020, the numbers do not make a usable plan.
+        UsageError: TW1020, the numbers do not make a usable plan; TW6243, shards of a model whose
+            weights have no mean.
         BudgetError: TW4001, no noise that can be accounted keeps a sampled run to its epsilon.
     """
     genesis = str(founding.chain["genesis_hash"])
@@ -234,8 +237,11 @@ def make(
         categories=template.categories,
         closes=int(now) + _YEAR_SECONDS,
     )
-    evaluation = _evaluation(template.evaluation, share=holdout_share, epsilon=evaluation_epsilon)
+    evaluation = _evaluation(
+        None if shards else template.evaluation, share=holdout_share, epsilon=evaluation_epsilon
+    )
     summed = 1.0 if evaluation is None else 1.0 - evaluation.holdout_share
+    summed /= shards or 1
     summed *= 1.0 if sample_rate is None else sample_rate
     plan = template.recipe(
         network=genesis,
@@ -251,6 +257,8 @@ def make(
     )
     if sizes:
         plan = _sized(plan, sizes, least_percent)
+    if shards is not None:
+        plan = _in_shards(plan, shards)
     return study, plan if sample_rate is None else _sampled(plan, sample_rate)
 
 
@@ -265,6 +273,17 @@ def _sized(plan: Plan, sizes: Mapping[str, int], least_percent: int) -> Plan:
         )
     declared = Sizes(tuple(sizes[site] for site in plan.sites), least_percent)
     return Plan.from_document(replace(plan, sizes=declared).to_document())
+
+
+def _in_shards(plan: Plan, shards: int) -> Plan:
+    """The plan in parts; only of a logistic model, where a mean of weights is a mean of scores."""
+    if registry.prior(plan.model) or registry.risk(plan.model).module(plan.sites) is not None:
+        raise UsageError(
+            f"`{plan.model}` cannot be trained in shards: its weights have no meaning as a mean",
+            code="TW6243",
+            help="plan it without `--shards`, or take a logistic model such as heart-risk",
+        )
+    return Plan.from_document(replace(plan, shards=shards).to_document())
 
 
 def _sampled(plan: Plan, rate: float) -> Plan:

@@ -28,9 +28,11 @@ create table if not exists entries (
     aborting integer not null default 0);
 create table if not exists added (
     number integer primary key, at integer not null default (strftime('%s', 'now')));
+create table if not exists shards (number integer primary key, shard integer not null);
 create table if not exists mode (one integer primary key check (one = 1), mode text not null);
 insert or ignore into mode values (1, 'open');
 """
+_ENTRIES = "select * from entries natural left join shards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Entry:
         code: Of the error for which it is parked or was aborted.
         cause: The same in words.
         aborting: Whether somebody wants its run ended.
+        shard: Which one it trains, if the plan has shards.
     """
 
     number: int
@@ -58,6 +61,7 @@ class Entry:
     code: str | None
     cause: str | None
     aborting: bool
+    shard: int | None
 
     @property
     def goes_on(self) -> bool:
@@ -82,14 +86,14 @@ class StudyQueue:
 
     # What people ask for
 
-    def add(self, study: str, *, successors: int = SUCCESSORS) -> Entry:
-        """Put a study at the end.
+    def add(self, study: str, *, successors: int = SUCCESSORS, shard: int | None = None) -> Entry:
+        """Put a study at the end, or one shard of it.
 
         Raises:
             UsageError: TW6230, the queue is being drained.
         """
         with self._transaction():
-            return self._add(study, successors=successors)
+            return self._add(study, successors=successors, shard=shard)
 
     def begin(self, study: str) -> Entry:
         """Put a study in that runs from now on, ahead of what waits; never for a second price.
@@ -135,7 +139,7 @@ class StudyQueue:
     def entries(self) -> list[Entry]:
         """All of them, also those that ended, in order."""
         with self._lock:
-            rows = self._db.execute("select * from entries order by number").fetchall()
+            rows = self._db.execute(f"{_ENTRIES} order by number").fetchall()
         return [_entry_of(row) for row in rows]
 
     def standing(self) -> dict[str, Any]:
@@ -214,7 +218,7 @@ class StudyQueue:
                 successors=entry.successors - 1,
             )
 
-    def _add(self, study: str, *, successors: int) -> Entry:
+    def _add(self, study: str, *, successors: int, shard: int | None = None) -> Entry:
         if self._mode() == DRAINING:
             raise UsageError(
                 "the queue is being drained and takes no more studies",
@@ -226,13 +230,15 @@ class StudyQueue:
             [study, WAITING, successors],
         ).lastrowid
         self._db.execute("insert into added (number) values (?)", [number])
+        if shard is not None:
+            self._db.execute("insert into shards values (?, ?)", [number, shard])
         return self._entry(number)
 
     def _mode(self) -> str:
         return str(self._db.execute("select mode from mode").fetchone()[0])
 
     def _entry(self, number: int | None) -> Entry:
-        row = self._db.execute("select * from entries where number = ?", [number]).fetchone()
+        row = self._db.execute(f"{_ENTRIES} where number = ?", [number]).fetchone()
         if row is None:
             raise UsageError(
                 f"there is no number {number} in the queue",
@@ -243,7 +249,7 @@ class StudyQueue:
 
     def _put(self, entry: Entry, **changed: Any) -> Entry:
         now = replace(entry, **changed)
-        number, _, *values = astuple(now)
+        number, _, *values, _ = astuple(now)
         self._db.execute(
             "update entries set state = ?, run = ?, parent = ?, successors = ?, code = ?,"
             " cause = ?, aborting = ? where number = ?",
@@ -264,5 +270,5 @@ class StudyQueue:
 
 
 def _entry_of(row: tuple[Any, ...]) -> Entry:
-    *values, aborting = row
-    return Entry(*(*values, bool(aborting)))
+    *values, aborting, shard = row
+    return Entry(*(*values, bool(aborting), shard))

@@ -50,11 +50,15 @@ def follow(plan: Plan, sums: Iterable[Integers]) -> list[Weights]:
 
 def release(plan: Plan, iterates: Sequence[Weights]) -> Weights:
     """The released weights: mean of the last ``averaged_steps`` iterates, added in order."""
-    tail = iterates[-plan.averaged_steps :]
-    total = np.zeros_like(tail[0])
-    for weights in tail:
+    return mean(iterates[-plan.averaged_steps :])
+
+
+def mean(several: Sequence[Weights]) -> Weights:
+    """The mean of these weights, added in order."""
+    total = np.zeros_like(several[0])
+    for weights in several:
         total = total + weights
-    return total / float(len(tail))
+    return total / float(len(several))
 
 
 def to_bytes(weights: Weights) -> bytes:

@@ -137,6 +137,8 @@ class Plan:
     sampling: Sampling | None = None
     fedavg: FedAvg | None = None
     sizes: Sizes | None = None
+    shards: int | None = None
+    """In how many parts a hospital's patients are trained on, one part in a run; None is whole."""
 
     @cached_property
     def start(self) -> NDArray[np.float64]:
@@ -252,9 +254,10 @@ class Plan:
         payload = asdict(self)
         for name in ("sites", "grades", "start_weights"):
             payload[name] = list(payload[name])
-        if self.sizes is None:
-            del payload["sizes"]  # a plan without them is spelled as before there were any
-        else:
+        for name in ("sizes", "shards"):
+            if payload[name] is None:
+                del payload[name]  # a plan without them is spelled as before there were any
+        if self.sizes is not None:
             payload["sizes"]["classes"] = list(self.sizes.classes)
         return Document(KIND, payload)
 
@@ -305,6 +308,8 @@ class Plan:
             len(self.sizes.classes) != len(self.sites) or not set(self.sizes.classes) <= {*CLASSES}
         ):
             raise _bad_plan("`sizes` must give every hospital a class of 1, 2, 4, 8 or 16")
+        if self.shards is not None and (self.evaluation or self.sampling or self.fedavg):
+            raise _bad_plan("`shards` go with neither `evaluation`, `sampling` nor `fedavg`")
         if self.averaged_steps > self.steps:
             raise _bad_plan("`averaged_steps` is larger than `steps`")
         if self.grid != self.max_grad_norm / GRID_STEPS_PER_NORM:

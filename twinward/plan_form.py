@@ -88,3 +88,4 @@ class PlanForm(BaseModel):
     sampling: _SamplingForm | None
     fedavg: _FedAvgForm | None
     sizes: _SizesForm | None = None
+    shards: Annotated[int, Field(strict=True, ge=2, le=16)] | None = None

@@ -234,6 +234,13 @@ class Lifetime:
             if everyone or (bits and bits[0] >> (7 - bit) & 1)
         ]
 
+    def runs_of(self, what: str) -> list[RunId]:
+        """Every release that began here under this description."""
+        return [
+            RunId(run)
+            for (run,) in self._file.rows("SELECT run FROM releases WHERE what = ?", (what,))
+        ]
+
     def can_pay(self, mu2: float) -> Mask:
         """Who could be part of a release at this price."""
         with self._lock:

@@ -21,6 +21,10 @@ RETRAINING = (
     "A retraining is a new run: leaving one person out of a model costs everyone else the whole "
     "price again."
 )
+OF_A_SHARD = (
+    "A patient is in one shard and pays for its runs only. Training a shard again, to leave one "
+    "person out, costs everyone else in it the price again."
+)
 
 _LARGEST = 1e4
 """No limit at all is shown as the epsilon of this much mu^2."""

@@ -218,6 +218,8 @@ class Measured:
             clock=self.hospital.clock,
             used=lambda _: [run],
             retired=lambda _: False,
+            ask_again=lambda _: True,
+            successor=lambda *_: None,
             entered=lambda _: None,
         )
         pipeline = Pipeline(self.hospital.vault, self.completions, around)

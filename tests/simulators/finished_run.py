@@ -25,6 +25,7 @@ from twinward.secsum import masks, transcript
 from twinward.secsum.messages import Advertise, Close, Masked, Next, Offer, Roster, Signed, Sum, raw
 from twinward.secsum.profile import KEPT_DIMENSION
 from twinward.secsum.words import WordFormat
+from twinward.shards import Shard
 from twinward.signing import Document, Identity
 
 HOSPITALS = ("basel", "bern", "chur", "genf")
@@ -111,6 +112,7 @@ def make_plan(
     sampling=None,
     fedavg=None,
     sizes=None,
+    shards=None,
 ) -> Plan:
     """A small plan with the proportions of the real one."""
     return Plan(
@@ -139,6 +141,7 @@ def make_plan(
         sampling=sampling,
         fedavg=fedavg,
         sizes=sizes,
+        shards=shards,
         aggregate="secure_sum" if fedavg is None else "fedavg",
     )
 
@@ -305,8 +308,9 @@ def finished_run(
     sampling: Sampling | None = None,
     fedavg: FedAvg | None = None,
     sizes: Sizes | None = None,
+    shard: Shard | None = None,
 ) -> FinishedRun:
-    """A run of four hospitals in which one is lost after the second step.
+    """A run of four hospitals in which one is lost after the second step; of a ``shard`` of two.
 
     With an ``evaluation`` in the plan another one is lost in it: the last is done by three.
     """
@@ -314,10 +318,10 @@ def finished_run(
     founding = found(identities, accounts=accounts, chain=chain)
     plan = make_plan(
         founding, steps=steps, dimension=dimension, word_bits=word_bits, evaluation=evaluation,
-        sampling=sampling, fedavg=fedavg, sizes=sizes,
+        sampling=sampling, fedavg=fedavg, sizes=sizes, shards=shard and 2,
     )  # fmt: skip
     plan.require_consistent()
-    run = os.urandom(32)
+    run = os.urandom(32) if shard is None else bytes.fromhex(shard.run)
     sums = Sums(
         folder / "transcript.sqlite",
         identities=identities,
@@ -335,7 +339,10 @@ def finished_run(
     sums.close()
     weights = descent.release(plan, sums.iterates)
     coordinator = identities["coordinator"]
-    order = Document("twinward/run/v1", {"run": run.hex(), "plan": plan.digest.hex()})
+    ordered = {"run": run.hex(), "plan": plan.digest.hex()}
+    if shard is not None:
+        ordered["shard"] = shard.as_json()
+    order = Document("twinward/run/v1", ordered)
     return FinishedRun(
         identities=identities,
         founding=founding,

@@ -37,8 +37,8 @@ FIRST, LOST = "attempts/0001-00001.json", "attempts/0001-00003.json"
 class Case:
     """A true pack and the coordinator's key, to lie with."""
 
-    def __init__(self, folder: Path) -> None:
-        self.run = finished_run(folder)
+    def __init__(self, folder: Path, **options) -> None:
+        self.run = finished_run(folder, **options)
         self.released = release(
             folder / "release",
             transcript=self.run.transcript,

@@ -15,6 +15,8 @@ from twinward.signing import Document
 pytestmark = pytest.mark.usefixtures("both_stores")
 
 TRAINED = Used("aa" * 32, "heart-risk", trains=True, epsilon=1.0, delta=1e-5)
+OF_A_SHARD = Used("cc" * 32, "heart-risk", trains=True, epsilon=1.0, delta=1e-5, shard=1)
+NEWER = Used("dd" * 32, "heart-risk", trains=True, epsilon=1.0, delta=1e-5, shard=1)
 MEASURED = Used("bb" * 32, "heart-risk", trains=False, epsilon=0.5, delta=1e-5)
 
 
@@ -25,6 +27,7 @@ class World:
         self.hospital = Hospital(folder)
         self.path = folder / "completions.db"
         self.entered, self.retired, self.reachable = [], set(), True
+        self.asked, self.refuses, self.successors = [], False, {}
         self.used = {record: [TRAINED, MEASURED] for record in self.hospital.records}
         self.completions = Completions(self.path)
         self.begin()
@@ -39,6 +42,8 @@ class World:
                 clock=self.hospital.clock,
                 used=lambda kept: self.used[kept.record],
                 retired=self.is_retired,
+                ask_again=self.ask_again,
+                successor=lambda kept, used: self.successors.get((kept.record, used.run)),
                 entered=self.entered.append,
             ),
         )
@@ -47,6 +52,10 @@ class World:
         if not self.reachable:
             raise LedgerUnreachable("silent", code="TW5001", help="wait")
         return run.hex() in self.retired
+
+    def ask_again(self, run):
+        self.asked.append(run.hex())
+        return not self.refuses
 
     def crash(self):
         self.hospital.reopen()
@@ -160,6 +169,45 @@ def test_a_model_retired_later_gives_a_next_revision_to_everyone_in_it_and_to_no
     world.hospital.clock.at += 61
     world.pipeline.advance()
     assert world.standing()[0].completion.payload["revision"] == 2
+
+
+def test_a_shard_is_asked_for_again_and_the_next_word_names_what_took_its_place(world):
+    for number in (0, 1):
+        world.used[f"R{number}"] = [OF_A_SHARD, TRAINED]
+        world.withdrawn(number)
+    world.hospital.push()
+    assert world.pipeline.advance() == 2
+    assert set(world.asked) == {OF_A_SHARD.run}  # of a model of everybody nothing is asked
+    first = world.standing()[0].completion.payload
+    assert (first["retraining"], first["models"][0]["shard"]) == ("wanted", 1)
+    world.retired.add(OF_A_SHARD.run)
+    world.successors["R0", OF_A_SHARD.run] = NEWER.run  # R1 said yes again, and is in it
+    world.crash()
+    world.pipeline.advance()
+    without, with_it = (one.completion.payload for one in world.standing())
+    assert without["models"][0]["becomes"] == "retrained"
+    assert (without["models"][0]["successor"], without["retraining"]) == (NEWER.run, "done")
+    assert with_it["models"][0]["becomes"] == "retired"
+    assert (with_it["retraining"], with_it["revision"]) == ("wanted", 2)
+
+
+def test_whoever_was_in_two_runs_of_a_shard_waits_for_the_newer_one(world):
+    world.used["R0"] = [OF_A_SHARD, NEWER]
+    world.retired.add(OF_A_SHARD.run)
+    world.withdrawn()
+    world.hospital.push()
+    world.pipeline.advance()
+    said = world.standing()[0].completion.payload
+    assert [one["becomes"] for one in said["models"]] == ["retired", "bounded"]
+    assert (said["retraining"], world.asked) == ("wanted", [NEWER.run])
+
+
+def test_a_ledger_that_takes_no_wish_holds_up_no_last_word(world):
+    world.used["R0"], world.refuses = [OF_A_SHARD], True
+    world.withdrawn()
+    world.hospital.push()
+    assert world.pipeline.advance() == 1
+    assert world.standing()[0].completion.payload["retraining"] == "refused"
 
 
 def test_many_at_once_go_on_in_parts_and_none_is_forgotten(world, monkeypatch):
