@@ -53,7 +53,7 @@ def data() -> None:
 def import_(
     *, folder: Path, sources: tuple[Path, ...], mapping: Path | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Import tables, or FHIR R4 bundles (files, folders), into the node in FOLDER.
+    """Import tables, FHIR R4 bundles or WFDB recordings (files, folders) into the node in FOLDER.
 
     What is faulty is left out and named, the rest is kept, sealed. An import that was interrupted
     goes on when the same command is given again.

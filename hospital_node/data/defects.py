@@ -67,6 +67,17 @@ KINDS: Mapping[str, Kind] = {
         Kind("bad-date", Lost.VALUE, "the date is none", code="TW7236"),
         Kind("future-date", Lost.VALUE, "the date is in the future", code="TW7237"),
         Kind("before-birth", Lost.VALUE, "the date is before birth", code="TW7238"),
+        Kind(
+            "recording-unreadable", Lost.ENTRY, "the recording cannot be read", code="TW7245"
+        ),
+        Kind(
+            "recording-changed", Lost.ENTRY, "the recording was cut or changed", code="TW7246"
+        ),
+        Kind(
+            "recording-other", Lost.ENTRY, "the recording is of another kind or place",
+            code="TW7247",
+        ),
+        Kind("no-recording", Lost.PATIENT, "no recording of the patient is whole", code="TW7248"),
         Kind("erased", Lost.PATIENT, "the patient was erased here before", code="TW3186"),
         Kind("incomplete", Lost.NOTHING, "a field that is required is missing", code="TW7239"),
     )

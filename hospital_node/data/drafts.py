@@ -25,12 +25,14 @@ class Draft:
         where: File and line, or file and resource.
         values: In the units of the contract, within its ranges.
         qualifies: Whether every field that the mapping requires is there.
+        signal: A recording, as `recordings.packed`; empty in a table or a bundle.
     """
 
     record: RecordNumber
     where: str
     values: Values
     qualifies: bool
+    signal: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,27 +84,74 @@ def recordings(folder: Path) -> Recordings:
     Raises:
         DataError: TW7155 to TW7157, a recording; TW7158, the tables.
     """
+    lines = list(listed(folder))
+    if not lines:
+        raise _bad(folder / DATABASE, "there is no recording in it")
+    patients, samples, labels = [], [], []
+    for line in lines:
+        patients.append(line.patient())
+        labels.append(line.labels())
+        samples.append(line.samples())
+    return Recordings(
+        patients=tuple(patients),
+        sites=tuple(line.row["site"].removesuffix(".0") for line in lines),
+        samples=np.stack(samples),
+        infarction=np.array([infarction for infarction, _ in labels]),
+        abnormality=np.array([abnormality for _, abnormality in labels]),
+    )
+
+
+def listed(folder: Path) -> Iterator[Line]:
+    """Every line of the folder's table; what it says is looked at when it is asked.
+
+    Raises:
+        DataError: TW7158, one of the two tables.
+    """
     classes = {
         row[""]: row["diagnostic_class"]
         for row in _rows(folder / STATEMENTS, needed=("", "diagnostic", "diagnostic_class"))
         if row["diagnostic"] in {"1", "1.0"}
     }
-    rows = _rows(folder / DATABASE, needed=_NEEDED)
-    if not rows:
-        raise _bad(folder / DATABASE, "there is no recording in it")
-    patients, samples, findings = [], [], []
-    for line, row in enumerate(rows, start=2):
-        at = f"{folder / DATABASE}:{line}"
-        patients.append(_patient(row["patient_id"], at=at))
-        findings.append(_classes(row["scp_codes"], classes, at=at))
-        samples.append(_samples(folder, row["filename_lr"], at=at))
-    return Recordings(
-        patients=tuple(patients),
-        sites=tuple(row["site"].removesuffix(".0") for row in rows),
-        samples=np.stack(samples),
-        infarction=_labels(findings, lambda found: _INFARCTION in found),
-        abnormality=_labels(findings, lambda found: bool(found) and _NORMAL not in found),
-    )
+    for number, row in enumerate(_rows(folder / DATABASE, needed=_NEEDED), start=2):
+        yield Line(folder, f"{folder / DATABASE}:{number}", row, classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One recording as the table names it.
+
+    Attributes:
+        folder: Where the recordings are.
+        at: File and line.
+        row: Its cells.
+        classes: Class of findings by statement.
+    """
+
+    folder: Path
+    at: str
+    row: Mapping[str, str]
+    classes: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The recording's file, without its ending."""
+        return self.row["filename_lr"]
+
+    def patient(self) -> RecordNumber:
+        """Whose. Raises TW7158."""
+        return _patient(self.row["patient_id"], at=self.at)
+
+    def labels(self) -> tuple[float, float]:
+        """Infarction and abnormality, as in `Recordings`. Raises TW7158."""
+        found = _classes(self.row["scp_codes"], self.classes, at=self.at)
+        return (
+            _label(found, is_ill=_INFARCTION in found),
+            _label(found, is_ill=bool(found) and _NORMAL not in found),
+        )
+
+    def samples(self) -> Floats:
+        """Millivolts, [leads, times]. Raises TW7155 to TW7158."""
+        return _samples(self.folder, self.name, at=self.at)
 
 
 def _rows(path: Path, *, needed: Sequence[str]) -> list[Mapping[str, str]]:
@@ -151,10 +198,8 @@ def _samples(folder: Path, name: str, *, at: str) -> Floats:
     return record.samples[[leads.index(lead) for lead in LEADS]]
 
 
-def _labels(findings: Sequence[set[str]], is_ill: Callable[[set[str]], bool]) -> Floats:
-    return np.array(
-        [1.0 if is_ill(found) else 0.0 if found == {_NORMAL} else np.nan for found in findings]
-    )
+def _label(found: set[str], *, is_ill: bool) -> float:
+    return 1.0 if is_ill else 0.0 if found == {_NORMAL} else np.nan
 
 
 def _bad(at: Path | str, why: str) -> DataError:

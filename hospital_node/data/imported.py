@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from hospital_node.data.contract import ALL
+from hospital_node.data.recordings import LABELS, unpacked
 from hospital_node.data.store import Kept, PatientStore, other_key
 from hospital_node.data.table import Patients
 from hospital_node.paths import PATIENTS, NodePaths
 from hospital_node.sealing import site_key
+from models.cardiac_ecg.risk import RECORDING
 from models.cardiac_risk.inputs import LABEL
 from twinward.errors import DataError
 from twinward.ids import OrgName
@@ -67,11 +69,20 @@ def read(path: Path, *, hospital: OrgName) -> Patients:
 
 def qualifying(kept: Sequence[Kept]) -> list[Kept]:
     """Those who can be trained on."""
-    return [each for each in kept if each.qualifies and LABEL.name in each.values]
+    return [one for one in kept if one.qualifies and (one.signal or LABEL.name in one.values)]
 
 
 def table(kept: Sequence[Kept], *, hospital: OrgName) -> Patients:
-    """Imported patients as the table that a node works on, in their order."""
+    """Imported patients as the table that a node works on, in their order.
+
+    Raises:
+        DataError: TW7208, some have recordings and others do not.
+    """
+    with_signal = sum(bool(each.signal) for each in kept)
+    if 0 < with_signal < len(kept):
+        raise _mixed()
+    if with_signal:
+        return _recorded(kept, hospital=hospital)
     values = np.array([[each.values.get(c.name, np.nan) for c in ALL] for each in kept])
     values.setflags(write=False)
     return Patients(
@@ -79,6 +90,24 @@ def table(kept: Sequence[Kept], *, hospital: OrgName) -> Patients:
         records=tuple(each.record for each in kept),
         columns={column.name: values[:, place] for place, column in enumerate(ALL)},
         repeated=0,
+    )
+
+
+def _recorded(kept: Sequence[Kept], *, hospital: OrgName) -> Patients:
+    columns = {RECORDING: np.stack([unpacked(each.signal) for each in kept])}
+    for name in LABELS:
+        columns[name] = np.array([each.values.get(name, np.nan) for each in kept])
+    for column in columns.values():
+        column.setflags(write=False)
+    records = tuple(each.record for each in kept)
+    return Patients(hospital=hospital, records=records, columns=columns, repeated=0)
+
+
+def _mixed() -> DataError:
+    return DataError(
+        "some of the imported patients have recordings and others have a record of a table",
+        code="TW7208",
+        help="keep recordings in a node's folder of their own; a node trains on one kind",
     )
 
 

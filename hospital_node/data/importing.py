@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from hospital_node.data import ecg
 from hospital_node.data import mapping as mappings
 from hospital_node.data.csv_file import CsvFile
 from hospital_node.data.defects import KINDS, Defect, Lost
@@ -22,6 +23,7 @@ from hospital_node.data.drafts import Read, Source
 from hospital_node.data.fhir.bundle import FhirBundles
 from hospital_node.data.mapping import CsvMapping
 from hospital_node.data.readmission import LeftOut, nobody
+from hospital_node.data.recordings import RecordingFolder
 from hospital_node.data.store import Part, PatientStore
 from twinward import canonical
 from twinward.clock import Clock, iso
@@ -61,12 +63,23 @@ class Outcome:
 
 
 def sources(paths: Sequence[Path], *, mapping: Path | None, now: datetime) -> list[Source]:
-    """The sources in these files and folders; without a mapping, FHIR bundles.
+    """The sources in these files and folders: recordings, tables, or else FHIR bundles.
 
     Raises:
-        UsageError: TW7207 a table needs a mapping, TW7200, TW7202, TW1070.
-        DataError: TW7201, there is nothing to import.
+        UsageError: TW7207 a table needs a mapping, TW7209 recordings have none, TW7200, TW7202,
+            TW1070.
+        DataError: TW7201, there is nothing to import; TW7158, the tables of recordings.
     """
+    recordings = [path for path in paths if (path / ecg.DATABASE).is_file()]
+    if recordings:
+        if mapping is not None or len(recordings) < len(paths):
+            raise UsageError(
+                "recordings are brought in by themselves, without a mapping",
+                code="TW7209",
+                at=str(recordings[0]),
+                help="give the folders of recordings alone; the layout of PTB-XL says what is what",
+            )
+        return [RecordingFolder(path) for path in recordings]
     tables = [path for path in paths if path.suffix.lower() in {".csv", ".tsv", ".txt"}]
     if tables and mapping is None:
         raise UsageError(

@@ -11,7 +11,9 @@ import numpy as np
 from hospital_node.data.contract import FIELDS
 from hospital_node.data.defects import KINDS, Defect
 from hospital_node.data.imported import qualifying
+from hospital_node.data.recordings import LABELS, unpacked
 from hospital_node.data.store import Import, Kept
+from models.cardiac_ecg.risk import RECORDING
 from models.cardiac_risk.inputs import LABEL
 
 _CODED = 8
@@ -34,17 +36,22 @@ def summary(
         version: Root over those who qualify; None if nobody does, or there is no identity yet.
     """
     able = qualifying(kept)
-    ill = sum(each.values[LABEL.name] > 0 for each in able)
+    label = LABELS[0] if any(each.signal for each in able) else LABEL.name
+    ill = sum(each.values.get(label, 0.0) > 0 for each in able)
     defects = [defect for _, of in imports for defect in of]
     return {
         "patients": len(kept),
         "qualifying": len(able),
         "with_disease": ill,
-        "without_disease": len(able) - ill,
+        "without_disease": sum(each.values.get(label) == 0 for each in able),
         "minimum_cohort": minimum,
         "enough": None if minimum is None else len(able) >= minimum,
         "version": version,
-        "fields": [_field(name, able) for name in FIELDS],
+        "fields": (
+            [_field(name, able) for name in FIELDS]
+            if label == LABEL.name
+            else [_recordings(able), *(_label(name, able) for name in LABELS)]
+        ),
         "defects": _counts(defects),
         "imports": [
             {
@@ -80,6 +87,33 @@ def _field(name: str, able: Sequence[Kept]) -> dict[str, Any]:
     else:
         found["quartiles"] = [float(q) for q in np.quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0))]
     return found
+
+
+def _recordings(able: Sequence[Kept]) -> dict[str, Any]:
+    """How many have a recording, and how high it goes: a cable that was off shows as nothing."""
+    highest = [float(np.nanmax(np.abs(unpacked(each.signal)))) for each in able]
+    return {
+        "name": RECORDING,
+        "meaning": "ten seconds of twelve leads; highest deflection",
+        "unit": "mV",
+        "recorded": len(highest),
+        "share": 1.0,
+        "values": None,
+        "quartiles": [float(q) for q in np.quantile(highest, (0.0, 0.25, 0.5, 0.75, 1.0))],
+    }
+
+
+def _label(name: str, able: Sequence[Kept]) -> dict[str, Any]:
+    counted = Counter(each.values[name] for each in able if name in each.values)
+    return {
+        "name": name,
+        "meaning": "1 reported, 0 a normal recording and nothing else",
+        "unit": None,
+        "recorded": counted.total(),
+        "share": counted.total() / len(able),
+        "values": {f"{value:g}": counted[value] for value in sorted(counted)},
+        "quartiles": None,
+    }
 
 
 def _counts(defects: Sequence[Defect]) -> list[dict[str, Any]]:

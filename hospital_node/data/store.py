@@ -8,6 +8,7 @@ stands in the file once, whatever was repeated. Nothing of it leaves.
 from __future__ import annotations
 
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,6 +79,7 @@ class Kept:
     record: RecordNumber
     values: Values
     qualifies: bool
+    signal: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class PatientStore:
     def patients(self) -> list[Kept]:
         """Every patient, by record number."""
         rows = self._file.rows("SELECT name, body FROM patients")
-        found = [Kept(**self._opened(body, name, "patient")) for name, body in rows]
+        found = [_kept(self._opened(body, name, "patient")) for name, body in rows]
         return sorted(found, key=lambda kept: kept.record)
 
     def forget(self, record: RecordNumber) -> bool:
@@ -249,6 +251,8 @@ class PatientStore:
         self._note(db, number, name, values)
         row = db.execute("SELECT body FROM patients WHERE name = ?", (name,)).fetchone()
         kept = {"record": draft.record, "values": values, "qualifies": draft.qualifies}
+        if draft.signal:
+            kept["signal"] = b64encode(draft.signal).decode()
         if row is not None and self._opened(row[0], name, "patient") == kept:
             return Became.SAME
         body = msgspec.json.encode(kept)
@@ -279,6 +283,10 @@ class PatientStore:
                 help="bring back the file from a backup, or import again; nothing was used",
             )
         return opened
+
+
+def _kept(found: Mapping[str, Any]) -> Kept:
+    return Kept(**{**found, "signal": b64decode(found.get("signal", ""))})
 
 
 def namer(key: bytes) -> Callable[[RecordNumber], bytes]:
