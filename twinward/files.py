@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from twinward.errors import IdentityError, UsageError
 
@@ -71,8 +72,18 @@ def read_given(path: Path) -> bytes:
     Raises:
         UsageError: TW1070.
     """
+    with open_given(path) as file:
+        return file.read()
+
+
+def open_given(path: Path) -> BinaryIO:
+    """Open a file that a person named, to be read; or say which one is missing.
+
+    Raises:
+        UsageError: TW1070.
+    """
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise UsageError(
             f"cannot read a file ({error.strerror})",

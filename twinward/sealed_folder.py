@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from twinward import canonical
-from twinward.errors import EvidenceError, UsageError
-from twinward.files import sync_folder, write_secret
+from twinward.errors import EvidenceError
+from twinward.files import open_given, sync_folder, write_secret
 from twinward.sealed_file import Lock, Opener, Sealer, Unsealer, about
 
 _PIECE: Final = 1 << 20
@@ -38,7 +38,7 @@ def describe(file: Path) -> Mapping[str, Any]:
     Raises:
         UsageError: TW7401, it is none; TW1070, it cannot be read.
     """
-    with _reading(file) as stream:
+    with open_given(file) as stream:
         return about(stream)
 
 
@@ -102,7 +102,7 @@ def unseal(sealed: Sealed, *, into: Path | None) -> Mapping[str, Any]:
     Raises:
         UsageError: TW7401. IdentityError: TW7403. EvidenceError: TW7402.
     """
-    with _reading(sealed.file) as stream:
+    with open_given(sealed.file) as stream:
         unsealer = Unsealer(stream, opener=sealed.opener)
         manifest = canonical.decode(unsealer.read(int.from_bytes(unsealer.read(_LENGTH))))
         for row in manifest["files"]:
@@ -148,21 +148,6 @@ def _writing(into: Path | None, row: Mapping[str, Any]) -> Iterator[Callable[[by
         file.flush()
         os.fsync(file.fileno())
     target.chmod(row["mode"] & 0o700)
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[Any]:
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"cannot read a file ({error.strerror})",
-            code="TW1070",
-            at=str(file),
-            help="check the path",
-        ) from error
-    with stream:
-        yield stream
 
 
 def _digest(path: Path) -> str:

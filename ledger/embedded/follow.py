@@ -7,7 +7,6 @@ nothing after it is taken.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 from ledger.embedded.blocks import ExecutionDiffers
 from ledger.embedded.node import Node
 from ledger.rpc import Rpc
-from twinward.errors import InternalError, LedgerError, TwinwardError
+from twinward.errors import LedgerError, TwinwardError
 from twinward.files import write_atomic
+from twinward.ticking import Ticking
 
 _PAUSE_SECONDS = 0.25
-_STOP_SECONDS = 3.0
 _BLOCKS_A_REQUEST = 32
 
 
@@ -34,26 +33,19 @@ class Standing:
 _CONTRADICTIONS = frozenset({"TW3550", "TW3551", "TW3552", "TW3553"})
 
 
-class Following:
+class Following(Ticking):
     """A thread that brings a node up to another and keeps it there."""
 
     def __init__(self, node: Node, *, rpc: Rpc, folder: Path) -> None:
+        super().__init__("following the ledger", every_seconds=_PAUSE_SECONDS, code="TW3554")
         self._node = node
         self._rpc = rpc
         self._folder = folder
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
         self.standing = Standing()
-
-    def start(self) -> None:
-        """Begin following."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End after the block under way; what was taken is durable."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
+        super().stop()
         self._rpc.close()
 
     def as_json(self) -> dict[str, Any]:
@@ -68,23 +60,15 @@ class Following:
             "trouble": None if standing.trouble is None else standing.trouble.diagnostic.as_json(),
         }
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self.standing = Standing(self.catch_up())
-            except TwinwardError as error:
-                self.standing = Standing(self.standing.upstream_block, error)
-                if error.code in _CONTRADICTIONS:
-                    return  # nothing more of it is taken; a refusal may be one of its last words
-            except Exception as error:  # noqa: BLE001 - a thread that dies silently helps nobody
-                problem = InternalError(
-                    f"following the ledger met an unexpected {type(error).__name__}",
-                    code="TW3554",
-                    note=str(error)[:300],
-                    help="check disk space; the node starts again from its last block",
-                )
-                self.standing = Standing(self.standing.upstream_block, problem)
-            self._ended.wait(_PAUSE_SECONDS)
+    def tick(self) -> None:
+        """Take what is new."""
+        self.standing = Standing(self.catch_up())
+
+    def failed(self, error: TwinwardError) -> None:
+        """Keep it to be shown; of a node that contradicts nothing more is taken."""
+        self.standing = Standing(self.standing.upstream_block, error)
+        if error.code in _CONTRADICTIONS:
+            self._ended.set()  # a refusal may be one of its last words
 
     def catch_up(self) -> int:
         """Take every block that the other node has; returns the height of both.
