@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.questions.cli_logs import COMMANDS
 from ledger.questions.cli_options import (
     FILE,
     documents_option,
@@ -38,7 +39,8 @@ def audit() -> None:
     """
 
 
-audit.add_command(report)
+for command in (report, *COMMANDS):
+    audit.add_command(command)
 
 
 @audit.command("list")
@@ -209,57 +211,6 @@ def recheck(
     )
     _print(answer, "json" if as_json else form)
     say("verified: every event of its topics is there, and they say what the table says")
-
-
-@audit.command()
-@folder_argument
-@click.argument("file", type=FILE)
-@patients_option
-@now_option
-@json_option
-@reports_errors
-def export(*, folder: Path, file: Path, patients: bool, now: bool, as_json: bool) -> None:
-    """Copy the audit log of FOLDER's organisation into FILE, for an auditor; it proves itself."""
-    from ledger.questions.workspace import Workspace
-
-    space = Workspace(folder)
-    data = space.export_log(patients=patients, anchored=not now)
-    write_atomic(file, data)
-    said = space.anchor_in_words(data)
-    emit(
-        {"file": str(file), "bytes": len(data), "as_of": said},
-        schema="audit.export",
-        as_json=as_json,
-        text=lambda: f"{file}: {len(data)} bytes, the whole log: {said}",
-    )
-
-
-@audit.command("check-sample")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@folder_argument
-@click.option("--seed", required=True, help="The seed that you told the hospital.")
-@ledger_option
-@offline_option
-@json_option
-@reports_errors
-def check_sample(
-    *, file: Path, folder: Path, seed: str, ledger: str | None, offline: bool, as_json: bool
-) -> None:
-    """Check FILE, patients of a run that a hospital opened, by its log and the ledger in FOLDER.
-
-    What is left to do stands below the table: ask these patients. Exit status 3 if something is
-    wrong with one of them.
-    """
-    from ledger.questions.sample_check import as_json as told
-    from ledger.questions.sample_check import as_text
-    from ledger.questions.workspace import Workspace
-
-    space = Workspace(folder)
-    up_to_date(space, ledger, offline=offline)
-    found = space.check_sample(file.read_bytes(), seed=seed)
-    emit(told(found), schema="audit.check-sample", as_json=as_json, text=lambda: as_text(found))
-    if found.findings:
-        sys.exit(EXIT_CHECK)
 
 
 @audit.command()
