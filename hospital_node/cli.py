@@ -254,6 +254,9 @@ def letters(*, folder: Path, study: str, mandate: int | None, out: Path, as_json
 @reports_errors
 def up(*, folder: Path, end_with_stdin: bool) -> None:
     """Start the node in FOLDER: daemon, consent desk and Flower's SuperNode; Ctrl-C stops all."""
+    from hospital_node import overwriting
+
+    overwriting.begin()
     from hospital_node import daemon, upgrade
     from twinward import child
 

@@ -68,7 +68,7 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
             "witness": None if witness is None else witness.as_json(),
             "trouble": None if trouble is None else trouble.diagnostic.as_json(),
         },
-        "not_on_ledger": [reason for _, reason in node.relay.problems()],
+        "not_on_ledger": _refused(node),
         "patients": len(node.rows),
         "studies": studies,
         "budget": {
@@ -85,6 +85,13 @@ def describe(node: Node, supernode: SuperNode, witness: WitnessThread | None) ->
         ),
         "running": None if node.active is None else {"next_step": node.active.next_step},
     }
+
+
+def _refused(node: Node) -> list[str]:
+    try:
+        return [reason for _, reason in node.relay.problems()]
+    except TwinwardError:  # the vault is away: the trouble is told above
+        return []
 
 
 def _head(node: Node) -> str | None:
