@@ -96,7 +96,7 @@ def no_mails() -> ConsentError:
     return ConsentError(
         "this hospital sends no mails",
         code="TW8173",
-        help="staff: write [mail] in `portal.toml`, start the node anew, run `twinward portal notify`",
+        help="staff: write [mail] in `portal.toml`, restart the node, run `twinward portal notify`",
     )
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from consent.portal.settings import MailSettings, PortalSettings
 from hospital_node.fhir import ClientSettings, FhirSettings
 from hospital_node.policy_terms import Approver, Contact, SitePolicy, StudyPolicy
 from hospital_node.settings import NodeSettings
@@ -46,6 +47,8 @@ def spelled(field):
         ("`coordinator.toml`", ServerSettings),
         ("`fhir.toml`", FhirSettings),
         ("One of `[[clients]]`", ClientSettings),
+        ("`portal.toml`", PortalSettings),
+        ("`[mail]`", MailSettings),
     ],
 )
 def test_every_setting_is_listed_with_its_default(title, model):
