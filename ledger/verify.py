@@ -2374,7 +2374,7 @@ class _EnsembleAudit(_Audit):
         if not document.is_signed_by(network.coordinator.key):
             _broken("V130", ENSEMBLE, "the coordinator's signature is missing or does not fit")
         said = document.payload
-        self._files(said, set(self.pack.under("shards/")))
+        self._files(said)
         models = [
             self._member(network, said, number, one) for number, one in enumerate(said["members"])
         ]
@@ -2396,7 +2396,7 @@ class _EnsembleAudit(_Audit):
         self._recorded(network, document, root, proof)
         self._passed("ledger", f"the ensemble is proved under block {number}")
 
-    def _files(self, said: Mapping[str, Any], packs: set[str]) -> None:
+    def _files(self, said: Mapping[str, Any]) -> None:
         """Every record is one that the coordinator signed for, or proves itself."""
         for name, digest in said["records"].items():
             if hashlib.sha256(self.pack.raw(name)).hexdigest() != digest:
@@ -2404,6 +2404,7 @@ class _EnsembleAudit(_Audit):
         alone = {ENSEMBLE, "founding.json", "admissions.json", "moves.json", "ledger.json"}
         if set(said["records"]) != {"model.safetensors", "card.json", "card.md"}:
             _broken("V130", ENSEMBLE, "not an ensemble of model and cards")
+        packs = {f"shards/{number:02d}.zip" for number in range(len(said["members"]))}
         if strange := set(self.pack.records) - alone - set(said["records"]) - packs:
             _broken("V130", min(strange), "a record that no ensemble has")
 
