@@ -35,7 +35,7 @@ def noise_shares(members: int) -> int:
             f"a secure sum of {members} member{'s' * (members != 1)} is refused",
             code="TW6100",
             note="with two, each could subtract its own part and read the other's",
-            help=f"{MIN_MEMBERS} to {MAX_MEMBERS} hospitals have to be connected and to take part; one that "
-            "says no reason has it in its own log (`run refused`)",
+            help=f"{MIN_MEMBERS} to {MAX_MEMBERS} hospitals have to be connected and to take part; "
+            "one that says no reason has it in its own log (`run refused`)",
         )
     return shares
