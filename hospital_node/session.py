@@ -126,7 +126,9 @@ def _in_audit_log(
     records = [node.patients.records[n] for n in payers]
     node.audit.used(
         [one for one in records if one in node.rows],  # nobody was erased since
-        study=study, run=run, to=node.founding.coordinator.org
+        study=study,
+        run=run,
+        to=node.founding.coordinator.org,
     )
 
 
