@@ -4,40 +4,45 @@ from html import escape
 from pathlib import Path
 
 BOXES = {
-    "patient": (20, 30, 210, 70, ("Patient's device", "own keys, receipts")),
-    "records": (20, 250, 210, 90, ("Hospital's records", "never leave", "this box")),
+    "patient": (20, 175, 200, 90, ("Patient's device", "own keys, receipts")),
+    "systems": (360, 50, 270, 70, ("Hospital's record systems", "ask about consents")),
     "node": (
-        330,
-        130,
-        230,
+        360,
+        165,
+        270,
         150,
         (
             "NODE of the hospital",
-            "vault, privacy book,",
-            "accounts, audit log,",
+            "vault, patients' pages,",
+            "privacy book, audit log;",
             "sums are cut and noised",
         ),
     ),
-    "coordinator": (700, 60, 230, 90, ("COORDINATOR", "adds masked vectors,", "orders runs")),
-    "ledger": (700, 240, 230, 90, ("LEDGER", "pseudonyms, plans,", "privacy reserved")),
-    "auditor": (700, 400, 230, 60, ("Auditor", "checks a file offline")),
+    "records": (360, 375, 270, 75, ("Hospital's records", "never leave this building")),
+    "users": (820, 25, 210, 70, ("Who gets the model", "as the plan says")),
+    "coordinator": (820, 155, 210, 90, ("COORDINATOR", "adds masked vectors,", "orders runs")),
+    "ledger": (820, 275, 210, 90, ("LEDGER", "pseudonyms, plans,", "privacy reserved")),
+    "auditor": (820, 425, 210, 70, ("Auditor", "checks a file offline")),
 }
-FLOWS = (  # from, to, what, where the words stand
-    ((230, 65), (330, 150), "yes, no, withdraw: signed", (210, 22)),
-    ((230, 295), (330, 250), "read on the spot", (216, 365)),
-    ((560, 160), (700, 105), "masked, noised vectors", (530, 60)),
-    ((700, 130), (560, 200), "plan, sum of all", (640, 188)),
-    ((560, 240), (700, 285), "consents by pseudonym", (520, 318)),
-    ((815, 330), (815, 400), "proofs, evidence pack", (675, 372)),
+FLOWS = (  # from, to, what, where the words stand, on which side of that place
+    ((220, 205), (360, 205), "yes, no, stop", (277, 196), "middle"),
+    ((360, 235), (220, 235), "receipts", (277, 254), "middle"),
+    ((495, 165), (495, 120), "consents (FHIR)", (507, 147), "start"),
+    ((495, 375), (495, 315), "read here only", (507, 350), "start"),
+    ((630, 185), (820, 185), "masked, noised vectors", (738, 176), "middle"),
+    ((820, 220), (630, 220), "plan, sum of all", (738, 239), "middle"),
+    ((630, 300), (820, 300), "consents by pseudonym", (738, 291), "middle"),
+    ((925, 155), (925, 95), "model, card", (937, 130), "start"),
+    ((925, 365), (925, 425), "evidence pack, proofs", (913, 400), "end"),
 )
-HOSPITAL = (5, 110, 575, 270)
+HOSPITAL = (335, 10, 320, 470)
 
 _HEAD = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 950 480" font-family="sans-serif" \
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1050 510" font-family="sans-serif" \
 font-size="14" role="img" aria-label="Which data goes where">
 <defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" \
 orient="auto"><path d="M0 0 8 4 0 8z" fill="#245"/></marker></defs>
-<rect width="950" height="480" fill="#fff"/>"""
+<rect width="1050" height="510" fill="#fff"/>"""
 
 
 def drawing() -> str:
@@ -59,12 +64,15 @@ def drawing() -> str:
             parts.append(
                 f'<text x="{x + 14}" y="{y + 26 + 22 * place}"{weight}>{escape(line)}</text>'
             )
-    for (x1, y1), (x2, y2), words, (x, y) in FLOWS:
+    for (x1, y1), (x2, y2), words, (x, y), side in FLOWS:
         parts.append(
             f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#245"'
             ' stroke-width="1.6" marker-end="url(#tip)"/>'
         )
-        parts.append(f'<text x="{x}" y="{y}" fill="#245" font-size="13">{escape(words)}</text>')
+        parts.append(
+            f'<text x="{x}" y="{y}" fill="#245" font-size="13" text-anchor="{side}">'
+            f"{escape(words)}</text>"
+        )
     return "\n".join([*parts, "</svg>", ""])
 
 
