@@ -5,11 +5,11 @@ import time
 import pytest
 
 from server import watch
-from tests.simulators.network import COORDINATOR, eventually
+from tests.simulators.network import COORDINATOR, PACE, eventually
 
 pytestmark = pytest.mark.slow
 
-OUT_SECONDS = 5.0
+OUT_SECONDS = 5.0 * PACE
 
 
 def online(network, name):
