@@ -52,8 +52,8 @@ _ALWAYS = frozenset(Moment)
 
 
 def _within(what: str, asked: float, most: float) -> Answer:
-    relation = "is within" if asked <= most else "is above"
-    return asked <= most, f"{what} {asked:g} {relation} {most:g}"
+    relation = "at most" if asked <= most else "more than the"
+    return asked <= most, f"{what} {asked:g}, {relation} {most:g} agreed to"
 
 
 def _all_in(what: str, asked: set[str], allowed: tuple[str, ...]) -> Answer:
@@ -110,13 +110,15 @@ def _plans(_: SitePolicy, study: StudyPolicy, asked: Asked) -> Answer:
 
 
 def _max_epsilon(_: SitePolicy, study: StudyPolicy, asked: Asked) -> Answer:
-    return _within("epsilon of a run", asked.plan.epsilon, study.max_epsilon)
+    return _within("a run for epsilon", asked.plan.epsilon, study.max_epsilon)
 
 
 def _max_evaluation_epsilon(_: SitePolicy, study: StudyPolicy, asked: Asked) -> Answer:
     if asked.plan.evaluation is None:
         return True, "no evaluation"
-    return _within("its epsilon", asked.plan.evaluation.epsilon, study.max_evaluation_epsilon)
+    return _within(
+        "measured for epsilon", asked.plan.evaluation.epsilon, study.max_evaluation_epsilon
+    )
 
 
 def _max_steps(_: SitePolicy, study: StudyPolicy, asked: Asked) -> Answer:

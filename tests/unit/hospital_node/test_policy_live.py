@@ -330,7 +330,7 @@ def test_a_dry_run_says_what_each_rule_would_decide_and_changes_nothing(typed):
     found = typed.run("policy", "check", typed.folder, typed.plan, status=6)
     assert (found["permit"], found["rule"]) == (False, "max_epsilon")
     shown = typed.run("policy", "check", typed.folder, typed.plan, status=6, text=True)
-    assert "REFUSED by `max_epsilon`: epsilon of a run 1 is above 0.5" in shown
+    assert "REFUSED by `max_epsilon`: a run for epsilon 1, more than the 0.5 agreed to" in shown
     assert sorted(typed.folder.rglob("*")) == before
     assert typed.run("policy", "check", typed.folder)["studies"] == [NAME]
     path.write_text("hours = 3\n")
