@@ -53,7 +53,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
             return []
         found = {run.id: run for run in runs.runs(sources.history)}
     names = _studies(folder)
-    log().warning("the ledger knows runs that this folder does not", runs=len(unordered))
+    for run in unordered:
+        log().warning("a run that the ledger alone knows", run=run.hex())
     return [
         _said(run, found.get(evaluation_run(run.id)), names)
         for run in found.values()

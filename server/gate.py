@@ -113,7 +113,7 @@ class Gate:
         for member, why in found:
             what = "hospital-unrevoked" if why is None else f"hospital-{why}"
             self._coordinator.did(what, about=(f"digest:{member.keys.digest.hex()}",))
-            log().warning("membership read back from the ledger", peer=member.org, why=why)
+            log().warning("read back from the ledger", peer=member.org, reason=what)
         await self._tell_ledger(self.register.out())
 
     async def watch(self) -> None:

@@ -51,6 +51,12 @@ def wait_running(network, number, *, step, seconds=60):
     raise AssertionError(network.log(COORDINATOR)[-600:])
 
 
+def is_online(network, name):
+    """Whether Flower holds this hospital's node to be connected."""
+    found = watch.status(network.folder / COORDINATOR)
+    return next(one["online"] for one in found["members"] if one["org"] == name)
+
+
 def is_proved(network, run):
     """Whether this run's evidence pack is there and stands, by the verifier that auditors use."""
     pack = network.folder / COORDINATOR / "releases" / run[:16] / "evidence.zip"

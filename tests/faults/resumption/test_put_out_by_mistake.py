@@ -4,17 +4,12 @@ import time
 
 import pytest
 
-from server import watch
 from tests.simulators.network import COORDINATOR, PACE, eventually
+from tests.simulators.resumption import is_online
 
 pytestmark = pytest.mark.slow
 
 OUT_SECONDS = 5.0 * PACE
-
-
-def online(network, name):
-    found = watch.status(network.folder / COORDINATOR)
-    return next(one["online"] for one in found["members"] if one["org"] == name)
 
 
 def test_a_hospital_put_out_by_mistake_is_back_once_that_is_undone(network):
@@ -24,13 +19,13 @@ def test_a_hospital_put_out_by_mistake_is_back_once_that_is_undone(network):
     begun = time.monotonic()
     network.stage.command("server", "revoke", COORDINATOR, name)
     assert run.until("lost")["missing"] == [name]
-    eventually(lambda: not online(network, name))
+    eventually(lambda: not is_online(network, name))
     assert time.monotonic() - begun < OUT_SECONDS
     run.end()
     assert run.release, run.last
     assert name not in run.release["members"]
     network.stage.command("server", "revoke", COORDINATOR, name, "--undo")
-    eventually(lambda: online(network, name))
+    eventually(lambda: is_online(network, name))
     eventually(lambda: network.status(name)["running"] is None)  # it gave up the run it was in
     network.wait_healthy(name)
     again = network.complete_run()

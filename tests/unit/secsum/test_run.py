@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -504,6 +506,40 @@ def test_a_run_that_was_given_up_is_over(tmp_path):
     results = asyncio.run(scenario())
     assert net.record.outcome == "failed"
     assert {getattr(one, "code", None) for one in results} == {"TW6120"}
+
+
+def test_a_record_put_back_from_the_middle_of_the_run_ends_it_and_no_step_is_made_twice(tmp_path):
+    net = Net(tmp_path, steps=30)
+    record, older = tmp_path / "run.sqlite", tmp_path / "backup.sqlite"
+
+    async def scenario():
+        for site in net.sites:
+            net.start(site)
+        async with asyncio.timeout(20):
+            driving = asyncio.create_task(net.sum.drive(gather_seconds=2, patience_seconds=1))
+            await net.until("step", count=2)
+            with closing(sqlite3.connect(record)) as now, closing(sqlite3.connect(older)) as copy:
+                now.backup(copy)
+            await net.until("step", count=5)
+            driving.cancel()
+            await asyncio.wait([driving])
+            net.record.close()
+            older.rename(record)
+            for left in tmp_path.glob("run.sqlite-*"):
+                left.unlink()
+            net.take_up()
+            made = [list(site.marks) for site in net.sites]
+            try:
+                await net.sum.drive(gather_seconds=1, patience_seconds=1)
+            finally:
+                assert made == [site.marks for site in net.sites]
+                told = await asyncio.gather(*net.tasks.values(), return_exceptions=True)
+                assert {getattr(one, "code", None) for one in told} == {"TW6120"}
+
+    with pytest.raises(TrainingError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.code == "TW6248"
+    assert net.record.outcome == "failed"
 
 
 def test_stops_that_use_up_the_attempts_end_the_run(tmp_path):
