@@ -1,13 +1,8 @@
 """What a hospital can show of itself afterwards: decisions, uses, commands, proved complete."""
 
 import json
-import re
-import ssl
-import subprocess
-import sys
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from consent.portal.codes import spelled
@@ -16,8 +11,8 @@ from ledger import verify
 from ledger.audit import profiles
 from ledger.log import answer
 from tests.simulators.network import eventually
+from tests.simulators.portal import patients_site, sent
 from twinward.clock import SystemClock
-from twinward.demo.stage import free_ports
 from twinward.organisation import Organisation
 
 pytestmark = pytest.mark.slow
@@ -56,37 +51,6 @@ def proved(network, log, *topics):
 
 def patients(bodies):
     return [body["entity"][0]["what"]["identifier"]["value"] for body in bodies]
-
-
-@contextmanager
-def patients_site(network, name):
-    """The patients' site of a node that is up, and a browser that trusts the network's CA alone."""
-    folder, port = network.folder / name, free_ports(1)
-    words = ("portal", "up", folder, "--port", port, "--end-with-stdin")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "twinward", *map(str, words)],
-        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process:
-        assert "portal is up" in process.stderr.readline()
-        trust = ssl.create_default_context(cafile=folder / "ca.pem")
-        origin = f"https://127.0.0.1:{port}"
-        with httpx.Client(base_url=origin, verify=trust, trust_env=False, timeout=30) as client:
-            yield client
-        process.stdin.close()
-        process.stderr.close()
-        process.wait(30)
-
-
-def sent(visitor, path, *, on, **fields):
-    """Send the form of a page as a browser does, and follow where it leads."""
-    csrf = re.search(r'name="csrf" value="(\w+)"', visitor.get(on).text)[1]
-    origin = str(visitor.base_url).rstrip("/")
-    answer = visitor.post(
-        path, data={"csrf": csrf, **fields}, headers={"origin": origin}, follow_redirects=True
-    )
-    assert answer.status_code == 200, answer.text
-    return answer
 
 
 def test_a_run_a_withdrawal_and_an_erasure_in_the_log(network):

@@ -1,10 +1,14 @@
 """The patients' site as they see it: a desk on a socket, a ledger in memory, TLS in front."""
 
 import re
+import ssl
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx
 import uvicorn
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -160,3 +164,38 @@ def portal(folder, *, patients=40, hospital=None, tls=True):
         finally:
             server.should_exit = True
             thread.join()
+
+
+def browser(network, name, origin):
+    """A browser of a patient of this hospital; it trusts the network's authority alone."""
+    trust = ssl.create_default_context(cafile=network.folder / name / "ca.pem")
+    return httpx.Client(base_url=origin, verify=trust, trust_env=False, timeout=30)
+
+
+@contextmanager
+def patients_site(network, name):
+    """The patients' site of a node that is up, seen by the `browser` of one of them."""
+    folder, port = network.folder / name, free_ports(1)
+    words = ("portal", "up", folder, "--port", port, "--end-with-stdin")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twinward", *map(str, words)],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert "portal is up" in process.stderr.readline()
+        with browser(network, name, f"https://127.0.0.1:{port}") as client:
+            yield client
+        process.stdin.close()
+        process.stderr.close()
+        process.wait(30)
+
+
+def sent(visitor, path, *, on, **fields):
+    """Send the form of a page as a browser does, and follow where it leads."""
+    csrf = re.search(r'name="csrf" value="(\w+)"', visitor.get(on).text)[1]
+    origin = str(visitor.base_url).rstrip("/")
+    answer = visitor.post(
+        path, data={"csrf": csrf, **fields}, headers={"origin": origin}, follow_redirects=True
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
