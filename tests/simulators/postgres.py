@@ -119,6 +119,10 @@ class Server:
             time.sleep(0.05)
         raise RuntimeError("the server does not answer")
 
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """Kill -9, the postmaster first, so that it repairs nothing, then all that it started."""
         assert self._process is not None
@@ -132,7 +136,7 @@ class Server:
             time.sleep(0.01)
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_up:
             self._process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             self._process.wait()
         shutil.rmtree(self.folder)
