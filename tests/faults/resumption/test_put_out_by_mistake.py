@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from tests.simulators.network import COORDINATOR, PACE, eventually
+from tests.simulators.network import COORDINATOR, eventually
 from tests.simulators.resumption import is_online
 
 pytestmark = pytest.mark.slow
 
-OUT_SECONDS = 5.0 * PACE
+OUT_SECONDS = 5.0
 
 
 def test_a_hospital_put_out_by_mistake_is_back_once_that_is_undone(network):
