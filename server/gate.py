@@ -117,24 +117,27 @@ class Gate:
         await self._tell_ledger(self.register.out())
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled; what fails is tried at the next look."""
-        troubles: dict[str, str] = {}
-        while True:
-            await self._try(self.look, "membership is not up to date", troubles)
-            await self._try(self.keep, "membership is not kept", troubles)
-            await asyncio.sleep(_LOOK_SECONDS)
+        """Look again and again, until cancelled; what fails is tried at the next look.
 
-    async def _try(
-        self, work: Callable[[], Awaitable[None]], words: str, troubles: dict[str, str]
-    ) -> None:
-        try:
-            await work()
-            troubles.pop(words, None)
-        except Exception as error:  # noqa: BLE001 - or nobody would be put out from then on
-            what = error.code if isinstance(error, TwinwardError) else type(error).__name__
-            if troubles.get(words) != what:
-                log().warning(words, code=what)
-            troubles[words] = what
+        Side by side: while the ledger is silent, and nothing can be kept there, whoever is to be
+        put out is put out all the same.
+        """
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._again(self.look, "membership is not up to date"))
+            both.create_task(self._again(self.keep, "membership is not kept"))
+
+    async def _again(self, work: Callable[[], Awaitable[None]], words: str) -> None:
+        trouble = None
+        while True:
+            try:
+                await work()
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - or nobody would be put out from then on
+                what = error.code if isinstance(error, TwinwardError) else type(error).__name__
+                if trouble != what:
+                    log().warning(words, code=what)
+                trouble = what
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def keep(self) -> None:
         """Bring to the ledger who was put out or taken back; keep when members called."""
