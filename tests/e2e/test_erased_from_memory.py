@@ -45,7 +45,7 @@ def test_after_an_erasure_in_a_run_no_byte_of_the_person_is_in_the_nodes_memory(
     network.withdraw(reference)
     report = network.stage.command("node", "erase", name, record, "--yes")["report"]["payload"]
     assert report["memory"] == "let go"
-    # Twice: who looked a moment ago had a copy on a stack.
+    # A moment later: who had just looked has a copy on a stack.
     eventually(lambda: not any(searched(pid, traces(row))), seconds=20, note=lambda: found)
     assert searched(pid, traces(other))[0] > 0
     run.end()
