@@ -81,7 +81,7 @@ def test_a_killed_app_process_costs_one_reply_and_the_next_run_has_all(network, 
     network.wait_finished(run, seconds=45)
     assert sites[1].daemon.cancelled.wait(30)
 
-    until(lambda: sites[1].node.is_online and sites[1].node.pid != launcher, seconds=60)
+    until(lambda: sites[1].node.pid != launcher and sites[1].node.is_online, seconds=60)
     sites[1].daemon.expect()
     run, _ = network.run(wanted=4)
     assert network.stand_in.finished.wait(60)
