@@ -39,7 +39,7 @@ def test_a_killed_supernode_is_not_waited_for_and_is_back_for_the_next_run(netwo
     assert network.stand_in.closed == ["aa", "bb", "cc"]
     assert sites[3].daemon.cancelled.wait(30)  # its app ended with it
 
-    until(lambda: sites[3].node.is_online and sites[3].node.pid != dead, seconds=60)
+    until(lambda: sites[3].node.pid != dead and sites[3].node.is_online, seconds=60)
     for site in sites:
         site.daemon.expect()
     run, _ = network.run(wanted=4)
