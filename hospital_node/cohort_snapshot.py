@@ -199,7 +199,9 @@ def _unpacked(body: bytes) -> Known:
     checked = np.frombuffer(take(rows * DIGEST_BYTES), np.uint8).reshape(rows, DIGEST_BYTES)
 
     def table(count: int) -> tuple[Times, Rows]:
-        return np.frombuffer(take(8 * count), np.int64), np.frombuffer(take(4 * count), np.int32)
+        # A copy stands where words begin: numpy would make one at each search otherwise.
+        times = np.frombuffer(take(8 * count), np.int64).copy()
+        return times, np.frombuffer(take(4 * count), np.int32)
 
     change, tag, block, running = head["position"]
     return Known(

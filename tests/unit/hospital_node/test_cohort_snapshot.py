@@ -180,3 +180,11 @@ def test_no_record_number_stands_in_the_file(tmp_path):
     assert made.vault.newest(STUDY.id32, made.records[0]).digest in body
     assert b"MRN" not in body
     assert made.snapshot.path.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_searched_at_every_step_stands_where_words_begin(hospital, patients):
+    """Else numpy copies the table at each search: two milliseconds for a million patients."""
+    known = hospital.snapshot.read()
+    for times, _ in (known.starts, known.ends):
+        assert times.flags.aligned
+        assert times.flags.owndata
