@@ -6,6 +6,7 @@ ledger. Nothing that the hospital only says is believed without one of the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,9 @@ from twinward.clock import iso
 from twinward.console import table
 from twinward.errors import EvidenceError, UsageError
 from twinward.founding import Founding
+from twinward.ids import is_hex32
 
+_ADDRESS = re.compile(r"[0-9a-f]{40}")
 _LETTER, _BY_STAFF = "letter-written", "grant-attested"
 
 NO_LETTER = "no letter to this patient was entered before the answer"
@@ -241,7 +244,26 @@ def _said(records: Mapping[str, bytes]) -> Mapping[str, Any]:
         raise _no_sample("it holds no `sample.json`") from error
     if said.get("schema") != SCHEMA or set(said) != {"schema", "run", "seed", "count", "answers"}:
         raise _no_sample("its `sample.json` is of another version")
+    answers = said["answers"]
+    if not (
+        type(said["run"]) is type(said["seed"]) is str
+        and is_hex32(said["run"])
+        and type(said["count"]) is int
+        and isinstance(answers, dict)
+        and all(map(_is_answer, answers.values()))
+    ):
+        raise _no_sample("its `sample.json` is malformed")
     return said
+
+
+def _is_answer(value: Any) -> bool:
+    """Whether this can be what a hospital says of an answer; it may lie, but in this form."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {"subject", "grade"}
+        and all(type(one) is str for one in value.values())
+        and _ADDRESS.fullmatch(value["subject"]) is not None
+    )
 
 
 def _no_sample(why: str) -> EvidenceError:

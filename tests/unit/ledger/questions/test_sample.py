@@ -227,3 +227,24 @@ def test_an_entry_left_out_is_refused(site):
     with pytest.raises(EvidenceError) as refused:
         site.check(verify.write_archive({**records, **cut}))
     assert refused.value.code == "TW3721"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"run": "none"},
+        {"count": "2"},
+        {"answers": []},
+        {"answers": {"patient:x": {"subject": "zz", "grade": "device"}}},
+        {"answers": {"patient:x": {"grade": "device"}}},
+        {"seed": 7},
+    ],
+)
+def test_a_malformed_sample_is_refused_by_name(site, lie):
+    site.takes(site.invites(range(2)))
+    site.runs()
+    records, _ = verify.read_archive(site.draw())
+    said = {**canonical.decode(records[sample.RECORD]), **lie}
+    with pytest.raises(EvidenceError) as refused:
+        site.check(verify.write_archive({**records, sample.RECORD: canonical.encode(said)}))
+    assert refused.value.code == "TW3751"
