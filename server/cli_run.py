@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,19 @@ def run(*, folder: Path, study: str, queued: bool, successors: int | None, as_js
 
     The run goes on without you if you stop following it, and after a stop of the coordinator.
     """
-    from server import queue_follow
-
     if successors is not None and not queued:
         raise click.UsageError("--successors goes with --queue")
     if queued:
         events = _queued(folder, study, SUCCESSORS if successors is None else successors)
     else:
         events = _at_once(folder, study)
+    show(events, as_json=as_json)
+
+
+def show(events: Iterable[dict[str, Any]], *, as_json: bool) -> None:
+    """Print every event of a run as it comes: a line for people, or one JSON object."""
+    from server import queue_follow
+
     for event in events:
         if as_json:
             click.echo(json.dumps({"schema": "twinward/run-event/v1", **event}, sort_keys=True))
@@ -51,9 +56,17 @@ def run(*, folder: Path, study: str, queued: bool, successors: int | None, as_js
             queue_follow.show(event)
 
 
+def followed(folder: Path, number: int) -> Iterator[dict[str, Any]]:
+    """Events of an entry of the queue until it has ended."""
+    from server import cli_queue, queue_follow
+
+    with closing(cli_queue.opened(folder)) as queue:
+        yield from queue_follow.follow(folder, queue, number)
+
+
 def _at_once(folder: Path, study: str) -> Iterator[dict[str, Any]]:
     """Events of a run that begins now; if the coordinator goes away, of its entry in the queue."""
-    from server import cli_queue, queue_follow, watch
+    from server import watch
     from twinward.errors import CoordinatorUnreachable
 
     number: int | None = None
@@ -66,13 +79,11 @@ def _at_once(folder: Path, study: str) -> Iterator[dict[str, Any]]:
             raise
     else:
         return
-    with closing(cli_queue.opened(folder)) as queue:
-        yield from queue_follow.follow(folder, queue, number)
+    yield from followed(folder, number)
 
 
 def _queued(folder: Path, study: str, successors: int) -> Iterator[dict[str, Any]]:
-    from server import cli_queue, queue_follow
+    from server import cli_queue
 
     entry = cli_queue.added(folder, study, successors=successors)
-    with closing(cli_queue.opened(folder)) as queue:
-        yield from queue_follow.follow(folder, queue, entry.number)
+    yield from followed(folder, entry.number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,24 +51,15 @@ def shards(*, folder: Path, study: str, number: int | None, yes: bool, as_json: 
         )
         _advise(folder, study, found)
         return
+    from server import cli_run
     from server.cli_queue import added
 
     if not yes:
         click.echo(_price(price), err=True)
         click.confirm(f"Train shard {number} of `{study}`?", abort=True, err=True)
-    _follow(folder, added(folder, study, successors=SUCCESSORS, shard=number).number, as_json)
+    entry = added(folder, study, successors=SUCCESSORS, shard=number)
+    cli_run.show(cli_run.followed(folder, entry.number), as_json=as_json)
     next_step(f"once every shard is as it should be: twinward server assemble {folder} {study}")
-
-
-def _follow(folder: Path, number: int, as_json: bool) -> None:  # noqa: FBT001 - own caller only
-    from server import cli_queue, queue_follow
-
-    with closing(cli_queue.opened(folder)) as queue:
-        for event in queue_follow.follow(folder, queue, number):
-            if as_json:
-                click.echo(json.dumps({"schema": "twinward/run-event/v1", **event}, sort_keys=True))
-            else:
-                queue_follow.show(event)
 
 
 def _standing(folder: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
