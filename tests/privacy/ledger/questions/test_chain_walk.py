@@ -11,6 +11,7 @@ from hashlib import sha256
 import pytest
 
 from consent.hidden import Hidden
+from consent.signature import address_of
 from consent.spread import Spread
 from consent.study import Study
 from hospital_node.consents import vault_key
@@ -145,9 +146,11 @@ class Clinic(Hospital):
     def visit(self, number):
         """One patient answers the letters of all studies in one go; their subjects."""
         subjects = []
-        for study in self.studies:
+        for place, study in enumerate(self.studies):
             self.study = study  # the next letter is of this one
             patient = Patient(self, number)
+            patient.key = sha256(f"key {place} of visit {number}".encode()).digest()
+            patient.subject = address_of(patient.key)  # fixed: each run draws the same waits
             patient.grants()
             subjects.append(patient)
         return subjects
