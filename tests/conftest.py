@@ -1,6 +1,7 @@
 """Fixtures that several folders share: the one network of real processes."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -49,6 +50,19 @@ def both_stores(request, monkeypatch):
     monkeypatch.setattr(world, "place", postgres.shared().vault)
     with postgres.all_closed():
         yield
+
+
+@pytest.fixture
+def same_noise(request, monkeypatch):
+    """Noise and samples of a node are drawn as ever, from bytes that are those of every run.
+
+    For tests that hold what chance gave against a bound: whether they pass is then not chance.
+    """
+    from tests.simulators.entropy import known
+
+    system = SimpleNamespace(urandom=known(request.node.name))
+    for module in ("noise", "sampler"):
+        monkeypatch.setattr(f"hospital_node.privacy.{module}.os", system)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -143,7 +143,7 @@ def test_each_kind_is_told_once_and_without_a_word_of_what_it_is(node, tmp_path)
         assert node.look().new == new
     (mail,) = node.mails()
     said = mail.as_string()
-    for secret in (PATIENT, "heart", "5a5a", "MRN"):
+    for secret in (PATIENT, "heart", "5a" * 8, "MRN"):
         assert secret not in said
     assert "There is something new for you at Clinic" in mail.get_content()
     assert re.findall(r"https?://\S+", mail.get_content()) == ["https://my-data.clinic.example"]

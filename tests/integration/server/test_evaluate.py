@@ -18,6 +18,7 @@ from server import evaluate
 from server.coordinator import Coordinator
 from server.paths import ServerPaths
 from server.transcript import FAILED, FINISHED, OPEN, Transcript
+from tests.simulators.entropy import known
 from tests.simulators.finished_run import HOSPITALS, found, make_plan
 from tests.simulators.secsum.wire import Site, attending
 from twinward.errors import EvidenceError
@@ -34,7 +35,8 @@ MODEL = b"M" * 32
 class Measured:
     """An evaluation under way: a coordinator's own part and four hospitals."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, noise=0):
+        self.noise = noise
         self.sites = {org: Site(dimension=2 * ASKED.bins) for org in HOSPITALS}
         identity = Identity.generate()
         members = {org: site.identity for org, site in self.sites.items()}
@@ -50,7 +52,9 @@ class Measured:
         self.too_few = asyncio.Event()
 
     def _work(self, org):
-        site, mechanism = self.sites[org], Mechanism(self.numbers)
+        site = self.sites[org]
+        same = known(f"noise {self.noise} of {org}")  # in every run of the test
+        mechanism = Mechanism(self.numbers, entropy_for_tests_only=same)
 
         def contribute(step, epoch, members):
             site.on_contribute(step, epoch)
@@ -118,7 +122,7 @@ def error_in_sd(said, *, hospitals):
 def test_what_is_published_is_the_sum_within_the_noise_that_it_states(tmp_path):
     off = []
     for n in range(12):
-        said = run(Measured(tmp_path / str(n)))
+        said = run(Measured(tmp_path / str(n), noise=n))
         assert said["missing"] is None
         off.append(error_in_sd(said, hospitals=4))
     assert np.std(off) == pytest.approx(1.0, abs=0.2)  # 192 draws: sd of the sd is .05

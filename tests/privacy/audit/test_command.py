@@ -12,6 +12,8 @@ from hospital_node.privacy.audit.report import Audit, Check
 from hospital_node.privacy.cli import privacy
 from models.cardiac_risk import recipe
 
+pytestmark = pytest.mark.usefixtures("same_noise")
+
 
 @pytest.fixture
 def plan_file(tmp_path):

@@ -17,6 +17,7 @@ from hospital_node.privacy.mechanism import Mechanism
 from models.cardiac_risk import recipe
 from twinward.errors import BudgetError
 
+pytestmark = pytest.mark.usefixtures("same_noise")
 PLAN = recipe.plan(
     network="00" * 32, study="heart-risk", sites=["north", "east", "south", "west"],
     purpose="health research", divisor=900, grades=["staff_attested"],

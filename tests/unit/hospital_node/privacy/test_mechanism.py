@@ -14,6 +14,7 @@ from twinward.errors import BudgetError, TrainingError
 from twinward.plan import Sampling
 
 SITES = ("cleveland", "hungarian", "switzerland", "va")
+pytestmark = pytest.mark.usefixtures("same_noise")
 FALSE_ALARM = 1e-6
 
 

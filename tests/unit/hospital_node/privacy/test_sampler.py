@@ -8,6 +8,7 @@ from scipy import stats
 
 from hospital_node.privacy.sampler import draw
 
+pytestmark = pytest.mark.usefixtures("same_noise")
 FALSE_ALARM = 1e-6
 ROWS = 200_000
 

@@ -13,6 +13,7 @@ from hospital_node.privacy.simulation import Setting
 from models.cardiac_risk import recipe
 from twinward import descent
 
+pytestmark = pytest.mark.usefixtures("same_noise")
 SITES = ("north", "east", "south", "west")
 
 

@@ -11,10 +11,12 @@ from hospital_node.privacy.audit.canaries import Scores
 from hospital_node.privacy.audit.report import Audit, Check, Size
 from hospital_node.privacy.audit.subject import Claim
 from models.cardiac_risk import recipe
+from tests.simulators.entropy import known
 from twinward.errors import BudgetError
 from twinward.plan import Evaluation
 
 UNLIKELY = 1e-6
+pytestmark = pytest.mark.usefixtures("same_noise")
 
 
 def plan_for(members=4, **changes):
@@ -143,7 +145,8 @@ def test_a_correct_node_passes_again_and_again():
 @pytest.mark.slow
 def test_large_models_are_audited_in_one_run_and_pass():
     plan = plan_for(start_weights=(0.0,) * 4000)
-    found = report.audit(plan, size=Size(own=30, magnified=30, hostile=4, draws=200_000))
+    size = Size(own=30, magnified=30, hostile=4, draws=200_000)
+    found = report.audit(plan, size=size, coins=known("coins"))
     assert found.passed
     assert any(check.name.startswith("one run with 1000 canaries") for check in found.checks)
 
