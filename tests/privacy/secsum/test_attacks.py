@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import time
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from tests.simulators.secsum import leaping
 from tests.simulators.secsum.adversary import (
     added,
     attack,
@@ -23,6 +23,7 @@ from tests.simulators.secsum.adversary import (
     resigned,
     words_of,
 )
+from tests.simulators.secsum.liar import Liar
 from tests.simulators.secsum.wire import Site
 from twinward.errors import TrainingError
 from twinward.rpc.messages_pb2 import Frame
@@ -466,21 +467,21 @@ async def test_after_an_abort_a_sum_of_the_dead_epoch_changes_only_public_weight
 
 @pytest.mark.parametrize("cost", [0.0, 0.03, 0.06])
 def test_arrival_time_does_not_tell_the_size_of_the_cohort(cost):
-    @attack
-    async def scenario(liar):
-        slow = liar.sites[0]
-        slow.on_contribute = lambda *_: time.sleep(cost)  # a large cohort is slow
-        liar.tasks[slow].cancel()
-        await asyncio.gather(liar.tasks[slow], return_exceptions=True)
-        await liar.connect(slow, slot_seconds=0.1)
-        opened = await liar.offer()
-        _, roster = liar.state.roster(opened)
-        started = time.perf_counter()
-        liar.give(roster, [slow])
-        await liar.take(slow, Kind.MASKED)
-        assert 0.095 < time.perf_counter() - started < 0.19  # not one slot later
+    async def scenario():
+        async with Liar() as liar:
+            loop, slow = asyncio.get_running_loop(), liar.sites[0]
+            slow.on_contribute = lambda *_: loop.passes(cost)  # a large cohort is slow
+            liar.tasks[slow].cancel()
+            await asyncio.gather(liar.tasks[slow], return_exceptions=True)
+            await liar.connect(slow, slot_seconds=0.1)
+            opened = await liar.offer()
+            _, roster = liar.state.roster(opened)
+            started = loop.time()
+            liar.give(roster, [slow])
+            await liar.take(slow, Kind.MASKED)
+            assert loop.time() - started == pytest.approx(0.1)  # not one slot later
 
-    scenario()
+    leaping.run(scenario())
 
 
 @pytest.mark.parametrize("size", [0, 10, 239, 240, 241, 5000])
