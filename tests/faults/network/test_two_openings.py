@@ -1,9 +1,11 @@
 """Flower is an untrusted mailbox: what it brings twice is taken once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
+from tests.simulators.network import SLACK
 from twinward.errors import TwinwardError
 from twinward.ids import RunId
 
@@ -13,8 +15,10 @@ pytestmark = pytest.mark.slow
 def test_of_two_openings_that_come_at_once_one_is_refused(network):
     name = network.hospitals[0]
     openings = [network.opening(), network.opening()]
+    together = Barrier(2)
 
     def bring(opening):
+        together.wait(SLACK)
         try:
             network.open_run(name, opening)
         except TwinwardError as error:

@@ -19,7 +19,8 @@ def test_a_hospital_that_stops_training_is_out_at_the_next_step_and_is_named(net
     run = network.run()
     run.until("step", step=5)
     # A process of its own takes longer than all steps that are left.
-    kill_switch.stop(network.folder / stopped, reason="our own affair", clock=SystemClock())
+    with network.paused(network.pid(offline)):  # and no step is made while this one writes it
+        kill_switch.stop(network.folder / stopped, reason="our own affair", clock=SystemClock())
     lost = run.until("lost")
     assert lost["missing"] == [stopped]
     assert lost["step"] < 30

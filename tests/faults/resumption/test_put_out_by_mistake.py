@@ -13,11 +13,12 @@ OUT_SECONDS = 5.0
 
 
 def test_a_hospital_put_out_by_mistake_is_back_once_that_is_undone(network):
-    name = network.hospitals[1]
+    name, other = network.hospitals[1:3]
     run = network.run()
     run.until("step", step=2)
-    begun = time.monotonic()
-    network.stage.command("server", "revoke", COORDINATOR, name)
+    with network.paused(network.pid(other)):  # the run does not end before the command has begun
+        network.stage.command("server", "revoke", COORDINATOR, name)
+        begun = time.monotonic()
     assert run.until("lost")["missing"] == [name]
     eventually(lambda: not is_online(network, name))
     assert time.monotonic() - begun < OUT_SECONDS

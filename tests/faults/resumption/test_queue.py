@@ -73,7 +73,7 @@ def test_aborting_ends_the_run_and_draining_takes_no_more(network):
     number = queue(network, "add", "--study", network.study)["number"]
     run = eventually(lambda: entry(network, number)["run"])
     queue(network, "abort", str(number))
-    ended = wait_ended(network, number, seconds=30)
+    ended = wait_ended(network, number, seconds=SLACK)
     assert (ended["state"], ended["code"], ended["run"]) == ("aborted", "TW6233", run)
     queue(network, "drain")
     status, refused = twinward(

@@ -42,7 +42,9 @@ def coordinate(network, *, gather=10.0, patience=3.0):
 
 
 def plan_of(**changed):
-    return {"steps": STEPS, "averaged_steps": 4, "slot_seconds": 0.002, **changed}
+    """Its deadline is long: only a broken stream ends an attempt, not a disk that is busy."""
+    plan = {"steps": STEPS, "averaged_steps": 4, "slot_seconds": 0.002, "deadline_seconds": 10.0}
+    return {**plan, **changed}
 
 
 @pytest.mark.parametrize("where", ["before_mark", "marked", "sent"])

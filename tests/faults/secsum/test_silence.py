@@ -114,7 +114,7 @@ def test_a_write_that_is_never_taken_is_silence_too():
 
 def test_a_stopped_coordinator_process_does_not_hold_its_nodes(tmp_path):
     """SIGSTOP: connections stay open, nothing comes. Keys are gone, what was marked stays."""
-    plan = {"steps": 500, "averaged_steps": 4, "slot_seconds": 0.01, "deadline_seconds": 0.2}
+    plan = {"steps": 500, "averaged_steps": 4, "slot_seconds": 0.01, "deadline_seconds": 0.6}
     with Network(tmp_path, patience=1.0, **plan) as network:
         coordinator = network.start_coordinator()
         assert json.loads(coordinator.stdout.readline()) == {"kind": "listening"}

@@ -308,7 +308,7 @@ sys.exit(main({launch.as_arguments()!r}))
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -343,7 +343,7 @@ def test_a_launcher_that_refuses_is_reported_with_its_own_words(network, tmp_pat
     site = network.add_site("unset", approved=empty)
     site.node.start()
     with pytest.raises(TrainingError) as refused:
-        site.node.wait_online(timeout=15)
+        site.node.wait_online()  # says so as soon as the launcher has
     site.node.stop()
     assert refused.value.code == "TW6220"
     assert "TW6201" in (refused.value.diagnostic.note or "")
