@@ -73,7 +73,7 @@ class Trained:
             self.paths.transcript(run), identities={"coordinator": self.identity, **identities},
             founding=world.founding, plan=plan, run=bytes.fromhex(run),
         )  # fmt: skip
-        sums.rng.bit_generator.advance(1 + int(run[:4], 16))
+        sums.rng.bit_generator.advance(1 + int(run[:16], 16))
         sums.begin(sorted(identities))
         for _ in range(plan.steps):
             sums.step()

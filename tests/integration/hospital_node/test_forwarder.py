@@ -36,9 +36,11 @@ def listening(answer):
                     with connection:
                         seen.append(answer(connection))
 
-        threading.Thread(target=work, daemon=True).start()
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
         yield server.getsockname()[1], seen
         server.shutdown(socket.SHUT_RDWR)
+        worker.join(10)  # what it was asked last is in `seen`
 
 
 def proxy(answer):

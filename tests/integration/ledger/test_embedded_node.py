@@ -106,9 +106,8 @@ def test_after_kill_9_every_acknowledged_transaction_is_there(
         count = int(rpc(client, url, "eth_getTransactionCount", account.address)["result"], 16)
         # What was being written when it died is there whole or not at all.
         assert len(acknowledged) <= count <= nonce
-        nonce = count
+        nonce, before = count, len(acknowledged)
         killer = threading.Timer(0.15 + luck.random() / 4, process.kill)
-        killer.start()
         try:
             while True:
                 raws = [transfer(account, nonce + n) for n in range(luck.randint(1, 5))]
@@ -118,14 +117,16 @@ def test_after_kill_9_every_acknowledged_transaction_is_there(
                     for n, raw in enumerate(raws)
                 ]
                 acknowledged += [a["result"] for a in client.post(url, json=calls).json()]
+                if killer.ident is None:
+                    killer.start()  # it has taken some by now
         except httpx.HTTPError:
             pass
         killer.join()
         stop(process, signal.SIGKILL)
-        assert acknowledged
-    began = time.monotonic()
+        assert len(acknowledged) > before
+    began = time.process_time()
     engine = Engine(Store(tmp_path / "node" / "chain.sqlite"))
-    assert time.monotonic() - began < 1.0
+    assert time.process_time() - began < 1.0
     assert engine.store.row("pragma integrity_check") == ("ok",)
     engine.store.close()
 
