@@ -19,7 +19,7 @@ def liar(node):
     lying.stop()
 
 
-def connect(network, url, key=None, *, timeout=2.0):
+def connect(network, url, key=None, *, timeout=10.0):
     return network.connect(key, url=url, timeout=timeout)
 
 
