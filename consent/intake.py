@@ -207,7 +207,7 @@ class Intake:
     def _require_as_offered(self, grant: Grant, study: Study, *, grade: Grade) -> None:
         marked = bool(grant.purposes & purposes.bits([purposes.BY_STAFF]))
         offered = (
-            ("scope", grant.scope == study.scope(self._desk.hospital)),
+            ("scope", grant.scope in study.scopes(self._desk.hospital)),
             ("terms", grant.terms_shown == terms(study, hospital=self._desk.hospital).digest),
             ("purpose table", grant.purpose_table == purposes.table_digest()),
             ("purposes", purposes.well_formed(grant.purposes)),

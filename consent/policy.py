@@ -7,7 +7,8 @@ patient's own care is not a study's: no default of a law and no objection to stu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -78,12 +79,13 @@ class Rule(StrEnum):
     RESTRICTION = "restriction"
     GRADE = "grade-not-accepted"
     BY_LAW = "permitted-by-law"
+    GRANTED_IN_PART = "granted-in-part"
     GRANTED = "granted"
 
     @property
     def permits(self) -> bool:
         """Whether this rule lets a use happen; every other one forbids it."""
-        return self in (Rule.BREAK_GLASS, Rule.BY_LAW, Rule.GRANTED)
+        return self in (Rule.BREAK_GLASS, Rule.BY_LAW, Rule.GRANTED_IN_PART, Rule.GRANTED)
 
     @property
     def words(self) -> str:
@@ -115,6 +117,7 @@ _WORDS = {
     Rule.RESTRICTION: "The yes has a limit that forbids this use.",
     Rule.GRADE: "The study does not accept a yes that came about like this.",
     Rule.BY_LAW: "Nobody was asked; the law that the study names permits it.",
+    Rule.GRANTED_IN_PART: "The patient said yes, and left out a kind of data: it is not read.",
     Rule.GRANTED: "The patient said yes to this.",
 }
 
@@ -147,7 +150,11 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A use that somebody asks about: a study's plan at one hospital."""
+    """A use that somebody asks about: a study's plan at one hospital.
+
+    ``scope`` is that of all the data that the study asks for; ``narrower`` are those that leave
+    out what a patient can leave out, and which of it, as bits (`consent.study.Study.scopes`).
+    """
 
     network: bytes
     study: bytes
@@ -156,6 +163,7 @@ class Request:
     grades: frozenset[str]
     framework: Framework = OPT_IN
     emergency: Emergency | None = None
+    narrower: Mapping[bytes, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study, *, hospital: OrgName, grades: frozenset[str]) -> Request:
@@ -166,6 +174,7 @@ class Request:
             scope=study.scope(hospital),
             use=study.use,
             grades=grades,
+            narrower={scope: bits for scope, bits in study.scopes(hospital).items() if bits},
         )
 
 
@@ -189,10 +198,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Permit or not, and the rule that decided."""
+    """Permit or not, and the rule that decided.
+
+    ``withheld`` are the categories that the patient left out, as bits of the request.
+    """
 
     permit: bool
     rule: Rule
+    withheld: int = 0
 
 
 def decide(
@@ -218,7 +231,10 @@ def decide(
             or _by_use(permission, request)
         )
     )
-    return Decision(rule.permits, rule)
+    withheld = 0
+    if permission is not None and rule is Rule.GRANTED_IN_PART:
+        withheld = request.narrower[permission.grant.scope]
+    return Decision(rule.permits, rule, withheld)
 
 
 def starts(permission: Permission, standing: Standing) -> list[int]:
@@ -280,7 +296,10 @@ def _by_grant(permission: Permission, request: Request, *, at: Moment) -> Rule |
         (Rule.LEDGER_DIFFERS, slot is None or not on_ledger(grant, permission.digest, slot)),
         (Rule.OTHER_NETWORK, grant.network != request.network),
         (Rule.OTHER_STUDY, grant.study != request.study),
-        (Rule.OTHER_SCOPE, grant.scope != request.scope),
+        (
+            Rule.OTHER_SCOPE,
+            grant.scope != request.scope and grant.scope not in request.narrower,
+        ),
         (Rule.OTHER_TABLE, grant.purpose_table != purposes.table_digest()),
         (Rule.NOT_YET, at.earliest < grant.not_before),
         (Rule.EXPIRED, at.latest >= grant.expiry),
@@ -310,7 +329,9 @@ def _by_use(permission: Permission, request: Request) -> Rule:
         return Rule.PURPOSE
     if purposes.restriction(mask, request.use) is not None:
         return Rule.RESTRICTION
-    return Rule.GRANTED if permission.grade in request.grades else Rule.GRADE
+    if permission.grade not in request.grades:
+        return Rule.GRADE
+    return Rule.GRANTED if permission.grant.scope == request.scope else Rule.GRANTED_IN_PART
 
 
 def on_ledger(grant: Grant, digest: bytes, slot: Slot) -> bool:

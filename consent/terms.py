@@ -98,9 +98,14 @@ def terms(study: Study, *, hospital: OrgName) -> Terms:
             title=study.title,
             words=purposes.purpose(study.purpose).words,
             facts="".join(f"{fact}\n" for fact in _facts(study)),
-            categories="\n".join(f"- {category}" for category in study.categories),
+            categories="\n".join(_categories(study)),
         )
     )
+
+
+def _categories(study: Study) -> list[str]:
+    can = {one.name for one in study.optional}
+    return [f"- {name}{' (you may leave this out)' if name in can else ''}" for name in study.categories]
 
 
 def _facts(study: Study) -> list[str]:

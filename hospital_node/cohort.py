@@ -4,7 +4,8 @@
              and whose patient signature this process itself verified,
              minus every withdrawal known here or on the ledger
 
-Kept incrementally: a step costs what changed since the last one, whatever the size of the table.
+Each patient's *share* says how much of the study's data may be read of them: nothing, all, or all
+but the categories that they left out. Kept incrementally: a step costs what changed since the last one, whatever the size of the table.
 Narrowing needs no block: a withdrawal that is on disk is out of the next mask. Every mask first
 requires a fresh and complete mirror; without it there is no mask at all. Nothing leaves from here.
 """
@@ -40,6 +41,10 @@ from twinward.ids import RecordNumber
 from twinward.logging import log
 
 Mask = NDArray[np.bool_]
+Shares = NDArray[np.uint8]
+
+NOTHING, ALL = 0, 1
+"""Shares of a patient who may not be used, and of one who leaves nothing out; beyond, 1 + bits."""
 
 
 class Changed(Slot, Protocol):
@@ -148,7 +153,8 @@ class Cohort:
                 help="merge the rows of that patient; a patient counts once",
             )
         self._lock = threading.Lock()
-        self._mask = np.zeros(len(records), dtype=np.bool_)
+        self._shares: Shares = np.zeros(len(records), dtype=np.uint8)
+        self._mask: Mask = self._shares != NOTHING
         self._checked = np.zeros((len(records), DIGEST_BYTES), dtype=np.uint8)
         self._checked_before: frozenset[bytes] = frozenset()
         self._starts, self._ends = Timetable(), Timetable()
@@ -164,12 +170,20 @@ class Cohort:
         Raises:
             ConsentError: TW3101 stale mirror, TW3102 mirror that does not match the ledger.
         """
+        return self.permitted()[0]
+
+    def permitted(self) -> tuple[Mask, Shares]:
+        """The mask, and each patient's share at the same moment; both read-only snapshots.
+
+        Raises:
+            ConsentError: As `mask`.
+        """
         with self._lock:
             self._advance(chain=self._confirm())
-            mask = self._mask
+            permitted = self._mask, self._shares
         if self._unsaved >= SAVE_EVERY:
             self.save()
-        return mask
+        return permitted
 
     def explain(self, record: RecordNumber) -> Decision:
         """Whether this patient may be used, and by which rule; stays at the node.
@@ -204,7 +218,7 @@ class Cohort:
             self._records = records
             self._checked[row] = 0
             self._decided = []
-            self._change({row: False})
+            self._change({row: NOTHING})
 
     def save(self) -> None:
         """Keep what is known for the next process, which can do without."""
@@ -217,7 +231,7 @@ class Cohort:
                         basis=self._basis(self._snapshot),
                         position=self._position,
                         moment=self._moment,
-                        mask=self._mask,
+                        shares=self._shares,
                         checked=self._checked,
                         starts=self._starts.ahead(),
                         ends=self._ends.ahead(),
@@ -291,21 +305,23 @@ class Cohort:
         if not stands:  # a signature that held then holds now, whoever may be used
             self._checked_before = frozenset(map(bytes, known.checked))
             return None
-        self._mask, self._checked = known.mask, known.checked
+        self._shares, self._checked = known.shares, known.checked
+        self._mask = _mask_of(known.shares)
         self._starts, self._ends = Timetable(*known.starts), Timetable(*known.ends)
         return then
 
     def _rebuild(self) -> None:
         """Decide on everyone: at the start, and when the mirror was fetched anew."""
-        mask = np.zeros(len(self._row), dtype=np.bool_)
+        shares = np.zeros(len(self._row), dtype=np.uint8)
         self._starts, self._ends = Timetable(), Timetable()
         standings = self._register.standings()
         for kept in self._vault.newest_of_all(self._request.study):
             if kept.record in self._row:
                 standing = standings.get(kept.record, NOTHING_KNOWN)
-                mask[self._row[kept.record]] = self._decide_and_watch(kept, standing)
-        mask.setflags(write=False)
-        self._mask, self._checked_before = mask, frozenset()
+                shares[self._row[kept.record]] = self._decide_and_watch(kept, standing)
+        shares.setflags(write=False)
+        self._shares, self._mask = shares, _mask_of(shares)
+        self._checked_before = frozenset()
 
     def _dirty(self, since: Position) -> set[int]:
         """Rows on which something may have changed, by anybody's doing or by time."""
@@ -330,31 +346,31 @@ class Cohort:
         return {row for row in rows if self._checked[row].tobytes() in found}
 
     def _apply(self, dirty: Iterable[int]) -> None:
-        permits, rows = dict[int, bool](), list(dirty)
+        decided, rows = dict[int, int](), list(dirty)
         for some in range(0, len(rows), _HELD_AT_ONCE):
             with self._vault.store.held():
                 for row in rows[some : some + _HELD_AT_ONCE]:
-                    permits[row] = self._decide_on(row)
-        self._change(permits)
+                    decided[row] = self._decide_on(row)
+        self._change(decided)
 
-    def _change(self, permits: Mapping[int, bool]) -> None:
-        """A new mask, where one differs; whoever has the last one keeps that."""
-        changed = {row: permit for row, permit in permits.items() if self._mask[row] != permit}
+    def _change(self, decided: Mapping[int, int]) -> None:
+        """New shares, where one differs; whoever has the last ones keeps those."""
+        changed = {row: share for row, share in decided.items() if self._shares[row] != share}
         if changed:
-            mask = self._mask.copy()
-            mask[list(changed)] = list(changed.values())
-            mask.setflags(write=False)
-            self._mask = mask
+            shares = self._shares.copy()
+            shares[list(changed)] = list(changed.values())
+            shares.setflags(write=False)
+            self._shares, self._mask = shares, _mask_of(shares)
 
-    def _decide_on(self, row: int) -> bool:
+    def _decide_on(self, row: int) -> int:
         record = self._records[row]
         kept = self._vault.newest(self._request.study, record)
         if kept is None:  # erased
             self._checked[row] = 0
-            return False
+            return NOTHING
         return self._decide_and_watch(kept, self._register.standing(record))
 
-    def _decide_and_watch(self, kept: KeptGrant, standing: Standing) -> bool:
+    def _decide_and_watch(self, kept: KeptGrant, standing: Standing) -> int:
         permission, row = self._known(kept), self._row[kept.record]
         decision = decide(permission, self._request, at=self._moment, standing=standing)
         self._decided.append(Decided(kept.record, kept.digest, decision))
@@ -364,7 +380,7 @@ class Cohort:
         for end in ends(permission, standing):
             if end > self._moment.latest:
                 self._ends.add(end, row)
-        return decision.permit
+        return ALL + decision.withheld if decision.permit else NOTHING
 
     def _known(self, kept: KeptGrant) -> Permission:
         return kept.permission(
@@ -382,3 +398,9 @@ class Cohort:
         if holds:
             self._checked[row] = np.frombuffer(kept.digest, np.uint8)
         return holds
+
+
+def _mask_of(shares: Shares) -> Mask:
+    mask: Mask = shares != NOTHING
+    mask.setflags(write=False)
+    return mask

@@ -105,7 +105,7 @@ class Known:
         basis: What it rests on.
         position: Up to where changes are in it.
         moment: The latest clocks that were looked at.
-        mask: Who may be used.
+        shares: How much of their data may be used: `hospital_node.cohort`.
         checked: Digest of the grant whose signature was checked; zeros if there is none.
         starts: Times at which a no may become a yes, in ascending order, with their rows.
         ends: Times at which a yes may become a no.
@@ -114,7 +114,7 @@ class Known:
     basis: Basis
     position: Position
     moment: Moment
-    mask: NDArray[np.bool_]
+    shares: NDArray[np.uint8]
     checked: Digests
     starts: tuple[Times, Rows]
     ends: tuple[Times, Rows]
@@ -170,7 +170,7 @@ def _packed(known: Known) -> bytes:
         "basis": [basis.release, basis.ledger, basis.request, basis.table],
         "position": [position.change, position.tag.hex(), position.block, position.head.hex()],
         "moment": [moment.local, moment.chain],
-        "rows": len(known.mask),
+        "rows": len(known.shares),
         "starts": len(known.starts[0]),
         "ends": len(known.ends[0]),
     }
@@ -178,7 +178,7 @@ def _packed(known: Known) -> bytes:
     parts = (
         len(told).to_bytes(_LENGTH),
         told,
-        known.mask.tobytes(),
+        known.shares.tobytes(),
         known.checked.tobytes(),
         *(array.tobytes() for array in (*known.starts, *known.ends)),
     )
@@ -195,7 +195,7 @@ def _unpacked(body: bytes) -> Known:
 
     head = json.loads(bytes(take(int.from_bytes(take(_LENGTH)))))
     rows = head["rows"]
-    mask = np.frombuffer(take(rows), np.bool_)
+    shares = np.frombuffer(take(rows), np.uint8)
     checked = np.frombuffer(take(rows * DIGEST_BYTES), np.uint8).reshape(rows, DIGEST_BYTES)
 
     def table(count: int) -> tuple[Times, Rows]:
@@ -208,7 +208,7 @@ def _unpacked(body: bytes) -> Known:
         basis=Basis(*head["basis"]),
         position=Position(change, bytes.fromhex(tag), block, bytes.fromhex(running)),
         moment=Moment(*head["moment"]),
-        mask=mask,
+        shares=shares,
         checked=checked.copy(),  # it goes on being written
         starts=table(head["starts"]),
         ends=table(head["ends"]),
