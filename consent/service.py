@@ -204,6 +204,7 @@ class ConsentDesk:
                     "begins": newest.grant.not_before,
                     "terms": newest.grant.terms_shown.hex(),
                     "purposes": list(purposes.names(newest.grant.purposes)),
+                    "without": list(study.without(newest.grant.scope, self._desk.hospital)),
                     "expiry": newest.grant.expiry,
                     "grade": newest.grade,
                     "ledger": newest.state.value,
@@ -247,9 +248,11 @@ class ConsentDesk:
         if drafted is not None:
             answer["foreseen"] = foresee(
                 object_of(drafted),
+                study,
                 Request.of(
                     study, hospital=self._desk.hospital, grades=self._desk.grades(study.id32)
                 ),
+                hospital=self._desk.hospital,
                 domain=self._desk.domain,
                 at=self._intake.now(),
                 standing=self._register.standing(record),

@@ -132,6 +132,10 @@ class Study:
             )
         return bits
 
+    def without(self, scope: bytes, hospital: OrgName) -> tuple[str, ...]:
+        """The categories that a grant of this scope leaves out; none of a scope of others."""
+        return tuple(one.name for one in self.left_out(self.scopes(hospital).get(scope, 0)))
+
     def left_out(self, bits: int) -> Iterator[OptionalCategory]:
         """The categories that these bits leave out, in the order of the study."""
         return (one for n, one in enumerate(self.optional) if bits >> n & 1)

@@ -105,7 +105,9 @@ def terms(study: Study, *, hospital: OrgName) -> Terms:
 
 def _categories(study: Study) -> list[str]:
     can = {one.name for one in study.optional}
-    return [f"- {name}{' (you may leave this out)' if name in can else ''}" for name in study.categories]
+    return [
+        f"- {name}{' (you may leave this out)' if name in can else ''}" for name in study.categories
+    ]
 
 
 def _facts(study: Study) -> list[str]:

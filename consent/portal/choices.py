@@ -25,11 +25,13 @@ class Picked:
         purpose: What the study may be part of: its own purpose, or a broader one.
         limits: Restrictions on top.
         years: How long.
+        without: Categories of data that are left out.
     """
 
     purpose: str
     limits: tuple[str, ...]
     years: int
+    without: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, form: Mapping[str, str], study: Study) -> Picked:
@@ -42,7 +44,10 @@ class Picked:
         if purpose not in offered(study) or years not in map(str, YEARS):
             raise not_offered()
         limits = tuple(name for name in LIMITS if form.get(name))
-        return cls(purpose, limits, int(years))
+        without = tuple(
+            one.name for n, one in enumerate(study.optional) if form.get(f"without-{n}")
+        )
+        return cls(purpose, limits, int(years), without)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +62,7 @@ class Picked:
         """What the desk is asked about before anything is signed."""
         return {
             "purposes": f"{purposes.bits(self.names):032x}",
+            "without": list(self.without),
             "not_before": midnight_before(now),
             "expiry": self.until(now),
             "grade": grade.value,

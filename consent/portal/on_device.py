@@ -50,6 +50,7 @@ def asked_to_grant(
     hospital: OrgName,
     domain: Domain,
     names: tuple[str, ...],
+    without: tuple[str, ...],
     until: float,
     at: float,
 ) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def asked_to_grant(
         one.study,
         hospital=hospital,
         names=names,
+        without=without,
         until=until,
         terms_shown=one.terms,
         subject=bytes(20),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from consent import signature
-from consent.policy import Grade, Rule
+from consent.policy import Grade
 from consent.portal import at_hospital, drafts, results
 from consent.portal.choices import LIMITS, YEARS, Picked, offered
 from consent.portal.on_device import asked_to_grant, asked_to_withdraw, handed_in, key_for
@@ -84,13 +84,14 @@ class Pages:
         )
         key = key_for(one, portal.keys.of(one.code))
         asked = None
-        if key is not None and on_device_rule is Rule.GRANTED:
+        if key is not None and on_device_rule.permits:
             asked = asked_to_grant(
                 one,
                 key,
                 hospital=portal.hospital,
                 domain=portal.domain,
                 names=picked.names,
+                without=picked.without,
                 until=picked.until(at),
                 at=at,
             )
@@ -173,6 +174,7 @@ class Pages:
             one.study,
             hospital=portal.hospital,
             names=picked.names,
+            without=picked.without,
             until=picked.until(at),
             terms_shown=one.terms,
             subject=subject,
