@@ -12,7 +12,9 @@ from consent.framework import DataPermit, Default, Emergency, Framework
 from consent.policy import Moment, Permission, Request, Rule, decide
 from consent.record import Grant
 from consent.standing import Mandate, Role, Standing
+from consent.study import OptionalCategory
 from tests.simulators.consent.world import DOMAIN, HOSPITAL, STUDY, Slot
+from twinward.ids import OrgName
 
 pytestmark = pytest.mark.usefixtures("both_stores")
 
@@ -20,6 +22,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs/consent_policy.md"
 CASES = tomllib.loads((HERE / "cases.toml").read_text(encoding="utf-8"))["case"]
 DIGEST, OTHER = b"\x09" * 32, b"\x07" * 32
+ASKS = replace(STUDY, optional=(OptionalCategory("blood pressure", ("trestbps",)),))
 BEGIN, END = "<!-- cases: begin -->\n", "<!-- cases: end -->\n"
 FACTS = {
     *("words", "rule", "grant", "use", "at", "ledger_clock", "ledger", "withdrawn", "verified"),
@@ -47,6 +50,14 @@ def mandate(case, name):
     )
 
 
+def scope(case):
+    """Digest of what a device would sign that lets a patient leave out whatever they like."""
+    without = case["grant"].get("without", [])
+    lenient = replace(STUDY, optional=tuple(OptionalCategory(name, (name,)) for name in without))
+    hospital = OrgName("long-beach") if "scope" in case else HOSPITAL
+    return lenient.scope(hospital, without=without)
+
+
 def permission(case):
     told = case.get("grant")
     if told is None:
@@ -57,7 +68,7 @@ def permission(case):
         subject=b"\x01" * 20,
         purposes=purposes.bits(told["purposes"]),
         purpose_table=OTHER if "table" in case else purposes.table_digest(),
-        scope=OTHER if "scope" in case else STUDY.scope(HOSPITAL),
+        scope=scope(case),
         terms_shown=b"\x02" * 32,
         not_before=day(told.get("begins", "2026-01-01")),
         expiry=day(told.get("until", "2027-01-01")),
@@ -89,12 +100,10 @@ def request(case):
     permit = framework.pop("permit", None)
     days = framework.pop("answer_days", None)
     emergency = case.get("emergency")
-    return Request(
-        network=DOMAIN.genesis,
-        study=STUDY.id32,
-        scope=STUDY.scope(HOSPITAL),
+    grades = frozenset(case.get("accepts", ["signed-on-device"]))
+    return replace(
+        Request.of(ASKS, hospital=HOSPITAL, grades=grades),
         use=purposes.Use(**use | case.get("use", {})),
-        grades=frozenset(case.get("accepts", ["signed-on-device"])),
         framework=Framework(
             default=Default(framework.pop("default", "opt-in")),
             permit=permit
@@ -128,7 +137,10 @@ def decided(case):
 @pytest.mark.parametrize("case", CASES, ids=[case["words"].split(".")[0][:60] for case in CASES])
 def test_the_policy_decides_as_the_story_says(case):
     assert set(case) <= FACTS
-    assert decided(case).rule is Rule(case["rule"])
+    found = decided(case)
+    assert found.rule is Rule(case["rule"])
+    left_out = case["grant"]["without"] if found.rule is Rule.GRANTED_IN_PART else []
+    assert [one.name for one in ASKS.left_out(found.withheld)] == left_out
 
 
 def test_there_are_sixty_stories_and_every_rule_decides_one():

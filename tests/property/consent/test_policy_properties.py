@@ -10,8 +10,17 @@ from consent.framework import DataPermit, Default, Framework
 from consent.policy import Grade, Moment, Permission, Request, Rule, decide
 from consent.record import DAY, Grant
 from consent.standing import Mandate, Role, Standing
+from consent.study import OptionalCategory
 from tests.simulators.consent.world import HOSPITAL, STUDY, Slot
+from twinward.ids import OrgName
 
+LEFT_OUT = ("blood pressure", "blood tests", "heart examinations")
+ASKS = replace(
+    STUDY,
+    categories=("age and sex", *LEFT_OUT),
+    optional=tuple(OptionalCategory(name, (f"column of {name}",)) for name in LEFT_OUT),
+)
+ELSEWHERE = OrgName("long-beach")
 DIGEST = b"\x09" * 32
 NAMES = [row.name for row in purposes.TABLE]
 MASKS = st.builds(
@@ -32,6 +41,19 @@ USES = st.builds(
     named_users=st.booleans(),
     named_institutions=st.booleans(),
 )
+CHOICES = st.sets(st.sampled_from(LEFT_OUT))
+SCOPES = CHOICES.map(lambda names: ASKS.scope(HOSPITAL, without=names))
+SHAMELESS = replace(
+    ASKS,
+    optional=tuple(OptionalCategory(name, (name,)) for name in ("age and sex", *LEFT_OUT[:2])),
+)
+FORGED = st.one_of(
+    st.binary(min_size=32, max_size=32),
+    CHOICES.map(lambda names: ASKS.scope(ELSEWHERE, without=names)),
+    st.sets(st.sampled_from(LEFT_OUT[:2])).map(
+        lambda names: SHAMELESS.scope(HOSPITAL, without={"age and sex", *names})
+    ),
+)
 SPANS = st.tuples(DAYS, DAYS).filter(lambda pair: pair[0] < pair[1])
 
 
@@ -45,7 +67,7 @@ def mandates(draw):
 
 
 @st.composite
-def permissions(draw):
+def permissions(draw, scopes=SCOPES):
     begins, ends = draw(SPANS)
     mask = draw(MASKS)
     grant = Grant(
@@ -54,7 +76,7 @@ def permissions(draw):
         subject=b"\x01" * 20,
         purposes=mask,
         purpose_table=purposes.table_digest(),
-        scope=STUDY.scope(HOSPITAL),
+        scope=draw(scopes),
         terms_shown=b"\x02" * 32,
         not_before=begins,
         expiry=ends,
@@ -79,13 +101,8 @@ FRAMEWORKS = st.builds(
     after_death=st.booleans(),
 )
 REQUESTS = st.builds(
-    lambda use, framework, grades: Request(
-        bytes.fromhex(STUDY.network),
-        STUDY.id32,
-        STUDY.scope(HOSPITAL),
-        use,
-        frozenset(grades),
-        framework,
+    lambda use, framework, grades: replace(
+        Request.of(ASKS, hospital=HOSPITAL, grades=frozenset(grades)), use=use, framework=framework
     ),
     USES,
     FRAMEWORKS,
@@ -121,7 +138,62 @@ def test_knowing_more_of_a_patient_who_signed_alone_never_widens(
 @given(permissions(), REQUESTS, NOWS, STANDINGS)
 def test_withdrawal_dominates_whatever_else_is_true(permission, request, at, standing):
     withdrawn = replace(permission, withdrawn_through=permission.grant.nonce)
-    assert not decide(withdrawn, request, at=at, standing=standing).permit
+    found = decide(withdrawn, request, at=at, standing=standing)
+    assert (found.permit, found.withheld) == (False, 0)
+
+
+def leaving_out(permission, names):
+    """The same yes, but for what it leaves out."""
+    scope = ASKS.scope(HOSPITAL, without=names)
+    return replace(permission, grant=replace(permission.grant, scope=scope))
+
+
+@given(permissions(), REQUESTS, NOWS, STANDINGS, CHOICES)
+def test_leaving_something_out_permits_nothing_else_and_costs_nothing_else(
+    permission, request, at, standing, names
+):
+    whole = decide(leaving_out(permission, ()), request, at=at, standing=standing)
+    part = decide(leaving_out(permission, names), request, at=at, standing=standing)
+    assert part.permit == whole.permit
+    if not part.permit:
+        assert part.rule is whole.rule
+    assert whole.withheld == 0
+
+
+@given(permissions(), REQUESTS, NOWS, STANDINGS)
+def test_what_is_read_is_the_study_without_what_the_patient_left_out(
+    permission, request, at, standing
+):
+    found = decide(permission, request, at=at, standing=standing)
+    out = ASKS.without(permission.grant.scope, HOSPITAL)
+    if found.permit:
+        assert tuple(one.name for one in ASKS.left_out(found.withheld)) == out
+        assert found.rule is (Rule.GRANTED_IN_PART if out else Rule.GRANTED)
+    else:
+        assert found.withheld == 0
+
+
+@given(permissions(), REQUESTS, NOWS, STANDINGS, CHOICES, CHOICES)
+def test_leaving_out_more_never_gives_anything_back(permission, request, at, standing, some, more):
+    fewer = decide(leaving_out(permission, some), request, at=at, standing=standing)
+    further = decide(leaving_out(permission, some | more), request, at=at, standing=standing)
+    assert fewer.withheld & ~further.withheld == 0
+    assert further.permit == fewer.permit
+
+
+@given(permissions(FORGED), REQUESTS, NOWS, STANDINGS)
+def test_a_scope_that_the_study_does_not_offer_here_is_never_permitted(
+    permission, request, at, standing
+):
+    assert permission.grant.scope not in ASKS.scopes(HOSPITAL)
+    found = decide(permission, request, at=at, standing=standing)
+    assert (found.permit, found.withheld) == (False, 0)
+
+
+def test_every_choice_has_a_scope_of_its_own_at_every_hospital():
+    here, there = ASKS.scopes(HOSPITAL), ASKS.scopes(ELSEWHERE)
+    assert sorted(here.values()) == sorted(there.values()) == list(range(2 ** len(LEFT_OUT)))
+    assert len(here.keys() | there.keys()) == 2 * 2 ** len(LEFT_OUT)
 
 
 @given(permissions(), REQUESTS, STANDINGS, st.integers(-2, 2), st.booleans())
