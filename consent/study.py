@@ -71,7 +71,7 @@ class Study:
         if not (is_hex32(self.network) and is_hex32(self.salt) and self.categories):
             raise _malformed("network and salt are 64 hex digits; categories are not empty")
         names = [one.name for one in self.optional]
-        columns = [column for one in self.optional for column in one.columns]
+        columns = self.optional_columns
         if not (
             set(names) < set(self.categories)
             and names == sorted(set(names))  # in one order: a bit means the same everywhere
@@ -116,6 +116,11 @@ class Study:
         """
         return _scopes(self, hospital)
 
+    @property
+    def optional_columns(self) -> tuple[str, ...]:
+        """All columns that somebody can leave out."""
+        return tuple(column for one in self.optional for column in one.columns)
+
     def withheld(self, names: Collection[str]) -> int:
         """The bits of categories that are left out.
 
@@ -142,6 +147,7 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON form."""
+        optional = {one.name: list(one.columns) for one in self.optional}
         return {
             "network": self.network,
             "name": self.name,
@@ -155,7 +161,7 @@ class Study:
             "genetic": self.genetic,
             "ethics": self.ethics,
             "region": self.region,
-            "optional": {one.name: list(one.columns) for one in self.optional},
+            **({"optional": optional} if optional else {}),
         }
 
     @classmethod
@@ -179,7 +185,7 @@ class Study:
                 genetic=bool(value["genetic"]),
                 ethics=str(value["ethics"]),
                 region=str(value["region"]),
-                optional=_optional(value["optional"]),
+                optional=_optional(value.get("optional", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _malformed("a field is missing or has the wrong type") from error

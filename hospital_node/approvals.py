@@ -66,7 +66,8 @@ def read(study_file: bytes, plan_file: bytes, *, founding: Founding) -> Approved
     Raises:
         IdentityError: TW2002, TW2004, not signed by this network's coordinator.
         UsageError: TW1020, TW1037 and what parsing raises.
-        TwinModelError: TW7001, TW7005, another model than is installed here.
+        TwinModelError: TW7001, TW7005, another model than is installed here; TW7006, patients
+            could leave out what the model needs.
     """
     study_document = Document.decode(study_file, kind=STUDY_KIND, at="study file")
     plan_document = Document.decode(plan_file, kind=PLAN_KIND, at="plan file")
@@ -86,6 +87,7 @@ def read(study_file: bytes, plan_file: bytes, *, founding: Founding) -> Approved
             help="ask the coordinator for both files of the study",
         )
     registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+    registry.require_may_lack(plan.model, study.optional_columns)
     return Approved(study, plan)
 
 

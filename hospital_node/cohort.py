@@ -4,8 +4,8 @@
              and whose patient signature this process itself verified,
              minus every withdrawal known here or on the ledger
 
-Each patient's *share* says how much of the study's data may be read of them: nothing, all, or all
-but the categories that they left out. Kept incrementally: a step costs what changed since the last one, whatever the size of the table.
+Each patient's share says how much of the study's data may be read (`hospital_node.shares`). Kept
+incrementally: a step costs what changed since the last one, whatever the size of the table.
 Narrowing needs no block: a withdrawal that is on disk is out of the next mask. Every mask first
 requires a fresh and complete mirror; without it there is no mask at all. Nothing leaves from here.
 """
@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consent.kept import KeptGrant
 from consent.policy import Decision, Moment, Permission, Request, Slot, decide, ends, starts
@@ -35,16 +34,11 @@ from hospital_node.cohort_snapshot import (
     Snapshot,
     Timetable,
 )
+from hospital_node.shares import NOTHING, Mask, Shares, mask_of, share_of
 from twinward.clock import Clock
 from twinward.errors import ConsentError, DataError
 from twinward.ids import RecordNumber
 from twinward.logging import log
-
-Mask = NDArray[np.bool_]
-Shares = NDArray[np.uint8]
-
-NOTHING, ALL = 0, 1
-"""Shares of a patient who may not be used, and of one who leaves nothing out; beyond, 1 + bits."""
 
 
 class Changed(Slot, Protocol):
@@ -154,7 +148,7 @@ class Cohort:
             )
         self._lock = threading.Lock()
         self._shares: Shares = np.zeros(len(records), dtype=np.uint8)
-        self._mask: Mask = self._shares != NOTHING
+        self._mask = mask_of(self._shares)
         self._checked = np.zeros((len(records), DIGEST_BYTES), dtype=np.uint8)
         self._checked_before: frozenset[bytes] = frozenset()
         self._starts, self._ends = Timetable(), Timetable()
@@ -306,7 +300,7 @@ class Cohort:
             self._checked_before = frozenset(map(bytes, known.checked))
             return None
         self._shares, self._checked = known.shares, known.checked
-        self._mask = _mask_of(known.shares)
+        self._mask = mask_of(known.shares)
         self._starts, self._ends = Timetable(*known.starts), Timetable(*known.ends)
         return then
 
@@ -320,7 +314,7 @@ class Cohort:
                 standing = standings.get(kept.record, NOTHING_KNOWN)
                 shares[self._row[kept.record]] = self._decide_and_watch(kept, standing)
         shares.setflags(write=False)
-        self._shares, self._mask = shares, _mask_of(shares)
+        self._shares, self._mask = shares, mask_of(shares)
         self._checked_before = frozenset()
 
     def _dirty(self, since: Position) -> set[int]:
@@ -360,7 +354,7 @@ class Cohort:
             shares = self._shares.copy()
             shares[list(changed)] = list(changed.values())
             shares.setflags(write=False)
-            self._shares, self._mask = shares, _mask_of(shares)
+            self._shares, self._mask = shares, mask_of(shares)
 
     def _decide_on(self, row: int) -> int:
         record = self._records[row]
@@ -380,7 +374,7 @@ class Cohort:
         for end in ends(permission, standing):
             if end > self._moment.latest:
                 self._ends.add(end, row)
-        return ALL + decision.withheld if decision.permit else NOTHING
+        return share_of(decision)
 
     def _known(self, kept: KeptGrant) -> Permission:
         return kept.permission(
@@ -398,9 +392,3 @@ class Cohort:
         if holds:
             self._checked[row] = np.frombuffer(kept.digest, np.uint8)
         return holds
-
-
-def _mask_of(shares: Shares) -> Mask:
-    mask: Mask = shares != NOTHING
-    mask.setflags(write=False)
-    return mask

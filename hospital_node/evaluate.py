@@ -13,6 +13,7 @@ is charged to the held-out patients, and to nobody else.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -25,6 +26,7 @@ from hospital_node.data.records import table
 from hospital_node.node import Node
 from hospital_node.policy_rules import Moment
 from hospital_node.privacy.mechanism import Mechanism
+from hospital_node.shares import ALL, Columns, Mask, Shares, readable
 from models import evaluation, registry
 from twinward import descent
 from twinward.errors import TrainingError, TwinwardError
@@ -82,15 +84,18 @@ class HeldOut:
     def __init__(
         self, node: Node, approved: Approved, *, cohort: Cohort, weights: descent.Weights
     ) -> None:
-        plan, columns = approved.plan, table(node.patients).columns
+        plan = approved.plan
         registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
-        model = registry.risk(plan.model)
         self.digest = descent.digest(weights)
-        self._cohort = cohort
+        self._cohort, self._study, self._plan = cohort, approved.study, plan
+        self._model, self._weights = registry.risk(plan.model), weights
+        self._site = node.settings.org
+        self._scoring = threading.Lock()
         with node.memory.reading(self):
-            encoded = model.encode(columns, site=node.settings.org, sites=plan.sites)
-            self._scores = np.array(model.predict(weights, encoded))
-            self._labels = np.array(model.labels(columns))
+            self._columns = table(node.patients).columns
+            self._scores = self._scored(self._columns)
+            self._labels = np.array(self._model.labels(self._columns))
+        self._read = np.full(len(self._scores), ALL, np.uint8)
         self._out = holdout.within(node.places, holdout.held_out(plan.holdout_share))
 
     def permitted(self) -> NDArray[np.bool_]:
@@ -99,11 +104,31 @@ class HeldOut:
         Raises:
             ConsentError: TW3101, TW3102, the record of consents cannot be trusted now.
         """
-        return self._cohort.mask() & self._out
+        return self.everybody()[0] & self._out
+
+    def everybody(self) -> tuple[Mask, Shares]:
+        """Who permits the study at this moment, held out or not, each scored with their share.
+
+        Raises:
+            ConsentError: TW3101, TW3102.
+        """
+        mask, shares = self._cohort.permitted()
+        with self._scoring:
+            rows = np.flatnonzero(mask & (shares != self._read))
+            if len(rows):
+                left = readable(self._columns, self._study, rows=rows, shares=shares[rows])
+                self._scores[rows] = self._scored(left)
+                self._read[rows] = shares[rows]
+        return mask, shares
+
+    def _scored(self, columns: Columns) -> NDArray[np.float64]:
+        x = self._model.encode(columns, site=self._site, sites=self._plan.sites)
+        return np.array(self._model.predict(self._weights, x))
 
     def forget(self, row: int) -> None:
         """Overwrite what is held of a patient who was erased."""
-        self._scores[row] = self._labels[row] = np.nan
+        with self._scoring:
+            self._scores[row] = self._labels[row] = np.nan
 
     def of(self, here: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and labels of these patients."""

@@ -21,6 +21,7 @@ from consent.record import Grant, Withdrawal
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
 from consent.spread import Spread
+from consent.study import Study
 from consent.vault import Vault
 from hospital_node import (
     accounts,
@@ -113,7 +114,7 @@ class Node:
     """The work of that run, once it has begun."""
     memory: Memory = field(default_factory=Memory)
     """Who else holds numbers of patients."""
-    _cohorts: dict[bytes, Cohort] = field(default_factory=dict)
+    _cohorts: dict[tuple[bytes, Study], Cohort] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Node:
@@ -244,12 +245,12 @@ class Node:
         return active.next_step if active is not None and active.study.id32 == study else None
 
     def cohort(self, approved: approvals.Approved) -> Cohort:
-        """Who may be used for this study here, kept current; one object for each plan.
+        """Who may be used for this study here, kept current; one object for each study and plan.
 
         Kept, because a new one decides on every patient again; what it knows is kept over a
         restart as well (`hospital_node.cohort_snapshot`).
         """
-        key = approved.plan.digest
+        key = approved.plan.digest, approved.study
         if key not in self._cohorts:
             self._cohorts[key] = Cohort(
                 self.vault,

@@ -34,6 +34,8 @@ from hospital_node.policy_rules import Moment
 from hospital_node.privacy.clipped_sum import ClippedSum, LogisticClippedSum
 from hospital_node.privacy.engines.means import MeanClippedSum
 from hospital_node.privacy.mechanism import Mechanism
+from hospital_node.privacy.sum_by_share import SumByShare
+from hospital_node.shares import Columns, Shares, readable
 from models import registry
 from twinward import descent, shards
 from twinward.errors import TrainingError, TwinwardError
@@ -191,7 +193,7 @@ class ActiveRun:
         self._cohort = cohort
         self._stepping = threading.Lock()
         with node.memory.reading(self):
-            self._sum = clipped_sum(node, self._plan)
+            self._sum = clipped_sum(node, self._plan, order.approved.study)
         self._trained = _trained(node, self._plan, order.shard)
         self._mechanism = Mechanism(self._plan)
         self._weights = self._plan.start
@@ -214,8 +216,9 @@ class ActiveRun:
         self._node.rules.require(self._order.approved, at=Moment.STEP, run=self._order.run)
         self._head = self._node.mirror.head
         self.next_step = step + 1  # counts as drawn before it is, so that no receipt flatters
-        permitted = self._cohort.mask() & self._trained
-        include = self._node.lifetime.allowed(self._order.run, permitted)
+        permitted, shares = self._cohort.permitted()
+        self._sum.follow(shares)
+        include = self._node.lifetime.allowed(self._order.run, permitted & self._trained)
         if self._plan.fedavg is not None:
             return local_training.update(
                 self._plan,
@@ -290,7 +293,7 @@ def _trained(node: Node, plan: Plan, shard: int | None) -> NDArray[np.bool_]:
     return holdout.within(node.places, shards.part(shard, of=plan.shards))
 
 
-def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
+def clipped_sum(node: Node, plan: Plan, study: Study) -> SumByShare:
     """This hospital's patients as numbers, ready to be summed under any cohort.
 
     Raises:
@@ -302,9 +305,19 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
     prior = registry.prior(plan.model)
     if prior is not None:
         vectors = records.histories(node.patients, prior).vectors(prior)
-        return MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm)
-    model = registry.risk(plan.model)
+        return SumByShare(
+            MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm), _nothing_to_leave_out
+        )
     columns = records.table(node.patients).columns
+
+    def narrowed(rows: NDArray[np.intp], shares: Shares) -> ClippedSum:
+        return _of_records(node, plan, readable(columns, study, rows=rows, shares=shares))
+
+    return SumByShare(_of_records(node, plan, columns), narrowed)
+
+
+def _of_records(node: Node, plan: Plan, columns: Columns) -> ClippedSum:
+    model = registry.risk(plan.model)
     x = model.encode(columns, site=node.settings.org, sites=plan.sites)
     y = model.labels(columns)
     module = model.module(plan.sites)
@@ -318,6 +331,10 @@ def clipped_sum(node: Node, plan: Plan) -> ClippedSum:
     return engine_for(module, x, y, max_grad_norm=plan.max_grad_norm)
 
 
+def _nothing_to_leave_out(_rows: NDArray[np.intp], _shares: Shares) -> ClippedSum:
+    raise NotImplementedError("an approved study of histories has no optional categories")
+
+
 def warm(node: Node) -> None:
     """Load what engines and accountants of approved plans need: no run waits seconds for it.
 
@@ -325,7 +342,8 @@ def warm(node: Node) -> None:
     """
     for name in approvals.names(node.folder):
         with contextlib.suppress(TwinwardError):
-            plan = approvals.load(node.folder, name, founding=node.founding).plan
+            approved = approvals.load(node.folder, name, founding=node.founding)
+            plan = approved.plan
             if plan.sampling is not None:
                 import twinward.accounting.sampled  # noqa: F401, PLC0415 - scipy: a second
-            clipped_sum(node, plan)
+            clipped_sum(node, plan, approved.study)

@@ -6,7 +6,7 @@ specification, and the two must be equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.baseline.population import VITALS_START, WELLNESS_START
 from models.cardiac_ecg.risk import ABNORMALITY, INFARCTION
 from models.cardiac_risk import made_up
+from models.cardiac_risk.inputs import COLUMNS
 from models.cardiac_risk.risk import CardiacRisk
 from models.census.population import WardCounts
 from models.deployment import Deployment
@@ -159,6 +160,9 @@ _PRIORS: Mapping[str, PriorModel] = {
         WardCounts(),
     )
 }
+_MAY_LACK: Mapping[str, frozenset[str]] = {
+    name: frozenset(column.name for column in COLUMNS) for name in (CardiacRisk.name, MlpRisk.name)
+}
 _REFERENCES: Mapping[str, Callable[[], Mapping[str, Floats]]] = {
     CardiacRisk.name: made_up.reference,
     MlpRisk.name: made_up.reference,
@@ -220,6 +224,22 @@ def reference(name: str) -> Mapping[str, Floats] | None:
     """Made-up records that this model can be shown on in public; None if it has none."""
     make = _REFERENCES.get(name)
     return None if make is None else make()
+
+
+def require_may_lack(name: str, columns: Iterable[str]) -> None:
+    """Require that the model reads a record in which these columns were never recorded.
+
+    Raises:
+        TwinModelError: TW7006, it needs one of them.
+    """
+    needed = sorted(set(columns) - _MAY_LACK.get(name, frozenset()))
+    if needed:
+        raise TwinModelError(
+            f"`{name}` cannot do without `{needed[0]}`, so no patient can leave it out",
+            code="TW7006",
+            at=f"columns {', '.join(needed)}",
+            help="make a study whose optional categories hold only what the model can do without",
+        )
 
 
 def require_same_spec(name: str, spec: Mapping[str, Any], *, sites: Sequence[OrgName]) -> Model:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from consent.study import KIND as STUDY_KIND
-from consent.study import Study
+from consent.study import OptionalCategory, Study
 from models import prior_recipe, registry
 from models.baseline.population import VITALS_START, WELLNESS_START
 from models.cardiac_ecg import recipe as electrocardiogram
@@ -47,12 +47,32 @@ class Template:
     """Where the numbers of the recipe come from; printed on the model card."""
     evaluation: Evaluation | None
     """How the finished model is measured unless the coordinator asks for something else."""
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories that a patient can leave out, and the columns of a record that hold each."""
 
 
 _HEART: dict[str, Any] = {
     "title": "Who is at risk of heart disease?",
     "purpose": "heart-research",
-    "categories": ("age and sex", "blood pressure and blood tests", "heart examinations"),
+    "categories": (
+        "age and sex",
+        "whether vessels of the heart are narrow",
+        "blood pressure and blood tests",
+        "heart examinations",
+    ),
+    "optional": {
+        "blood pressure and blood tests": ("trestbps", "chol", "fbs"),
+        "heart examinations": (
+            "cp",
+            "restecg",
+            "thalach",
+            "exang",
+            "oldpeak",
+            "slope",
+            "ca",
+            "thal",
+        ),
+    },
     "expected_patients": 900,
     "evaluation": logistic.EVALUATION,
 }
@@ -235,6 +255,9 @@ def make(
         title=template.title,
         purpose=template.purpose,
         categories=template.categories,
+        optional=tuple(
+            OptionalCategory(name, template.optional[name]) for name in sorted(template.optional)
+        ),
         closes=int(now) + _YEAR_SECONDS,
     )
     evaluation = _evaluation(
@@ -255,6 +278,7 @@ def make(
         deadline_seconds=slot_seconds + _SILENCE_SECONDS,
         evaluation=evaluation,
     )
+    registry.require_may_lack(plan.model, study.optional_columns)
     if sizes:
         plan = _sized(plan, sizes, least_percent)
     if shards is not None:

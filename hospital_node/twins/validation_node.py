@@ -22,6 +22,7 @@ from hospital_node.approvals import Approved
 from hospital_node.data.records import table
 from hospital_node.evaluate import HeldOut
 from hospital_node.privacy import experiment
+from hospital_node.shares import Columns, readable
 from hospital_node.twins import validation, validation_risk
 from hospital_node.twins.validation_files import Kept, Reports
 from ledger import verify
@@ -159,10 +160,12 @@ def _measured(
         raise _nobody(plan)
     cohort = node.cohort(approvals.load(node.folder, plan.study, founding=node.founding))
     test = HeldOut(node, approved, cohort=cohort, weights=released.weights)
-    permitted = cohort.mask()
+    permitted, shares = test.everybody()
     places = holdout.within(node.places, holdout.held_out(plan.holdout_share))
     here = permitted if outside else permitted & places
-    columns = table(node.patients).columns
+    columns = readable(
+        table(node.patients).columns, approved.study, rows=np.arange(len(shares)), shares=shares
+    )
     model = registry.risk(plan.model)
     labels_known = np.isin(model.labels(columns), (0.0, 1.0))
     here = here & labels_known
@@ -181,12 +184,14 @@ def _measured(
         own=own,
         weights=released.weights,
         evaluation=released.evaluation,
-        elsewhere=None if elsewhere is None else _scores_of(node, elsewhere, released)[here],
+        elsewhere=None
+        if elsewhere is None
+        else _scores_of(node, elsewhere, released, columns)[here],
     )
 
 
 def _scores_of(
-    node: Node, elsewhere: Released, released: Released
+    node: Node, elsewhere: Released, released: Released, columns: Columns
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Scores of the model of a run without this hospital.
 
@@ -203,7 +208,6 @@ def _scores_of(
         )
     registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
     model = registry.risk(plan.model)
-    columns = table(node.patients).columns
     x = model.encode(columns, site=None, sites=plan.sites)
     return model.predict(elsewhere.weights, x)
 
