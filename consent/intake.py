@@ -12,6 +12,7 @@ from consent.policy import Grade, Moment, Slot
 from consent.record import DAY, LAST_NONCE, Domain, Grant, require_signed
 from consent.register import Register
 from consent.requests import hex_bytes
+from consent.standing import Role
 from consent.study import Study
 from consent.terms import terms
 from consent.uses import Uses
@@ -109,7 +110,7 @@ class Intake:
         marked in the grant itself, and what a device signed is not: neither passes for the other.
 
         Raises:
-            ConsentError: TW3002, TW3004, TW3005, TW3009 to TW3016; TW8160, TW8164.
+            ConsentError: TW3002, TW3004, TW3005, TW3009 to TW3016; TW8160, TW8164, TW8165.
         """
         digest = require_signed(grant, signature, domain=self._desk.domain)
         study = self.study(grant.study)
@@ -118,7 +119,7 @@ class Intake:
             enrolment = self.enrolment(code, grant.study)
             if not self._already_kept(grant, digest, enrolment):
                 self._require_valid_now(grant)
-                self._require_speaker(grant, enrolment)
+                self._require_speaker(grant, enrolment, study)
                 self._require_next(grant)
                 self._vault.keep(
                     database,
@@ -257,7 +258,7 @@ class Intake:
             raise _replayed(grant.nonce)
         return True
 
-    def _require_speaker(self, grant: Grant, enrolment: Enrolment) -> None:
+    def _require_speaker(self, grant: Grant, enrolment: Enrolment, study: Study) -> None:
         """One letter, one key, one patient; a new key only after the old one was withdrawn."""
         mandate = self._register.mandate(enrolment.mandate)
         if mandate is not None and mandate.purposes == 0:
@@ -268,6 +269,14 @@ class Intake:
             )
         owner = self._vault.record_of(grant.study, grant.subject)
         newest = self._vault.newest(grant.study, enrolment.record)
+        if mandate is not None and mandate.role is Role.CHOSEN and newest is not None:
+            scopes = study.scopes(self._desk.hospital)
+            if scopes.get(newest.grant.scope, 0) & ~scopes[grant.scope]:
+                raise ConsentError(
+                    "whom a patient named cannot let in a category that the patient left out",
+                    code="TW8165",
+                    help="leave out what the last yes left out, or ask the patient",
+                )
         if (
             owner not in (None, enrolment.record)
             or enrolment.subject not in (None, grant.subject)

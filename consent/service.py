@@ -74,7 +74,7 @@ class ConsentDesk:
         ``notices`` they choose mails (`consent.notice_desk`).
 
         Raises:
-            ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016, TW8160 to TW8164.
+            ConsentError: TW3002, TW3004, TW3005, TW3010 to TW3016, TW8160 to TW8165.
             UsageError: TW3003, TW3019.
         """
         value = read(body)

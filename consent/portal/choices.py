@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from twinward.errors import UsageError
 YEARS = (1, 2, 5)
 LIMITS = ("not-for-profit", "no-methods-only", "ethics-approved", "in-region")
 """Restrictions that a patient is offered; the others need words that no form can ask for."""
+READ = "read-"
+"""Begins the name of the field of a category that can be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,16 @@ class Picked:
     without: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, form: Mapping[str, str], study: Study) -> Picked:
-        """Read a form; what it does not say is what the letter asks, for the shortest time.
+    def of(cls, form: Mapping[str, str], study: Study, *, closed: Collection[str] = ()) -> Picked:
+        """Read a form; what it does not say is the study's own purpose, for the shortest time.
+
+        A category that can be left out is read only where the form says so, with its place and
+        its name: what is lost on the way, or comes from a page about another study, narrows.
+
+        Args:
+            form: What the page sent.
+            study: What it is about.
+            closed: Categories that this visitor cannot let in.
 
         Raises:
             UsageError: TW8071, not one of the choices.
@@ -44,10 +54,28 @@ class Picked:
         if purpose not in offered(study) or years not in map(str, YEARS):
             raise not_offered()
         limits = tuple(name for name in LIMITS if form.get(name))
-        without = tuple(
-            one.name for n, one in enumerate(study.optional) if form.get(f"without-{n}")
-        )
+        boxes = {field(n): one.name for n, one in enumerate(study.optional)}
+        ticked = {name: value for name, value in form.items() if name.startswith(READ)}
+        if any(boxes.get(name) != value or value in closed for name, value in ticked.items()):
+            raise not_offered()
+        without = tuple(name for box, name in boxes.items() if box not in ticked)
         return cls(purpose, limits, int(years), without)
+
+    @classmethod
+    def again(cls, grant: Mapping[str, Any] | None, study: Study) -> Picked:
+        """What the form shows before it is touched: the last yes if there was one, else all data.
+
+        How long has to be said anew.
+        """
+        if grant is None:
+            return cls(study.purpose, (), YEARS[0])
+        said = grant["purposes"]
+        return cls(
+            next((name for name in offered(study) if name in said), study.purpose),
+            tuple(name for name in LIMITS if name in said),
+            YEARS[0],
+            tuple(grant["without"]),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,6 +104,11 @@ def not_offered() -> UsageError:
         code="TW8071",
         help="go back and choose again",
     )
+
+
+def field(place: int) -> str:
+    """The field of the optional category at this place of the study's."""
+    return f"{READ}{place}"
 
 
 def offered(study: Study) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from consent import signature
 from consent.policy import Grade
 from consent.portal import at_hospital, drafts, results
-from consent.portal.choices import LIMITS, YEARS, Picked, offered
+from consent.portal.choices import LIMITS, YEARS, Picked, field, offered
 from consent.portal.on_device import asked_to_grant, asked_to_withdraw, handed_in, key_for
 from consent.portal.sealed_keys import read
 from consent.portal.site import Asked, Portal
@@ -49,9 +49,13 @@ class Pages:
     def study(self, request: Request) -> Response:
         """What became of the last answer."""
         one = self._portal.letter(request)
-        has_result = results.of(self._portal.state, one.study.name) is not None
         return self._html(
-            request, "study.html", title="study_title", one=one, has_result=has_result
+            request,
+            "study.html",
+            title="study_title",
+            one=one,
+            has_result=results.of(self._portal.state, one.study.name) is not None,
+            can_change=self._can_change(one),
         )
 
     def now(self, request: Request) -> Response:
@@ -62,6 +66,7 @@ class Pages:
     def choose(self, request: Request) -> Response:
         """The text, and what can be chosen."""
         one = self._portal.letter(request)
+        names = [each.name for each in one.study.optional]
         return self._html(
             request,
             "choose.html",
@@ -70,12 +75,16 @@ class Pages:
             purposes=offered(one.study),
             limits=LIMITS,
             years=YEARS,
+            needed=[name for name in one.study.categories if name not in names],
+            optional=[(field(n), name) for n, name in enumerate(names) if name not in one.closed],
+            last=Picked.again(one.known["grant"], one.study),
+            is_waiting=one.is_waiting,
         )
 
     def preview(self, request: Request) -> Response:
         """What the choice would do, by the policy itself; nothing is signed or kept."""
         one, portal = self._portal.letter(request), self._portal
-        picked, at = Picked.of(form_of(request), one.study), portal.clock.now()
+        picked, at = _picked(one, form_of(request)), portal.clock.now()
         at_hospital_rule, on_device_rule = (
             portal.desk.foresee(
                 code=one.code, study=one.study.id32, draft=picked.draft(at, grade=grade)
@@ -102,6 +111,7 @@ class Pages:
             one=one,
             picked=picked,
             until=picked.until(at),
+            boxes={field(n): each.name for n, each in enumerate(one.study.optional)},
             rule=at_hospital_rule,
             asked=asked and json.dumps(asked),
             key=key,
@@ -113,7 +123,7 @@ class Pages:
         if "signature" in form:
             self._hand_in(one, form)
         else:
-            self._grant(one, Picked.of(form, one.study))
+            self._grant(one, _picked(one, form))
         return RedirectResponse(f"/studies/{one.place}", status_code=303)
 
     def ask_stop(self, request: Request) -> Response:
@@ -149,6 +159,13 @@ class Pages:
         portal.desk.withdraw(body).result()
         return RedirectResponse(f"/studies/{one.place}", status_code=303)
 
+    def _can_change(self, one: Asked) -> bool:
+        """Whether a yes in force can be answered anew here: only the key that gave it can."""
+        if not (one.study.optional and one.has_said_yes and one.may_say_yes):
+            return False
+        key = key_for(one, self._portal.keys.of(one.code))
+        return key is None or key.sealed is not None
+
     def _hand_in(self, one: Asked, form: Mapping[str, str]) -> None:
         """Hand in what a device signed; its sealed key is on disk first, and goes if it was no."""
         value, signed = handed_in(form)
@@ -183,3 +200,7 @@ class Pages:
         )
         body = at_hospital.grant_request(grant, code=one.code, key=key, domain=portal.domain)
         portal.desk.grant(body).result()
+
+
+def _picked(one: Asked, form: Mapping[str, str]) -> Picked:
+    return Picked.of(form, one.study, closed=one.closed)

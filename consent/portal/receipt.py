@@ -28,7 +28,8 @@ def record_of(one: Asked, *, hospital: OrgName) -> dict[str, Any]:
         "pii_processing": {
             "purposes": grant["purposes"] if grant else [],
             "pii_controllers": [hospital],
-            "pii_categories": list(one.study.categories),
+            "pii_categories": list(one.covered),
+            "pii_categories_left_out": list(one.left_out),
             "valid_until": grant["expiry"] if grant else None,
             "study": one.study.to_json(),
         },

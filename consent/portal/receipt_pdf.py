@@ -74,7 +74,9 @@ def _lines(
     yield words["paper_hospital"], hospital.replace("-", " ").title()
     yield words["paper_made"], language.moment(now)
     yield words["paper_now"], words[f"rule_{one.rule}"]
-    yield words["paper_data"], ", ".join(one.study.categories)
+    yield words["paper_data"], ", ".join(one.covered)
+    if one.left_out:
+        yield words["paper_left_out"], ", ".join(one.left_out)
     if grant is not None:
         said = [
             words.get(f"purpose_{n}") or words.get(f"limit_{n}") or n for n in grant["purposes"]

@@ -17,11 +17,13 @@ import grpc
 from starlette.requests import Request
 
 from consent.desk import DeskClient
+from consent.kept import State
 from consent.policy import Rule
 from consent.portal.sealed_keys import KEYS, SealedKeys
 from consent.portal.shell import PatientShell
 from consent.portal.visits import Visits
 from consent.record import Domain
+from consent.standing import Role
 from consent.study import Study
 from twinward.clock import Clock
 from twinward.ids import OrgName
@@ -94,6 +96,27 @@ class Asked:
     def may_say_yes(self) -> bool:
         """Whether the letter can say yes: a delegate's may only stop, if the patient wants that."""
         return self.speaks is None or bool(self.speaks["purposes"])
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a yes is on its way to the ledger, so that no other can be given."""
+        return self.rule is Rule.NOT_ON_LEDGER and self.known["grant"]["ledger"] == State.WAITING
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The categories that the last yes leaves out."""
+        grant = self.known["grant"]
+        return tuple(grant["without"]) if grant else ()
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The categories that the last yes covers; without one, all that the study asks for."""
+        return tuple(name for name in self.study.categories if name not in self.left_out)
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """What this visitor cannot let in: whom a patient named says no more than the patient."""
+        return self.left_out if self.speaks and self.speaks["role"] == Role.CHOSEN else ()
 
     @property
     def completion(self) -> dict[str, Any] | None:
