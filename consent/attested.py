@@ -8,7 +8,7 @@ stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from consent import purposes, signature
 from consent.intake import Desk, Intake
@@ -53,7 +53,13 @@ class Attested:
         return newest is not None and not newest.withdrawn
 
     def take(
-        self, record: RecordNumber, *, mask: int, until: float, enter: Callable[[], None]
+        self,
+        record: RecordNumber,
+        *,
+        mask: int,
+        until: float,
+        enter: Callable[[], None],
+        without: Collection[str] = (),
     ) -> KeptGrant:
         """Keep a grant that `is_answered` did not stand against; durable when this returns.
 
@@ -62,12 +68,15 @@ class Attested:
             mask: What is permitted; the mark of staff is added.
             until: Unix seconds; rounded down to a midnight.
             enter: Enters the attestation in the audit log; called before anything is kept.
+            without: Categories of the study that the patient left out.
 
         Raises:
+            UsageError: TW3042, one of them cannot be left out.
             ConsentError: As of `consent.intake.Intake.take`.
         """
-        enter()
         study = self._study
+        scope = study.scope(self._desk.hospital, without=without)
+        enter()
         (code,) = self._vault.enrol(study.id32, [record], valid_until=study.closes)
         key = signature.new_key()
         now = self._desk.clock.now()
@@ -77,7 +86,7 @@ class Attested:
             subject=signature.address_of(key),
             purposes=mask | purposes.bits([purposes.BY_STAFF]),
             purpose_table=purposes.table_digest(),
-            scope=study.scope(self._desk.hospital),
+            scope=scope,
             terms_shown=terms(study, hospital=self._desk.hospital).digest,
             not_before=midnight_before(now),  # the day on the paper stays in the hospital
             expiry=midnight_before(until),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from consent import purposes
+from consent.fhir import exceptions
 from consent.fhir.moments import span
 from consent.fhir.refusal import Json, of_element
 from consent.fhir.releases import PRIVACY, SCOPES
@@ -24,24 +25,12 @@ from twinward.ids import OrgName, RecordNumber
 REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 PURPOSES: Final = "urn:twinward:purposes"
-FORBIDDEN: Final = "urn:twinward:forbidden-uses"
 GRADE: Final = "urn:twinward:fhir:grade"
 ATTESTED_BY: Final = "urn:twinward:fhir:attested-by"
 SIGNED: Final = "urn:twinward:fhir:signed-grant"
 CATEGORY: Final = [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}]
 
 _REASONS = {"HRESCH": "health-research", "TREAT": purposes.OWN_CARE}
-_FORBIDS = {
-    "not-for-profit": "for-profit",
-    "no-methods-only": "methods-only",
-    "genetic-only": "not-genetic",
-    "ethics-approved": "without-ethics-approval",
-    "in-region": "outside-the-region",
-    "named-users": "by-users-not-named",
-    "named-institutions": "by-institutions-not-named",
-    "as-described-only": "not-as-described",
-}
-_RESTRICTIONS = {forbidden: name for name, forbidden in _FORBIDS.items()}
 _LONGEST = 200
 _KNOWN = {
     "resourceType", "id", "meta", "language", "text", "extension", "identifier", "status", "scope",
@@ -52,13 +41,17 @@ _KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a Consent permits: purposes of one study, for one patient, until then (Unix seconds)."""
+    """What a Consent permits: purposes of one study, for one patient, until then (Unix seconds).
+
+    ``without`` are the study's categories that the patient left out.
+    """
 
     record: RecordNumber
     study: Study
     mask: int
     signed_on: float
     until: float
+    without: tuple[str, ...] = ()
 
 
 def policy_uri(study: Study, hospital: OrgName) -> str:
@@ -145,7 +138,9 @@ def permission(
     signed_on, _ = _span(resource.get("dateTime"), "Consent.dateTime")
     if begins is not None and begins > signed_on:
         raise of_element("Consent.provision.period.start", "it may not begin after it was signed")
-    return Permission(record, study, _mask(provision, hospital), signed_on, ends)
+    mask, excepted = _mask(provision, hospital), exceptions.read(provision, study)
+    mask |= purposes.bits(excepted.limits)
+    return Permission(record, study, mask, signed_on, ends, excepted.without)
 
 
 def _require_parties(resource: Mapping[str, Any], record: RecordNumber, hospital: OrgName) -> None:
@@ -190,8 +185,6 @@ def _mask(provision: Mapping[str, Any], hospital: OrgName) -> int:
         names.append(named)
     if not names:
         raise of_element(f"{at}.purpose", "a purpose is needed", kind="required")
-    for number, nested in enumerate(provision.get("provision", [])):
-        names.extend(_restrictions(nested, f"{at}.provision[{number}]"))
     return purposes.bits(names)
 
 
@@ -213,20 +206,6 @@ def _purpose(coding: Mapping[str, Any]) -> str | None:
     return code if system == PURPOSES and code in known else None
 
 
-def _restrictions(nested: Mapping[str, Any], at: str) -> list[str]:
-    for name in sorted(set(nested) - {"type", "purpose"}):
-        raise of_element(f"{at}.{name}", "an exception names forbidden uses, nothing else")
-    if nested.get("type") != "deny" or not nested.get("purpose"):
-        raise of_element(f"{at}.type", "an exception from a permission denies something")
-    found = []
-    for number, coding in enumerate(nested["purpose"]):
-        limit = _RESTRICTIONS.get(str(coding.get("code")))
-        if coding.get("system") != FORBIDDEN or limit is None:
-            raise of_element(f"{at}.purpose[{number}]", "this use cannot be forbidden by itself")
-        found.append(limit)
-    return found
-
-
 def written(kept: KeptGrant, study: Study, hospital: OrgName) -> Json:
     """A grant of the vault as an R4 Consent; `permission` reads the same from it."""
     return resource(
@@ -239,6 +218,7 @@ def written(kept: KeptGrant, study: Study, hospital: OrgName) -> Json:
         received_at=kept.received_at,
         grade=kept.grade,
         digest=kept.digest.hex(),
+        without=study.without(kept.grant.scope, hospital),
     )
 
 
@@ -253,6 +233,7 @@ def resource(
     received_at: int,
     grade: str,
     digest: str,
+    without: Collection[str] = (),
 ) -> Json:
     """A grant as an R4 Consent.
 
@@ -266,6 +247,7 @@ def resource(
         received_at: When the hospital got it.
         grade: How it came about.
         digest: Its name on the ledger, in hex.
+        without: Categories of the study that the patient left out.
     """
     provision: Json = {
         "type": "permit",
@@ -276,11 +258,8 @@ def resource(
         "purpose": [
             {"system": PURPOSES, "code": row.name} for row in purposes.PURPOSES if row.name in names
         ],
+        **exceptions.written(names, without),
     }
-    forbidden = [_FORBIDS[name] for name in names if name in _FORBIDS]
-    if forbidden:
-        codings = [{"system": FORBIDDEN, "code": code} for code in forbidden]
-        provision["provision"] = [{"type": "deny", "purpose": codings}]
     return {
         "resourceType": "Consent",
         "extension": [{"url": GRADE, "valueCode": grade}],

@@ -60,6 +60,15 @@ class House:
     changed: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision, the Consent that it rests on, and the categories that the patient left out."""
+
+    decision: Decision
+    consent: str | None
+    withheld: tuple[str, ...]
+
+
 class Registry:
     """The consents of one hospital. Thread-safe; durable when a call returns."""
 
@@ -156,10 +165,8 @@ class Registry:
                 return newest
             return self._ended(newest, record, str(given["status"]), client)
 
-    def decide(
-        self, record: RecordNumber, study_name: str, *, client: str
-    ) -> tuple[Decision, str | None]:
-        """Whether a study may use a patient's data now, and the Consent that it rests on.
+    def decide(self, record: RecordNumber, study_name: str, *, client: str) -> Decided:
+        """Whether a study may use a patient's data now, and which of it not.
 
         Every decision is entered in the audit log before it is told.
 
@@ -192,7 +199,8 @@ class Registry:
         )
         digest = None if newest is None else newest.digest
         self._house.decided(study, record, digest, found, client)
-        return found, None if digest is None else digest.hex()
+        withheld = tuple(one.name for one in study.left_out(found.withheld))
+        return Decided(found, None if digest is None else digest.hex(), withheld)
 
     def _require_patient(self, record: RecordNumber) -> None:
         if record not in self._house.records:
@@ -209,11 +217,13 @@ class Registry:
         code = hex_bytes(value.get("code"))
         enrolment = self._vault.enrolment(code)
         grant = object_of(value.get("grant"))
+        scope = asked.study.scope(self._house.desk.hospital, without=asked.without)
         same = (
             enrolment is not None
             and enrolment.record == asked.record
             and enrolment.study == asked.study.id32
             and grant.get("purposes") == f"{asked.mask:032x}"
+            and grant.get("scope") == scope.hex()
             and grant.get("expiry") == int(asked.until)
         )
         if not same:
@@ -234,7 +244,9 @@ class Registry:
                 code="TW8603",
             )  # fmt: skip
         enter = partial(self._house.attested, asked.record, asked.study.id32, f"{client}/{staff}")
-        return taking.take(asked.record, mask=asked.mask, until=asked.until, enter=enter)
+        return taking.take(
+            asked.record, mask=asked.mask, until=asked.until, enter=enter, without=asked.without
+        )
 
     def _refuse_all(self, value: Json, *, client: str) -> Version:
         """A refusal: of one study, or of all. What else it says does not hold it up."""

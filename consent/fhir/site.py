@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from consent.fhir import describe, wire
+from consent.fhir import describe, exceptions, wire
 from consent.fhir.refusal import Issue, Json, Refused, outcome
 from consent.fhir.registry import Registry, not_found
 from consent.fhir.releases import to_r4
@@ -110,6 +110,10 @@ class Api:
                     {"name": "title", "valueString": study.title},
                     {"name": "purpose", "valueString": study.purpose},
                     {"name": "policy", "valueUri": policy},
+                    *(
+                        {"name": "optional", "valueCoding": exceptions.category(one.name)}
+                        for one in study.optional
+                    ),
                 ],
             }
             for study, policy in await run_in_threadpool(self._registry.offers)
@@ -118,20 +122,26 @@ class Api:
 
     async def _decide(self, request: Request, bearer: Bearer) -> Response:
         asked = wire.question(wire.json_of(await wire.body(request)))
-        found, consent = await run_in_threadpool(
+        found = await run_in_threadpool(
             lambda: self._registry.decide(asked[0], asked[1], client=bearer.client)
         )
         known = None
-        if consent is not None:
-            known = {"name": "consent", "valueReference": {"reference": f"Consent/{consent}"}}
+        if found.consent is not None:
+            reference = {"reference": f"Consent/{found.consent}"}
+            known = {"name": "consent", "valueReference": reference}
+        rule = found.decision.rule
         return wire.fhir(
             {
                 "resourceType": "Parameters",
                 "parameter": [
-                    {"name": "decision", "valueCode": "permit" if found.permit else "deny"},
-                    {"name": "rule", "valueCode": found.rule.value},
-                    {"name": "words", "valueString": found.rule.words},
+                    {"name": "decision", "valueCode": "permit" if rule.permits else "deny"},
+                    {"name": "rule", "valueCode": rule.value},
+                    {"name": "words", "valueString": rule.words},
                     *([] if known is None else [known]),
+                    *(
+                        {"name": "withheld", "valueCoding": exceptions.category(name)}
+                        for name in found.withheld
+                    ),
                 ],
             }
         )

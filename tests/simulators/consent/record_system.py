@@ -71,8 +71,9 @@ class Http:
 class ApiOfAHospital:
     """The real API over a vault on disk, a ledger in memory and everything it told the audit."""
 
-    def __init__(self, folder, *, patients=4, burst=10_000.0):
-        self.hospital = Hospital(folder, patients=patients)
+    def __init__(self, folder, *, patients=4, burst=10_000.0, study=STUDY):
+        self.study = study
+        self.hospital = Hospital(folder, patients=patients, study=study)
         self.told = []
         self.is_ledger_known = True
         self.system = RecordSystem("ehr")
@@ -83,7 +84,7 @@ class ApiOfAHospital:
             hospital=HOSPITAL,
             identity=IDENTITY,
             domain=hospital.domain,
-            studies={STUDY.id32: STUDY},
+            studies={study.id32: study},
             clock=hospital.clock,
             slot=hospital.ledger.slot,
             chain_time=hospital.ledger.confirm,
@@ -150,7 +151,7 @@ class ApiOfAHospital:
             "performer": [patient],
             "organization": [{"reference": f"Organization/{HOSPITAL}"}],
             "sourceReference": {"reference": "DocumentReference/paper-1"},
-            "policy": [{"uri": policy_uri(STUDY, HOSPITAL)}],
+            "policy": [{"uri": policy_uri(self.study, HOSPITAL)}],
             "provision": {
                 "type": "permit",
                 "period": {"end": "2030-12-31"},
