@@ -65,5 +65,6 @@ def fhir_of(one: Asked, *, hospital: OrgName) -> dict[str, Any] | None:
         received_at=grant["received_at"],
         grade=grant["grade"],
         digest=grant["digest"],
+        without=grant["without"],
     )
     return made if one.has_said_yes else made | {"status": "inactive"}
