@@ -1,7 +1,8 @@
 """How much of a study's data may be read of each patient.
 
-Nothing, all of it, or all but the categories that the patient left out. A share is a small number for each row of the patient table. What a patient left out is read as if
-it had never been recorded, everywhere: in training, in measuring, in reports that stay here.
+Nothing, all of it, or all but the categories that the patient left out. A share is a small number
+for each row of the patient table. What a patient left out is read as if it had never been
+recorded, everywhere: in training, in measuring, in reports that stay here.
 """
 
 from __future__ import annotations

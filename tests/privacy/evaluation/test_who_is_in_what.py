@@ -31,6 +31,9 @@ class Everyone:
     def mask(self):
         return self.permits
 
+    def permitted(self):
+        return self.permits, self.permits.astype(np.uint8)
+
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory):
@@ -85,7 +88,7 @@ def training_vector(node, plan):
 def evaluation_vector(node, plan, *, without=()):
     cohort = Everyone(len(node.patients.records))
     cohort.permits[list(without)] = False
-    test = HeldOut(node, SimpleNamespace(plan=plan), cohort=cohort, weights=plan.start)
+    test = HeldOut(node, SimpleNamespace(plan=plan, study=None), cohort=cohort, weights=plan.start)
     return evaluation.to_vector(evaluation.binned(*test.of(test.permitted()), bins=8))
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.simulators import postgres
 from tests.simulators.consent import world
-from tests.simulators.consent.world import DOMAIN, STUDY, Hospital, Patient
+from tests.simulators.consent.world import DOMAIN, HOSPITAL, STUDY, Hospital, Patient
 from twinward import canonical
 from twinward.errors import ConsentError, LedgerError
 
@@ -46,12 +46,13 @@ class ConsentOverTime(RuleBasedStateMachine):
             return error.code
         return None
 
-    @rule(who=people, days=st.integers(1, 12))
-    def grant(self, who, days):
+    @rule(who=people, days=st.integers(1, 12), without=st.sampled_from([(), ("blood pressure",)]))
+    def grant(self, who, days, without):
         patient = self.patients[who]
         known = self._ask(patient)
         mine = known is not None and known["subject"] == patient.subject.hex()
-        grant = patient.grant(days=days, nonce=known["next_nonce"] if mine else 0)
+        nonce = known["next_nonce"] if mine else 0
+        grant = patient.grant(days=days, nonce=nonce, without=without)
         body = patient.body(grant)
         refusal = self._refusal(body)
         assert refusal in {None, "TW3013", "TW3016"}
@@ -144,7 +145,7 @@ class ConsentOverTime(RuleBasedStateMachine):
 
     @invariant()
     def cohort_is_exactly_who_has_a_valid_current_grant(self):
-        mask = self.cohort.mask()
+        mask, shares = self.cohort.permitted()
         now = max(self.hospital.clock.at, self.hospital.ledger.time)
         self.latest = max(self.latest, now)
         for who, patient in enumerate(self.patients):
@@ -153,6 +154,8 @@ class ConsentOverTime(RuleBasedStateMachine):
             there = grant is not None and slot is not None and slot.digest == grant.digest(DOMAIN)
             valid = there and now < grant.expiry
             assert not mask[who] or valid
+            narrowed = grant is not None and grant.scope != STUDY.scope(HOSPITAL)
+            assert shares[who] == (0 if not mask[who] else 2 if narrowed else 1)
             started = min(self.hospital.clock.at, self.hospital.ledger.time) >= (
                 grant.not_before if grant else 0
             )

@@ -16,7 +16,7 @@ from consent.policy import Grade, Request
 from consent.record import DAY, Domain, Grant, Withdrawal, require_signed
 from consent.relay import Ledger, Relay
 from consent.service import ConsentDesk
-from consent.study import Study
+from consent.study import OptionalCategory, Study
 from consent.terms import terms
 from consent.uses import Uses
 from consent.vault import Vault
@@ -41,6 +41,7 @@ STUDY = Study(
     title="Who is at risk of heart disease?",
     purpose="heart-research",
     categories=("age and sex", "blood pressure"),
+    optional=(OptionalCategory("blood pressure", ("trestbps",)),),
     closes=int(NOW) + 3650 * DAY,
 )
 
@@ -277,7 +278,13 @@ class Patient:
         self.subject = signature.address_of(self.key)
 
     def grant(
-        self, *, days: int = 365, nonce: int = 0, names=("heart-research",), **changes
+        self,
+        *,
+        days: int = 365,
+        nonce: int = 0,
+        names=("heart-research",),
+        without=(),
+        **changes,
     ) -> Grant:
         now, study = int(self.hospital.clock.now()), self.letter.study
         honest = Grant(
@@ -286,7 +293,7 @@ class Patient:
             subject=self.subject,
             purposes=purposes.bits(names),
             purpose_table=purposes.table_digest(),
-            scope=study.scope(HOSPITAL),
+            scope=study.scope(HOSPITAL, without=without),
             terms_shown=terms(study, hospital=HOSPITAL).digest,
             not_before=now // DAY * DAY,
             expiry=now // DAY * DAY + days * DAY,

@@ -3,7 +3,8 @@ import pytest
 
 from consent.policy import Grade, Rule
 from consent.record import DAY
-from tests.simulators.consent.world import STUDY, Hospital, Patient
+from hospital_node.shares import ALL, NOTHING
+from tests.simulators.consent.world import HOSPITAL, STUDY, Hospital, Patient
 from twinward import canonical
 from twinward.errors import ConsentError, DataError
 
@@ -196,3 +197,52 @@ def test_a_grant_whose_record_left_the_table_is_not_used(hospital, patients):
 
 def test_an_empty_table_gives_an_empty_mask(hospital):
     assert hospital.cohort(records=[]).mask().shape == (0,)
+
+
+PRESSURE = ("blood pressure",)
+
+
+def test_who_left_a_category_out_has_a_smaller_share(hospital, patients):
+    patients[3].grants(patients[3].grant(without=PRESSURE))
+    hospital.push()
+    cohort = hospital.cohort()
+    mask, shares = cohort.permitted()
+    assert mask.tolist() == [True] * 4
+    assert shares.tolist() == [ALL, ALL, ALL, ALL + 1]
+    assert not shares.flags.writeable
+    decision = cohort.explain(hospital.records[3])
+    assert (decision.rule, decision.withheld) == (Rule.GRANTED_IN_PART, 1)
+
+
+def test_narrowing_bites_before_the_ledger_knows_and_widening_waits_for_it(hospital, patients):
+    cohort = hospital.cohort()
+    assert cohort.permitted()[1][0] == ALL
+    patients[0].grants(patients[0].grant(nonce=1, without=PRESSURE))
+    assert cohort.permitted()[1][0] == NOTHING
+    hospital.push()
+    assert cohort.permitted()[1][0] == ALL + 1
+    patients[0].grants(patients[0].grant(nonce=2))
+    assert cohort.permitted()[1][0] == NOTHING
+    hospital.push()
+    assert cohort.permitted()[1][0] == ALL
+
+
+def test_what_was_left_out_is_left_out_after_a_restart(hospital, patients):
+    patients[3].grants(patients[3].grant(without=PRESSURE))
+    hospital.push()
+    cohort = hospital.cohort(snapshot=hospital.snapshot)
+    before = cohort.permitted()[1]
+    cohort.save()
+    hospital.reopen()
+    again = hospital.cohort(snapshot=hospital.snapshot)
+    assert again.permitted()[1].tolist() == before.tolist() == [ALL, ALL, ALL, ALL + 1]
+
+
+def test_a_choice_widened_in_the_vault_counts_for_nothing(hospital, patients):
+    patients[3].grants(patients[3].grant(without=PRESSURE))
+    hospital.push()
+    kept = hospital.vault.newest(STUDY.id32, hospital.records[3])
+    wider = kept.grant.to_json() | {"scope": STUDY.scope(HOSPITAL).hex()}
+    with hospital.vault.store.transaction() as database:
+        database.execute("update grants set body = ? where seq = 4", (canonical.encode(wider),))
+    assert hospital.cohort().permitted()[1][3] == NOTHING
