@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from consent.cli_outcomes import Progress, report
 from consent.cli_wallet import COMMANDS, opened, passphrase_option, wallet_option
 from consent.record import DAY
-from twinward.clock import SystemClock, iso
-from twinward.console import emit, is_interactive, json_option, reports_errors, say, table
-from twinward.errors import EXIT_FAILED, ConsentError, TwinwardError, UsageError
+from twinward.clock import SystemClock
+from twinward.console import emit, json_option, reports_errors, say, table
+from twinward.errors import ConsentError, TwinwardError, UsageError
 
 if TYPE_CHECKING:
     from consent.letters import Letter
     from consent.terms import Terms
-    from consent.wallet import Outcome
 
 _YEAR = 365 * DAY
 
@@ -54,8 +52,19 @@ for command in COMMANDS:
     multiple=True,
     help="What the data may be used for (repeatable); without it, what the letter asks.",
 )
+@click.option(
+    "--without",
+    "without",
+    metavar="CATEGORY",
+    multiple=True,
+    help="Data that you leave out (repeatable); the letter's text says what can be.",
+)
 @click.option("--years", type=click.FloatRange(0.01, 20), default=5.0, show_default=True)
-@click.option("--again", is_flag=True, help="Also letters that were answered before.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Also letters that were answered before: the new answer replaces the old one.",
+)
 @passphrase_option
 @json_option
 @reports_errors
@@ -66,6 +75,7 @@ def grant(
     everyone: bool,
     refuse_every: int | None,
     purposes: tuple[str, ...],
+    without: tuple[str, ...],
     years: float,
     again: bool,
     passphrase_file: Path | None,
@@ -87,14 +97,14 @@ def grant(
     outcomes = answering.grant(
         opened(folder, passphrase_file),
         letters,
-        choice=Choice(purposes=purposes, until=clock.now() + years * _YEAR),
+        choice=Choice(purposes=purposes, until=clock.now() + years * _YEAR, without=without),
         clock=clock,
-        says_yes=_chooser(everyone=everyone, refuse_every=refuse_every),
+        says_yes=_chooser(everyone=everyone, refuse_every=refuse_every, without=without),
         again=again,
         show_terms=answering.unread if everyone else _same_as_shown,
-        progress=_Progress(len(letters)),
+        progress=Progress(len(letters)),
     )
-    _report(outcomes, schema="consent.grant", as_json=as_json)
+    report(outcomes, schema="consent.grant", as_json=as_json)
 
 
 @consent.command()
@@ -144,14 +154,14 @@ def withdraw(
             code="TW3036",
             help="name letters as `twinward consent show` lists them, or use `--all`",
         )
-    clock, progress = SystemClock(), _Progress(len(letters))
+    clock, progress = SystemClock(), Progress(len(letters))
     if through is None and not by_front_door:
         outcomes = answering.withdraw(wallet, letters, clock=clock, progress=progress)
     else:
         outcomes = front_door.withdraw(
             wallet, letters, address=through, clock=clock, progress=progress
         )
-    _report(outcomes, schema="consent.withdraw", as_json=as_json)
+    report(outcomes, schema="consent.withdraw", as_json=as_json)
 
 
 @consent.command()
@@ -181,6 +191,7 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
                 "hospital": entry.letter.hospital,
                 "study": entry.letter.study.name,
                 "answer": entry.answer.value,
+                "without": list(entry.without),
                 "record": None if failed else record,
                 "error": record.diagnostic.as_json() if isinstance(record, TwinwardError) else None,
             }
@@ -188,13 +199,14 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
 
     def text() -> str:
         return table(
-            ("letter", "hospital", "study", "answer", "at the hospital"),
+            ("letter", "hospital", "study", "answer", "left out", "at the hospital"),
             [
                 (
                     row["letter"],
                     row["hospital"],
                     row["study"],
                     row["answer"],
+                    "; ".join(row["without"]) or "-",
                     row["error"]["message"]
                     if row["error"]
                     else (row["record"] or {"rule": "not asked"})["rule"],
@@ -209,16 +221,24 @@ def show(folder: Path, letters: tuple[str, ...], *, offline: bool, as_json: bool
 class _AskEach:
     """Shows a letter's text on the terminal and asks; sends nothing and asks nobody for it."""
 
+    def __init__(self, without: tuple[str, ...]) -> None:
+        self._without = without
+
     def __call__(self, _number: int, letter: Letter) -> bool:
         from consent.terms import terms
 
         say(f"\n{terms(letter.study, hospital=letter.hospital).text}")
+        if self._without:
+            say(f"You leave out: {'; '.join(self._without)}.")
+        elif letter.study.optional:
+            can = "; ".join(one.name for one in letter.study.optional)
+            say(f"You leave out nothing. To do so, say no and answer with `--without`: {can}.")
         return click.confirm("Do you say yes, and sign this?", err=True)
 
 
-def _chooser(*, everyone: bool, refuse_every: int | None) -> Any:
+def _chooser(*, everyone: bool, refuse_every: int | None, without: tuple[str, ...]) -> Any:
     if not everyone:
-        return _AskEach()
+        return _AskEach(without)
     return lambda number, _letter: not refuse_every or (number + 1) % refuse_every != 0
 
 
@@ -236,64 +256,3 @@ def _same_as_shown(letter: Letter, offered: Terms) -> None:
             code="TW3037",
             help="sign nothing; use the same version of Twinward as the hospital, and read again",
         )
-
-
-class _Progress:
-    """A counter on a terminal, one line per tenth otherwise; on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-
-    def __call__(self, _outcome: Outcome) -> None:
-        self._done += 1
-        if is_interactive():
-            end = "\n" if self._done == self._total else ""
-            click.echo(f"\r{self._done} of {self._total}{end}", err=True, nl=False)
-        elif self._done % max(1, self._total // 10) == 0:
-            say(f"{self._done} of {self._total}")
-
-
-def _report(outcomes: Sequence[Outcome], *, schema: str, as_json: bool) -> None:
-    counts = Counter(outcome.answer.value for outcome in outcomes if outcome.error is None)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    value = {
-        "granted": counts["granted"],
-        "refused": counts["refused"],
-        "withdrawn": counts["withdrawn"],
-        "failed": len(failed),
-        "letters": [
-            {
-                "letter": outcome.reference,
-                "hospital": outcome.hospital,
-                "answer": outcome.answer.value,
-                "receipt": outcome.receipt,
-                "error": outcome.error.diagnostic.as_json() if outcome.error else None,
-            }
-            for outcome in outcomes
-        ],
-    }
-    emit(value, schema=schema, as_json=as_json, text=lambda: _summary(outcomes, counts))
-    if failed:
-        statuses = {o.error.diagnostic.exit_status for o in failed if o.error}
-        raise SystemExit(statuses.pop() if len(statuses) == 1 else EXIT_FAILED)
-
-
-def _summary(outcomes: Sequence[Outcome], counts: Counter[str]) -> str:
-    lines = [f"{number} {what}" for what, number in sorted(counts.items())]
-    for outcome in outcomes:
-        if outcome.error:
-            lines.append(f"{outcome.reference}: {outcome.error.diagnostic.as_text()}")
-        elif outcome.receipt and "on_chain_by" in outcome.receipt:
-            step = outcome.receipt["excluded_from_step"]
-            out = "no step is running" if step is None else f"out from step {step}"
-            lines.append(
-                f"{outcome.reference}: withdrawn at {iso(outcome.receipt['received_at'])}, {out},"
-                f" on the ledger by {iso(outcome.receipt['on_chain_by'])}"
-            )
-        elif outcome.receipt and "block" in outcome.receipt:
-            lines.append(
-                f"{outcome.reference}: withdrawn on the ledger, by block {outcome.receipt['block']}"
-                " at the latest; the hospital hears of it from there"
-            )
-    return "\n".join(lines) or "nothing to do"

@@ -53,11 +53,13 @@ class Answer(StrEnum):
 class Choice:
     """What a patient permits, and until when (Unix seconds; rounded down to a UTC midnight).
 
-    Without purposes it is what the letter's study asks for, and nothing beyond.
+    Without purposes it is what the letter's study asks for, and nothing beyond. ``without`` are
+    categories of data that are left out.
     """
 
     purposes: tuple[str, ...]
     until: float
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ class Entry:
     def reference(self) -> str:
         """The letter's short name."""
         return self.letter.reference
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The categories that the yes leaves out, as it was signed here; none without a yes."""
+        if self.answer is not Answer.GRANTED or self.sent is None:
+            return ()
+        scope = bytes.fromhex(self.sent["grant"]["scope"])
+        return self.letter.study.without(scope, self.letter.hospital)
 
 
 _Signed = tuple[bytes | None, int, Answer, dict[str, Any], str]
@@ -160,7 +170,7 @@ class Wallet:
         entry whose last grant is still without a receipt gives the same request again.
 
         Raises:
-            UsageError: TW3006, an unknown purpose.
+            UsageError: TW3006, an unknown purpose; TW3042, something cannot be left out.
         """
         requests: list[dict[str, Any]] = []
         changed: list[_Signed] = []
@@ -269,7 +279,7 @@ def _grant_request(
         subject=signature.address_of(key),
         purposes=purposes.bits(choice.purposes or (letter.study.purpose,)),
         purpose_table=purposes.table_digest(),
-        scope=letter.study.scope(letter.hospital),
+        scope=letter.study.scope(letter.hospital, without=choice.without),
         terms_shown=terms.digest,
         # Whole days: the ledger learns no hour, and clocks that differ do no harm.
         not_before=midnight_before(at),

@@ -66,7 +66,13 @@ def grant(
     interruption; with ``again`` they are answered anew, for a longer time or another choice. One
     letter's failure does not stop the others. ``says_yes`` is asked with the letter's place in
     the list. ``show_terms`` gets each text before anything is signed; if it raises, nothing is.
+
+    Raises:
+        UsageError: TW3042, one of the studies needs what is to be left out; then nothing is kept,
+            signed or sent.
     """
+    for study in {letter.study for letter in letters}:
+        study.withheld(choice.without)
     wallet.keep(letters)
     outcomes = []
     asked = []
@@ -75,7 +81,10 @@ def grant(
         answered = entry.answer is Answer.REFUSED or (
             entry.answer is Answer.GRANTED and entry.receipt
         )
-        if answered and not again:
+        waits = entry.answer is Answer.GRANTED and not entry.receipt
+        if (waits or (answered and not again)) and _reads_more(entry, choice):
+            outcomes.append(_outcome(entry, error=_said_otherwise(waits=waits)))
+        elif answered and not again:
             outcomes.append(_outcome(entry))
         elif entry.answer in (Answer.NONE, Answer.REFUSED) and not says_yes(number, letter):
             wallet.refuse(letter.reference)
@@ -140,6 +149,21 @@ def show(
             except TwinwardError as error:
                 found.append((entry, error))
     return found
+
+
+def _reads_more(entry: Entry, choice: Choice) -> bool:
+    """Whether what was signed before would read something that is to be left out now."""
+    return entry.answer is Answer.GRANTED and not set(choice.without) <= set(entry.without)
+
+
+def _said_otherwise(*, waits: bool) -> ConsentError:
+    arrived = "answer again with `--again`: the new yes replaces the old one"
+    under_way = "it may be on its way: give it once more as it was, then this one with `--again`"
+    return ConsentError(
+        "this letter was answered before, with a yes that leaves out less",
+        code="TW3043",
+        help=under_way if waits else arrived,
+    )
 
 
 def _by_desk(

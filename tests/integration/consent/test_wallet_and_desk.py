@@ -12,8 +12,10 @@ from consent.letters import write_letters
 from consent.patient_keys import Answer, Choice, Wallet
 from consent.receipts import WITHDRAWAL_KIND, read_receipt
 from consent.record import DAY
+from consent.study import OptionalCategory
+from consent.terms import terms
 from tests.simulators.consent.desk import RunningDesk, make_tls
-from tests.simulators.consent.world import IDENTITY, NOW, STUDY, Hospital
+from tests.simulators.consent.world import HOSPITAL, IDENTITY, NOW, STUDY, Hospital
 from twinward import canonical
 from twinward.signing import Identity
 
@@ -39,8 +41,8 @@ def wallet(tmp_path):
     found.close()
 
 
-def say_yes(wallet, letters, hospital, **more):
-    return answering.grant(wallet, letters, choice=CHOICE, clock=hospital.clock, **more)
+def say_yes(wallet, letters, hospital, *, choice=CHOICE, **more):
+    return answering.grant(wallet, letters, choice=choice, clock=hospital.clock, **more)
 
 
 def test_patients_grant_some_refuse_and_one_withdraws(hospital, desk, wallet):
@@ -234,3 +236,97 @@ def test_the_commands_answer_letters_from_a_file(hospital, desk, tmp_path):
     never = next(e["letter"] for e in shown["letters"] if e["answer"] == "refused")
     assert command("receipt", never, "--out", str(out), status=2)["error"]["code"] == "TW3182"
     assert canonical.encode(gone)
+
+
+LEFT_OUT = "blood pressure"
+ASKS = replace(STUDY, optional=(OptionalCategory(LEFT_OUT, ("trestbps",)),))
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """A hospital whose study lets patients leave something out, and its desk."""
+    hospital = Hospital(tmp_path / "hospital", study=ASKS)
+    running = RunningDesk(hospital, tmp_path)
+    yield hospital, running
+    running.close()
+
+
+def shares(hospital):
+    return hospital.cohort().permitted()[1].tolist()
+
+
+def test_patients_leave_something_out_and_take_it_back_with_the_same_letter(asking, wallet):
+    hospital, desk = asking
+    letters = desk.letters(2)
+    less = replace(CHOICE, without=(LEFT_OUT,))
+    say_yes(wallet, letters[:1], hospital)
+    hospital.push()
+    assert shares(hospital) == [1, 0, 0, 0]
+    for choice, share, told in ((less, 2, [LEFT_OUT]), (CHOICE, 1, [])):
+        say_yes(wallet, letters[:1], hospital, again=True, choice=choice)
+        assert wallet.entry(letters[0].reference).without == tuple(told)
+        ((_, shown),) = answering.show(wallet, [letters[0].reference])
+        assert shown["grant"]["without"] == told
+        hospital.push()
+        assert shares(hospital) == [share, 0, 0, 0]
+    answering.withdraw(wallet, [letters[0].reference], clock=hospital.clock)
+    assert shares(hospital) == [0, 0, 0, 0]
+
+
+def test_a_choice_that_leaves_out_more_is_never_answered_with_an_older_yes(asking, wallet):
+    """Neither one that is kept, nor one that waits to be sent: the patient would not know."""
+    hospital, desk = asking
+    here, waiting = desk.letters(2)
+    less = replace(CHOICE, without=(LEFT_OUT,))
+    say_yes(wallet, [here], hospital)
+    hospital.push()
+    (kept,) = say_yes(wallet, [here], hospital, choice=less)
+    assert (kept.error.code, kept.answer) == ("TW3043", Answer.GRANTED)
+    wallet.keep([waiting])  # and this process died after it signed
+    shown = terms(ASKS, hospital=HOSPITAL)
+    wallet.sign_grants([wallet.entry(waiting.reference)], shown, choice=CHOICE, at=NOW)
+    for again in (False, True):
+        (unsent,) = say_yes(wallet, [waiting], hospital, choice=less, again=again)
+        assert unsent.error.code == "TW3043"
+    hospital.push()
+    assert shares(hospital) == [1, 0, 0, 0]
+    for choice, share in ((CHOICE, 1), (less, 2)):
+        (given,) = say_yes(wallet, [waiting], hospital, choice=choice, again=True)
+        assert given.error is None
+        hospital.push()
+        assert shares(hospital) == [1, share, 0, 0]
+
+
+def test_what_a_study_needs_cannot_be_left_out_and_then_nothing_is_signed(asking, tmp_path):
+    import json
+    import time
+
+    from click.testing import CliRunner
+
+    from consent.cli import consent
+
+    hospital, desk = asking
+    hospital.clock.at = hospital.ledger.time = time.time()
+    path, folder = tmp_path / "letters", tmp_path / "mine"
+    write_letters(path, desk.letters(1))
+
+    def command(*words, status=0, **more):
+        result = CliRunner().invoke(consent, [*words, "--wallet", str(folder)], **more)
+        assert result.exit_code == status, result.output
+        return result
+
+    grant = ("grant", "--letters", str(path))
+    for wrong in ("age and sex", "genes", ""):
+        said = command(*grant, "--all", "--without", wrong, "--json", status=2)
+        assert json.loads(said.stdout)["error"]["code"] == "TW3042"
+    assert json.loads(command("show", "--offline", "--json").stdout)["letters"] == []
+
+    asked = command(*grant, "--without", LEFT_OUT, input="y\n")
+    assert "blood pressure (you may leave this out)" in asked.stderr
+    assert f"You leave out: {LEFT_OUT}." in asked.stderr
+    hospital.push()
+    assert shares(hospital) == [2, 0, 0, 0]
+    (letter,) = json.loads(command("show", "--json").stdout)["letters"]
+    assert letter["without"] == letter["record"]["grant"]["without"] == [LEFT_OUT]
+    assert letter["record"]["rule"] == "granted-in-part"
+    assert LEFT_OUT in command("show").stdout
