@@ -39,6 +39,8 @@ from twinward.settings import load
 
 COLUMNS = ("record", "signed_on", "until", "purposes", "form", "attested_by", "checked_by")
 """The first line of the table, in any order. ``purposes`` may be empty: what the study asks."""
+WITHOUT = "without"
+"""A column that may be there: the categories left out, with ``;`` between them; empty: none."""
 
 _LONGEST_CELL = 200
 
@@ -75,6 +77,7 @@ class _Paper:
     until: int
     mask: int
     attested_by: str
+    without: tuple[str, ...]
 
 
 class PaperConsents:
@@ -161,7 +164,10 @@ class PaperConsents:
             )
         asked = cells["purposes"].split() or [self._study.purpose]
         mask = purposes.bits(asked)
-        return _Paper(record, signed_on, midnight_before(until), mask, cells["attested_by"])
+        without = tuple(filter(None, map(str.strip, cells.get(WITHOUT, "").split(";"))))
+        self._study.withheld(without)
+        staff = cells["attested_by"]
+        return _Paper(record, signed_on, midnight_before(until), mask, staff, without)
 
     def _kept(self, paper: _Paper) -> Became:
         if self._attested.is_answered(paper.record, signed_on=paper.signed_on):
@@ -178,6 +184,7 @@ class PaperConsents:
                     study=self._study.id32,
                     staff=paper.attested_by,
                 ),
+                without=paper.without,
             )
         return Became.TAKEN
 
@@ -227,7 +234,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | None]]:
     rows = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         names: Sequence[str] = [name.strip() for name in next(rows, [])]
-        if sorted(names) != sorted(COLUMNS):
+        if sorted(set(names) - {WITHOUT}) != sorted(COLUMNS) or len(set(names)) != len(names):
             raise _no_table(path, f"its first line is not: {','.join(COLUMNS)}")
         for row in rows:
             if not row:

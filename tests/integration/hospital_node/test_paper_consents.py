@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from consent import purposes
 from consent.intake import Desk, Intake
 from consent.policy import Grade, Rule
+from consent.study import OptionalCategory
 from hospital_node.audit_log import NodeAudit
 from hospital_node.data import records
-from hospital_node.paper_consents import COLUMNS, PaperConsents
+from hospital_node.paper_consents import COLUMNS, WITHOUT, PaperConsents
 from hospital_node.paths import NodePaths
 from ledger import consents
 from ledger.audit.log import AuditLog
@@ -43,8 +44,9 @@ GOOD = {
 class Desks:
     """A hospital with an audit log, and a table of paper consents."""
 
-    def __init__(self, folder):
-        self.folder, self.hospital = folder, Hospital(folder, patients=4)
+    def __init__(self, folder, *, study=STUDY):
+        self.study = study
+        self.folder, self.hospital = folder, Hospital(folder, study=study, patients=4)
         log = AuditLog(
             folder / "audit", org=HOSPITAL, genesis=GENESIS, identity=IDENTITY,
             clock=self.hospital.clock,
@@ -57,21 +59,21 @@ class Desks:
             hospital=HOSPITAL,
             identity=IDENTITY,
             domain=hospital.domain,
-            studies={STUDY.id32: STUDY},
+            studies={self.study.id32: self.study},
             clock=hospital.clock,
             slot=lambda _study, _subject: None,
             chain_time=hospital.clock.now,
             next_step=lambda _study: None,
         )
 
-    def take(self, *lines, dry_run=False):
+    def take(self, *lines, dry_run=False, columns=COLUMNS):
         path = self.folder / "paper.csv"
-        rows = [COLUMNS, *([line.get(name, "") for name in COLUMNS] for line in lines)]
+        rows = [columns, *([line.get(name, "") for name in columns] for line in lines)]
         path.write_text("\n".join(",".join(row) for row in rows), encoding="utf-8")
         consents_ = PaperConsents(
             self.hospital.vault,
             self.desk(),
-            study=STUDY,
+            study=self.study,
             records=self.hospital.records,
             audit=None if dry_run else self.audit,
         )
@@ -147,6 +149,28 @@ def test_a_dry_run_says_the_same_and_keeps_nothing(desks):
         ("refused", "TW7252"),
     ]
     assert desks.hospital.vault.newest(STUDY.id32, desks.hospital.records[0]) is None
+
+
+def test_what_a_patient_left_out_on_paper_is_left_out_and_what_the_study_needs_is_refused(tmp_path):
+    names = ("blood pressure", "heart examinations")
+    optional = tuple(OptionalCategory(name, (name,)) for name in names)
+    study = replace(STUDY, categories=("age and sex", *names), optional=optional)
+    (tmp_path / "audit").mkdir()
+    desks = Desks(tmp_path, study=study)
+    cells = (" heart examinations ;", "; ".join(names), "", "blood pressure; age and sex")
+    lines = [{**GOOD, "record": f"R{n}", WITHOUT: cell} for n, cell in enumerate(cells)]
+    columns = (WITHOUT, *COLUMNS)
+    expected = [("taken", "")] * 3 + [("refused", "TW3042")]
+    with closing(desks.hospital.vault.store):
+        assert desks.take(*lines, columns=columns, dry_run=True) == expected
+        assert desks.take(*lines, columns=columns) == expected
+        desks.hospital.push()
+        shares = desks.hospital.cohort(grades=(Grade.STAFF,)).permitted()[1].tolist()
+        assert shares == [1 + 0b10, 1 + 0b11, 1, 0]
+        with pytest.raises(UsageError) as refused:
+            desks.take(GOOD, columns=(*columns, WITHOUT))
+        assert refused.value.code == "TW7250"
+    desks.audit.close()
 
 
 FAULTS = {
