@@ -50,17 +50,19 @@ WORDS = {
         "effect": "Show me what this does", "yes": "Yes, I agree", "stop": "I want to stop",
         "now": "Stop now", "used": "Your data is used now by",
         "nobody": "Nobody uses your data now", "passphrase": "Choose a passphrase",
+        "change": "Change what may be read",
     },
     "ar": {
         "code": "الرمز الموجود في رسالتك", "open": "افتح", "decide": "اقرأ وقرر",
         "effect": "أرني ما الذي سيحدث", "yes": "نعم، أوافق", "stop": "أريد التوقف",
         "now": "توقف الآن", "used": "تُستخدم بياناتك الآن في",
         "nobody": "لا أحد يستخدم بياناتك الآن", "passphrase": "اختر عبارة مرور",
+        "change": "غيّر ما يجوز قراءته",
     },
     "de": {
         "code": "Code in Ihrem Brief", "open": "Öffnen", "effect": "Zeigen, was das bewirkt",
         "yes": "Ja, ich bin einverstanden", "now": "Jetzt aufhören",
-        "passphrase": "Wählen Sie einen geheimen Satz",
+        "passphrase": "Wählen Sie einen geheimen Satz", "change": "Ändern, was gelesen werden darf",
     },
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from consent.notices import Notices
 from consent.portal import results
 from tests.e2e.portal.test_portal_in_a_browser import MOST_ACTIONS, PASSPHRASE, WORDS
 from tests.simulators.browser.chromium import WIDTHS, Tab, chromium
-from tests.simulators.consent.world import STUDY, Hospital
+from tests.simulators.consent.world import HOSPITAL, STUDY, Hospital
 from tests.simulators.portal import keeps_a_book, portal
 
 pytestmark = pytest.mark.timeout(200)
@@ -59,6 +59,11 @@ def tab(browser):
         each.close()
 
 
+def left_out(site, number):
+    """What the newest yes of a patient leaves out."""
+    return site.hospital.study.without(site.newest(number).grant.scope, HOSPITAL)
+
+
 # The other two pairs are walked in light colours by the test of the nine actions.
 LOOKS = [("phone", "ar", "dark"), ("desk", "en", "light"), ("phone", "de", "light")]
 
@@ -90,7 +95,8 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     page.get_by_label(words["code"]).fill("0" * 26)
     press("open")
     look("wrong-code")
-    page.goto(f"{site.origin}/sign-in#{site.letter(LOOKS.index((width, language, colours)))}")
+    number = LOOKS.index((width, language, colours))
+    page.goto(f"{site.origin}/sign-in#{site.letter(number)}")
     look("sign-in")
     press("open")
     look("home-before")
@@ -122,6 +128,7 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     page.locator("main form button").first.click()
     look("notices-code")
     page.goto(f"{site.origin}/studies/0/yes")
+    page.locator("[name=read-0]").uncheck()
     press("effect")
     page.locator("details summary").first.click()
     look("preview")
@@ -131,12 +138,21 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     look("granted")
     page.goto(f"{site.origin}/home")
     look("home-after")
-    page.goto(f"{site.origin}/studies/0/yes")
+    assert left_out(site, number) == ("blood pressure",)
+    page.goto(f"{site.origin}/studies/0")
+    press("change", role="link")
+    assert not page.locator("[name=read-0]").is_checked()
+    page.locator("[name=read-0]").check()
     press("effect")
+    look("preview-again")
     page.locator("[data-passphrase]").fill("another passphrase")
     press("yes")
     page.get_by_role("alert").wait_for()
     look("wrong-passphrase")
+    page.locator("[data-passphrase]").fill(PASSPHRASE)
+    press("yes")
+    page.wait_for_url("**/studies/0")
+    assert (left_out(site, number), site.is_used(number)) == ((), True)
     page.goto(f"{site.origin}/studies/0/stop")
     page.locator("details summary").first.click()
     look("stop")
