@@ -12,6 +12,7 @@ from twinward.console import emit, json_option, next_step, reports_errors, say
 from twinward.files import read_given
 
 if TYPE_CHECKING:
+    from consent.study import Study
     from hospital_node.approvals import Outcome
     from twinward.plan import Plan
     from twinward.signing import Identity
@@ -79,6 +80,7 @@ def approve(
             "least_percent": agreed.sizes and agreed.sizes.least_percent,
             "mode": agreed.aggregate,
             "visible_updates": agreed.visible_updates,
+            "optional": outcome.approved.study.to_json()["optional"],
             "attacked": attacked,
             "changed": changed,
             "approved": outcome.complete,
@@ -91,6 +93,7 @@ def approve(
             f"{_standing(outcome)} `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
             f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
             f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}{_sizes(agreed)}"
+            f"{_left_out(outcome.approved.study)}"
             f"\nplan {agreed.digest.hex()}"
         ),
     )
@@ -145,6 +148,11 @@ def _local(plan: Plan) -> str:
         f"\neach of them is {plan.fedavg.local_steps} steps at this hospital, which adds all of "
         f"the noise; its update {hidden}"
     )
+
+
+def _left_out(study: Study) -> str:
+    columns = (f"\n  {one.name}: {', '.join(one.columns)}" for one in study.optional)
+    return "\npatients may leave out, by columns:" + "".join(columns) if study.optional else ""
 
 
 def _sizes(plan: Plan) -> str:

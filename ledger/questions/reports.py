@@ -129,6 +129,7 @@ def _protocols(sources: Sources, uses: Iterable[Mapping[str, Any]]) -> list[dict
             "title": payload.get("title"),
             "purpose": payload.get("purpose"),
             "kinds of data": payload.get("categories"),
+            "may be left out": _optional(payload),
             "statement": "the patient's data may or may not have been used in a particular run",
         }
         for payload in sources.studies.values()
@@ -198,6 +199,7 @@ def _processing(
         "purpose": f"{study.get('title')} ({plan['purpose']})",
         "data subjects": "patients of this hospital who signed a grant for this study",
         "kinds of data": study.get("categories"),
+        "may be left out": _optional(study),
         "recipients": "the coordinator: masked, noised sums; everyone: the released model",
         "together with": plan.get("sites"),
         "transfers": "no record leaves the hospital",
@@ -216,6 +218,11 @@ def _processing(
         "agreed": utc(since),
         "plan": digest.hex(),
     }
+
+
+def _optional(study: Mapping[str, Any]) -> list[str] | None:
+    """Kinds of data that each patient may leave out; None if there are none."""
+    return sorted(study.get("optional", {})) or None
 
 
 def _named(answer: Answer, cells: Sequence[Any]) -> dict[str, Any]:

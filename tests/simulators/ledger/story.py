@@ -91,7 +91,7 @@ class Story:
         self.events.append(event)
         return event
 
-    def study(self, name="heart", salt="5a" * 32):
+    def study(self, name="heart", salt="5a" * 32, **more):
         payload = {
             "network": self.genesis.hex(),
             "name": name,
@@ -100,7 +100,7 @@ class Story:
             "purpose": "heart-research",
             "categories": ["age"],
             "closes": self.time,
-        }
+        } | more
         document = Document("twinward/study/v1", payload)
         self.documents.append((f"{name}.json", document.encode()))
         self.record(document.digest, Kind.STUDY)

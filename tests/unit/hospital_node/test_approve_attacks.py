@@ -55,3 +55,11 @@ def test_a_claim_that_an_attack_refutes_is_not_approved(asked, monkeypatch):
     again, answer = approve(asked, "--no-attack")
     assert again == 0
     assert answer["attacked"] is False
+
+
+def test_who_approves_sees_what_patients_may_leave_out(asked):
+    status, answer = approve(asked, "--no-attack")
+    assert status == 0, answer
+    assert answer["optional"]["blood pressure and blood tests"] == ["trestbps", "chol", "fbs"]
+    said = CliRunner().invoke(node, ["approve", *map(str, asked), "--no-attack"]).stdout
+    assert "patients may leave out, by columns:\n  blood pressure and blood tests: trest" in said

@@ -125,6 +125,15 @@ def test_a_study_shows_what_came_of_it(world, auditor):
     }
 
 
+def test_a_study_shows_what_patients_may_leave_out(world, auditor):
+    shown = {
+        name: auditor.get(f"/studies/{world.studies[name][0].hex()}").text
+        for name in (HEART, SLEEP)
+    }
+    assert "<dt>May be left out</dt><dd>blood tests (chol, fbs)</dd>" in shown[HEART]
+    assert "left out" not in shown[SLEEP]
+
+
 def test_privacy_spend_is_the_sum_of_reservations(world, auditor):
     rows = auditor.get("/privacy.json").json()["spent"]
     assert {row["hospital"] for row in rows} == {"basel", "bern", "chur", "genf"}

@@ -42,8 +42,12 @@ class Cells(HTMLParser):
 
 @pytest.fixture
 def story():
+    return told()
+
+
+def told(**more):
     story = Story()
-    study = story.study()
+    study = story.study(**more)
     story.consent(study, "ann", "bern")
     plan = study.plan()
     study.run(plan)
@@ -135,6 +139,26 @@ def test_an_accounting_of_disclosures_has_what_the_law_asks_for(story):
     years_later = datetime.fromtimestamp(story.time + 7 * 366 * DAY, UTC)
     late = reports.hipaa(story.sources(), subjects=pseudonym("ann").hex(), until=years_later)
     assert [use["model"] for use in dict(late.parts)["Each of them"]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("document", "told_of_it"),
+    [
+        ({"optional": {"blood tests": ["chol"], "blood pressure": ["trestbps"]}}, True),
+        ({"optional": {}}, False),
+        ({}, False),  # signed before there were such categories
+    ],
+)
+def test_both_reports_say_what_patients_could_leave_out(document, told_of_it):
+    story = told(**document)
+    until = datetime.fromtimestamp(story.time + DAY, UTC)
+    for report in (
+        reports.hipaa(story.sources(), subjects=pseudonym("ann").hex(), until=until),
+        reports.gdpr(story.sources(), member="hospital 2"),
+    ):
+        said = "- may be left out: blood pressure, blood tests" in report.as_markdown()
+        assert said is told_of_it
+        assert ("may be left out: None" in report.as_markdown()) is False
 
 
 def test_the_register_of_processing_names_each_approved_plan(story):
