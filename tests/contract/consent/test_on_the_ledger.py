@@ -10,9 +10,10 @@ from consent import signature
 from consent.policy import Rule
 from consent.record import DAY, Domain, Grant, Withdrawal
 from consent.relay import Ledger
+from consent.study import OptionalCategory
 from ledger.mirror import Mirror
 from ledger.rpc import Rpc
-from tests.simulators.consent.world import STUDY, Hospital, LedgerInMemory, Patient
+from tests.simulators.consent.world import HOSPITAL, STUDY, Hospital, LedgerInMemory, Patient
 from tests.simulators.ledger.network import CHAIN_ID, START, LedgerNetwork, RunningNode
 from twinward.clock import FixedClock
 from twinward.errors import LedgerError
@@ -73,7 +74,12 @@ def chain(node, network, tmp_path):
 
 @pytest.fixture
 def hospital(tmp_path, chain, domain):
-    study = replace(STUDY, network=domain.genesis.hex(), salt=signature.new_key().hex())
+    study = replace(
+        STUDY,
+        network=domain.genesis.hex(),
+        salt=signature.new_key().hex(),
+        optional=(OptionalCategory("blood pressure", ("trestbps",)),),
+    )
     return Hospital(
         tmp_path, study=study, domain=domain, now=float(START + 20), ledger=chain, patients=5
     )
@@ -100,6 +106,28 @@ def test_the_ledger_takes_our_grants_and_withdrawals_and_the_cohort_follows(hosp
     patients[0].grants(patients[0].grant(nonce=2))
     hospital.push()
     assert cohort.mask().tolist() == [True, False, True, True, True]
+
+
+def test_a_yes_that_leaves_something_out_is_replaced_and_withdrawn_as_any_other(hospital, chain):
+    patient, study = Patient(hospital), hospital.study
+    less = study.scope(HOSPITAL, without=["blood pressure"])
+    shares = []
+    for nonce, scope in enumerate((less, study.scope(HOSPITAL), less)):
+        grant = patient.grant(nonce=nonce, scope=scope)
+        patient.grants(grant)
+        shares.append(hospital.cohort().permitted()[1][0])  # nothing until the ledger has this one
+        hospital.push()
+        chain.confirm()
+        slot = chain.slot(study.id32, patient.subject)
+        assert (slot.digest, slot.nonce) == (grant.digest(hospital.domain), nonce + 1)
+        shares.append(hospital.cohort().permitted()[1][0])
+    assert shares == [0, 2, 0, 1, 0, 2]
+    patient.withdraws(nonce=3)
+    assert hospital.cohort().permitted()[1][0] == 0
+    assert hospital.cohort().explain(patient.record).rule is Rule.WITHDRAWN_HERE
+    hospital.push()
+    chain.confirm()
+    assert chain.slot(study.id32, patient.subject).purposes == 0
 
 
 def test_a_second_push_after_a_lost_note_sends_nothing(hospital, chain):

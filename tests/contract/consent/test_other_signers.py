@@ -11,7 +11,7 @@ import pytest
 
 from consent import signature
 from consent.record import DAY, Domain, Withdrawal
-from consent.study import Study
+from consent.study import OptionalCategory, Study
 from tests.contract.consent.test_on_the_ledger import OnChain
 from tests.simulators.browser.chromium import Tab, chromium
 from tests.simulators.consent.world import HOSPITAL, NOW, STUDY, Hospital, Patient
@@ -47,7 +47,12 @@ def on_chain(node, network, tmp_path):
     """A hospital whose ledger is the real contract."""
     chain = OnChain(node, network, tmp_path / "mirror.sqlite")
     domain = Domain(CHAIN_ID, network.consent, node.genesis.hash())
-    study = replace(STUDY, network=domain.genesis.hex(), salt=signature.new_key().hex())
+    study = replace(
+        STUDY,
+        network=domain.genesis.hex(),
+        salt=signature.new_key().hex(),
+        optional=(OptionalCategory("blood pressure", ("trestbps",)),),
+    )
     yield Hospital(
         tmp_path / "hospital", study=study, domain=domain, now=float(START + 20), ledger=chain
     )
@@ -113,6 +118,24 @@ def test_the_contract_takes_what_ethers_signed(on_chain):
     on_chain.ledger.confirm()
     slot = on_chain.ledger.slot(grant.study, patient.subject)
     assert (slot.nonce, slot.purposes, slot.flags) == (2, 0, 1)  # marked as signed
+
+
+@needs_ethers
+def test_what_ethers_signs_can_leave_out_what_is_optional_and_nothing_else(on_chain):
+    study = on_chain.study
+    patient, liar = Patient(on_chain), Patient(on_chain, 1)
+    less = patient.grant(scope=study.scope(HOSPITAL, without=["blood pressure"]))
+    lenient = replace(study, optional=(OptionalCategory("age and sex", ("age",)),))
+    forged = liar.grant(scope=lenient.scope(HOSPITAL, without=["age and sex"]))
+    (yes,) = ethers(patient.key, (less, on_chain.domain))
+    (lie,) = ethers(liar.key, (forged, on_chain.domain))
+    hand_in(patient, less, yes)
+    assert refused(hand_in, liar, forged, lie) == "TW3014"
+    on_chain.push()
+    on_chain.ledger.confirm()
+    slot = on_chain.ledger.slot(less.study, patient.subject)
+    assert (slot.nonce, slot.digest) == (1, less.digest(on_chain.domain))
+    assert on_chain.cohort().permitted()[1].tolist() == [2, 0, 0, 0]
 
 
 @needs_ethers
