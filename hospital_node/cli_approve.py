@@ -45,7 +45,8 @@ def approve(
     from twinward.signing import Identity
 
     files, founding = (read_given(study), read_given(plan)), membership.load_founding(folder)
-    asked = approvals.read(*files, founding=founding).plan
+    approved = approvals.read(*files, founding=founding)
+    asked = approved.plan
     policy, by = policy_file.read(folder).policy, Identity.load(key) if key else None
     signing = [f"approver:{one.name}" for one in policy.approvers if by and one.key == _hex(by)]
     about = [f"digest:{asked.digest.hex()}", *signing]
@@ -54,6 +55,7 @@ def approve(
     say(cost["text"])
     changed = approvals.changes(folder, asked, founding=founding)
     say(_changes(changed))
+    say(_left_out(approved.study))
     attacked = attack and _withstands(asked)
     if by is not None and not yes:
         click.confirm("Sign it?", abort=True, err=True)
@@ -80,7 +82,7 @@ def approve(
             "least_percent": agreed.sizes and agreed.sizes.least_percent,
             "mode": agreed.aggregate,
             "visible_updates": agreed.visible_updates,
-            "optional": outcome.approved.study.to_json()["optional"],
+            "optional": approved.study.to_json()["optional"],
             "attacked": attacked,
             "changed": changed,
             "approved": outcome.complete,
@@ -93,7 +95,6 @@ def approve(
             f"{_standing(outcome)} `{agreed.study}`: {agreed.model}, {agreed.steps} steps and "
             f"{agreed.spare_attempts} spare, epsilon {agreed.epsilon:g} at delta "
             f"{agreed.delta:g}{_local(agreed)}{_held_out(agreed)}{_sizes(agreed)}"
-            f"{_left_out(outcome.approved.study)}"
             f"\nplan {agreed.digest.hex()}"
         ),
     )
@@ -151,8 +152,10 @@ def _local(plan: Plan) -> str:
 
 
 def _left_out(study: Study) -> str:
-    columns = (f"\n  {one.name}: {', '.join(one.columns)}" for one in study.optional)
-    return "\npatients may leave out, by columns:" + "".join(columns) if study.optional else ""
+    if not study.optional:
+        return "patients can leave nothing out: they say yes to all of it, or no"
+    lines = (f"  {one.name}: {', '.join(one.columns)}" for one in study.optional)
+    return "\n".join(("patients can leave out, with the columns of it:", *lines))
 
 
 def _sizes(plan: Plan) -> str:
