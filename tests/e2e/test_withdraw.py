@@ -140,6 +140,26 @@ def test_a_patient_who_withdrew_may_come_back_with_a_new_signature(network):
     eventually(lambda: network.cohort(name) == before)
 
 
+def test_a_patient_leaves_data_out_in_the_middle_of_a_run_and_lets_it_in_again(network):
+    name = network.hospitals[2]
+    reference = network.granted(name)[0]
+    before = network.cohort(name)
+    run = network.run()
+    run.until("step", step=5)
+    blood = "blood pressure and blood tests"
+    network.grant_again(reference, without=(blood,))
+    run.end()
+    assert run.release, run.last
+    network.evidence(run)
+    eventually(lambda: network.on_record(reference)["rule"] == "granted-in-part")
+    assert network.on_record(reference)["grant"]["without"] == [blood]
+    assert network.cohort(name) == before
+    network.grant_again(reference)
+    eventually(lambda: network.on_record(reference)["rule"] == "granted")
+    assert network.on_record(reference)["grant"]["without"] == []
+    assert network.cohort(name) == before
+
+
 @contextmanager
 def opened(network, name):
     """The node of a hospital whose daemon is stopped, open in this process."""

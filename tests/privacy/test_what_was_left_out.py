@@ -16,12 +16,13 @@ from hospital_node.data import uci, virtual
 from hospital_node.evaluate import HeldOut
 from hospital_node.memory import Memory
 from hospital_node.privacy.mechanism import Mechanism
-from hospital_node.shares import ALL, NOTHING, mask_of
+from hospital_node.shares import ALL, NOTHING
 from models import evaluation
 from models.cardiac_risk import recipe as logistic
 from models.mlp_risk import recipe as network
 from server.studies import TEMPLATES
 from tests.simulators.consent.world import STUDY
+from tests.simulators.permits import Permits
 from twinward.signing import Identity
 
 SITES = ("harbour", "meadow", "summit", "station")
@@ -47,19 +48,6 @@ def plan(request):
         network="0" * 64, study="heart-risk", sites=SITES, divisor=600, purpose="heart-research",
         grades=("signed-on-device",), evaluation=logistic.EVALUATION,
     )  # fmt: skip
-
-
-class Permits:
-    """A cohort whose shares a test sets."""
-
-    def __init__(self, patients):
-        self.shares = np.full(patients, ALL, np.uint8)
-
-    def mask(self):
-        return mask_of(self.shares)
-
-    def permitted(self):
-        return mask_of(self.shares), self.shares.copy()
 
 
 class Site:

@@ -229,6 +229,13 @@ class Network:
                 and entry.answer is Answer.GRANTED
             ]
 
+    def on_record(self, reference):
+        """What the hospital's desk tells the patient of this letter."""
+        with self.wallet() as wallet:
+            ((_, record),) = answering.show(wallet, [reference])
+        assert isinstance(record, dict), record
+        return record
+
     @contextmanager
     def wallet(self):
         with closing(Wallet.open(self.folder / "patients")) as wallet:
@@ -244,14 +251,14 @@ class Network:
             raise outcome.error
         return outcome.receipt
 
-    def grant_again(self, reference):
-        """A patient who withdrew says yes anew."""
+    def grant_again(self, reference, *, without=()):
+        """A patient says yes anew, leaving out these categories."""
         with self.wallet() as wallet:
             entry = wallet.entry(reference)
             (outcome,) = answering.grant(
                 wallet,
                 [entry.letter],
-                choice=Choice((), time.time() + 400 * 86_400),
+                choice=Choice((), time.time() + 400 * 86_400, without),
                 clock=SystemClock(),
                 again=True,
             )

@@ -16,23 +16,12 @@ from hospital_node.data import uci, virtual
 from hospital_node.evaluate import HeldOut
 from hospital_node.memory import Memory
 from hospital_node.privacy.mechanism import Mechanism
+from hospital_node.shares import NOTHING
 from models import evaluation
 from models.cardiac_risk import recipe
+from tests.simulators.permits import Permits
 
 SITES = ("harbour", "meadow", "summit", "station")
-
-
-class Everyone:
-    """A cohort in which all permit it but those who withdrew."""
-
-    def __init__(self, size):
-        self.permits = np.ones(size, dtype=bool)
-
-    def mask(self):
-        return self.permits
-
-    def permitted(self):
-        return self.permits, self.permits.astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +69,14 @@ def changed(node, patients, who):
 def training_vector(node, plan):
     approved = SimpleNamespace(plan=plan, study=None)
     order = train.Order(run="0" * 64, approved=approved)
-    work = train.ActiveRun(node, order, Everyone(len(node.patients.records)))
+    work = train.ActiveRun(node, order, Permits(len(node.patients.records)))
     work._mechanism = Mechanism(plan, entropy_for_tests_only=bytes)
     return work.contribute(1, 1, 4)
 
 
 def evaluation_vector(node, plan, *, without=()):
-    cohort = Everyone(len(node.patients.records))
-    cohort.permits[list(without)] = False
+    cohort = Permits(len(node.patients.records))
+    cohort.shares[list(without)] = NOTHING
     test = HeldOut(node, SimpleNamespace(plan=plan, study=None), cohort=cohort, weights=plan.start)
     return evaluation.to_vector(evaluation.binned(*test.of(test.permitted()), bins=8))
 

@@ -20,7 +20,9 @@ from hospital_node.privacy.book import BudgetBook
 from hospital_node.privacy.lifetime import Lifetime
 from hospital_node.privacy.mechanism import Mechanism
 from hospital_node.privacy.spending import reserve
+from hospital_node.shares import NOTHING
 from models.cardiac_risk import recipe
+from tests.simulators.permits import Permits
 from twinward import shards
 from twinward.signing import Identity
 
@@ -52,8 +54,8 @@ def known_noise():
 
 def model(patients, plan, *, shard, without=()):
     """The shard's model after all steps, as if this hospital's vectors were the whole sum."""
-    permits = np.ones(len(patients.records), dtype=bool)
-    permits[list(without)] = False
+    cohort = Permits(len(patients.records))
+    cohort.shares[list(without)] = NOTHING
     node = SimpleNamespace(
         patients=patients,
         settings=SimpleNamespace(org="harbour"),
@@ -64,7 +66,7 @@ def model(patients, plan, *, shard, without=()):
         places=holdout.places(KEY, patients.records),
     )
     order = train.Order("0" * 64, SimpleNamespace(plan=plan, study=None), shard)
-    work = train.ActiveRun(node, order, SimpleNamespace(mask=permits.copy))
+    work = train.ActiveRun(node, order, cohort)
     work._mechanism = Mechanism(plan, entropy_for_tests_only=known_noise())
     for step in range(1, plan.steps + 1):
         work.apply(step, work.contribute(step, 1, len(SITES)))
