@@ -57,7 +57,11 @@ for command in COMMANDS:
     "without",
     metavar="CATEGORY",
     multiple=True,
-    help="Data that you leave out (repeatable); the letter's text says what can be.",
+    help="Data that you leave out (repeatable); the letter's text says what can be. Without it, "
+    "what the yes left out that this one replaces.",
+)
+@click.option(
+    "--everything", is_flag=True, help="Leave out nothing that `--without` does not name."
 )
 @click.option("--years", type=click.FloatRange(0.01, 20), default=5.0, show_default=True)
 @click.option(
@@ -76,6 +80,7 @@ def grant(
     refuse_every: int | None,
     purposes: tuple[str, ...],
     without: tuple[str, ...],
+    everything: bool,
     years: float,
     again: bool,
     passphrase_file: Path | None,
@@ -97,7 +102,11 @@ def grant(
     outcomes = answering.grant(
         opened(folder, passphrase_file),
         letters,
-        choice=Choice(purposes=purposes, until=clock.now() + years * _YEAR, without=without),
+        choice=Choice(
+            purposes=purposes,
+            until=clock.now() + years * _YEAR,
+            without=without if without or everything else None,
+        ),
         clock=clock,
         says_yes=_chooser(everyone=everyone, refuse_every=refuse_every, without=without),
         again=again,
@@ -232,7 +241,7 @@ class _AskEach:
             say(f"You leave out: {'; '.join(self._without)}.")
         elif letter.study.optional:
             can = "; ".join(one.name for one in letter.study.optional)
-            say(f"You leave out nothing. To do so, say no and answer with `--without`: {can}.")
+            say(f"You leave out nothing; `--without` does (after a no, with `--again`): {can}.")
         return click.confirm("Do you say yes, and sign this?", err=True)
 
 

@@ -54,12 +54,12 @@ class Choice:
     """What a patient permits, and until when (Unix seconds; rounded down to a UTC midnight).
 
     Without purposes it is what the letter's study asks for, and nothing beyond. ``without`` are
-    categories of data that are left out.
+    categories of data that are left out; None: those that the last yes to the letter left out.
     """
 
     purposes: tuple[str, ...]
     until: float
-    without: tuple[str, ...] = ()
+    without: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +273,14 @@ def _grant_request(
     entry: Entry, key: bytes, terms: Terms, *, choice: Choice, at: float
 ) -> dict[str, Any]:
     letter = entry.letter
+    without = entry.without if choice.without is None else choice.without
     grant = Grant(
         network=letter.domain.genesis,
         study=letter.study.id32,
         subject=signature.address_of(key),
         purposes=purposes.bits(choice.purposes or (letter.study.purpose,)),
         purpose_table=purposes.table_digest(),
-        scope=letter.study.scope(letter.hospital, without=choice.without),
+        scope=letter.study.scope(letter.hospital, without=without),
         terms_shown=terms.digest,
         # Whole days: the ledger learns no hour, and clocks that differ do no harm.
         not_before=midnight_before(at),

@@ -72,7 +72,7 @@ def grant(
             signed or sent.
     """
     for study in {letter.study for letter in letters}:
-        study.withheld(choice.without)
+        study.withheld(choice.without or ())
     wallet.keep(letters)
     outcomes = []
     asked = []
@@ -153,7 +153,7 @@ def show(
 
 def _reads_more(entry: Entry, choice: Choice) -> bool:
     """Whether what was signed before would read something that is to be left out now."""
-    return entry.answer is Answer.GRANTED and not set(choice.without) <= set(entry.without)
+    return entry.answer is Answer.GRANTED and not set(choice.without or ()) <= set(entry.without)
 
 
 def _said_otherwise(*, waits: bool) -> ConsentError:

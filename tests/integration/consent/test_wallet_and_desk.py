@@ -258,11 +258,16 @@ def shares(hospital):
 def test_patients_leave_something_out_and_take_it_back_with_the_same_letter(asking, wallet):
     hospital, desk = asking
     letters = desk.letters(2)
-    less = replace(CHOICE, without=(LEFT_OUT,))
+    less, whole = (replace(CHOICE, without=names) for names in ((LEFT_OUT,), ()))
     say_yes(wallet, letters[:1], hospital)
     hospital.push()
     assert shares(hospital) == [1, 0, 0, 0]
-    for choice, share, told in ((less, 2, [LEFT_OUT]), (CHOICE, 1, [])):
+    for choice, share, told in (
+        (less, 2, [LEFT_OUT]),
+        (CHOICE, 2, [LEFT_OUT]),  # who renews a yes and names nothing does not widen it
+        (whole, 1, []),
+        (CHOICE, 1, []),
+    ):
         say_yes(wallet, letters[:1], hospital, again=True, choice=choice)
         assert wallet.entry(letters[0].reference).without == tuple(told)
         ((_, shown),) = answering.show(wallet, [letters[0].reference])
@@ -330,3 +335,7 @@ def test_what_a_study_needs_cannot_be_left_out_and_then_nothing_is_signed(asking
     assert letter["without"] == letter["record"]["grant"]["without"] == [LEFT_OUT]
     assert letter["record"]["rule"] == "granted-in-part"
     assert LEFT_OUT in command("show").stdout
+    for words, share in (((), 2), (("--everything",), 1)):
+        command(*grant, "--all", "--again", *words)
+        hospital.push()
+        assert shares(hospital) == [share, 0, 0, 0]
