@@ -391,13 +391,14 @@ def test_of_many_keys_racing_for_one_letter_exactly_one_wins(hospital):
     assert results == ["TW3015"] * 7 + ["won"]
 
 
-def foreseen(hospital, patient, *names, grade="signed-on-device", days=365):
+def foreseen(hospital, patient, *names, grade="signed-on-device", days=365, without=()):
     draft = patient.grant(names=names or ("heart-research",), days=days)
     body = {
         "code": patient.letter.code.hex(),
         "study": STUDY.id32.hex(),
         "draft": {
             "purposes": draft.to_json()["purposes"],
+            "without": list(without),
             "not_before": draft.not_before,
             "expiry": draft.expiry,
             "grade": grade,
@@ -414,6 +415,8 @@ def test_a_draft_is_told_what_it_would_do_and_is_not_kept(hospital, patient):
     assert limited == "restriction"
     assert foreseen(hospital, patient, grade="made-up") == "grade-not-accepted"
     assert foreseen(hospital, patient, days=0) == "expired"
+    assert foreseen(hospital, patient, without=["blood pressure"]) == "granted-in-part"
+    refused("TW3042", foreseen, hospital, patient, without=["age and sex"])
     assert hospital.vault.newest(STUDY.id32, patient.record) is None
 
 
