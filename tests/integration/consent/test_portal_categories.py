@@ -136,6 +136,20 @@ def test_until_the_ledger_has_the_new_answer_nothing_is_used_and_none_can_be_giv
     assert (leaves_out(hospital), used(hospital, 0)) == ((PRESSURE,), True)
 
 
+def test_a_stop_while_a_new_answer_is_on_its_way_ends_both(hospital, patient):
+    says_yes(patient)
+    hospital.ledger.reachable = False
+    says_yes(patient, **{"read-0": PRESSURE})
+    hospital.ledger.reachable = True
+    assert stops(patient).status_code == 303
+    for _ in range(2):
+        assert not used(hospital, 0)
+        hospital.push()
+    subject = hospital.vault.newest(PARTLY.id32, hospital.records[0]).subject
+    assert hospital.ledger.slot(PARTLY.id32, subject).purposes == 0
+    assert "You stopped. This study does not use your data." in words(patient.get(ONE))
+
+
 def test_a_key_of_the_patients_own_device_signs_a_narrower_yes_after_a_wide_one(hospital, patient):
     """What the page gives the script carries the narrower scope and the next nonce."""
     owner = Patient(hospital, 1)
