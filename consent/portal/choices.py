@@ -63,12 +63,13 @@ class Picked:
 
     @classmethod
     def again(cls, grant: Mapping[str, Any] | None, study: Study) -> Picked:
-        """What the form shows before it is touched: the last yes if there was one, else all data.
+        """What the form shows before it is touched: the last yes, or no more than is needed.
 
-        How long has to be said anew.
+        A first form lets in nothing that can be left out: no box is ticked before the patient
+        ticks it (GDPR Art. 25(2) and recital 32). How long has to be said anew.
         """
         if grant is None:
-            return cls(study.purpose, (), YEARS[0])
+            return cls(study.purpose, (), YEARS[0], tuple(one.name for one in study.optional))
         said = grant["purposes"]
         return cls(
             next((name for name in offered(study) if name in said), study.purpose),

@@ -128,7 +128,7 @@ def test_every_page_is_clean_and_fits(site, tab, tmp_path, width, language, colo
     page.locator("main form button").first.click()
     look("notices-code")
     page.goto(f"{site.origin}/studies/0/yes")
-    page.locator("[name=read-0]").uncheck()
+    assert not page.locator("[name=read-0]").is_checked()
     press("effect")
     page.locator("details summary").first.click()
     look("preview")

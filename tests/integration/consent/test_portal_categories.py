@@ -78,10 +78,11 @@ def words(page):
 
 
 def test_a_ticked_box_is_read_and_one_that_is_not_is_left_out(hospital, patient):
-    everything, sent = sends(patient, f"{ONE}/preview", patient.get(f"{ONE}/yes"))
-    assert sent["read-0"] == PRESSURE
+    ticked = {"purpose": "health-research", "read-0": PRESSURE}
+    everything = post(patient, f"{ONE}/preview", f"{ONE}/yes", **ticked)
     assert "They do not read this" not in words(everything)
-    less = post(patient, f"{ONE}/preview", f"{ONE}/yes", purpose="health-research")
+    less, sent = sends(patient, f"{ONE}/preview", patient.get(f"{ONE}/yes"))
+    assert "read-0" not in sent, "nothing is ticked before the patient ticks it"
     assert f"They do not read this: {PRESSURE} ." in words(less)
     assert "as if no one had ever written it down" in words(less)
     assert hospital.vault.newest(PARTLY.id32, hospital.records[0]) is None

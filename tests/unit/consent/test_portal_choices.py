@@ -50,7 +50,8 @@ def test_what_is_closed_to_a_visitor_is_not_let_in():
 
 
 def test_the_form_shows_the_last_yes_again():
-    assert Picked.again(None, TWO) == Picked("heart-research", (), 1)
+    everything = ("blood pressure", "heart pictures")
+    assert Picked.again(None, TWO) == Picked("heart-research", (), 1, everything)
     said = {"purposes": ["health-research", "in-region", "by-staff"], "without": ["heart pictures"]}
     assert Picked.again(said, TWO) == Picked(
         "health-research", ("in-region",), 1, ("heart pictures",)

@@ -14,7 +14,7 @@ from models.twin import Series
 from tests.simulators.ecg import recording, write_beats, write_record
 from tests.simulators.founding import Paper
 
-RECORD = "0042"
+RECORD = "MRN-0042-8876"
 DAYS = 90
 
 

@@ -11,7 +11,7 @@ from hospital_node.settings import FILE, NodeSettings, write
 from hospital_node.twins.cli import twin
 from tests.simulators.founding import Paper
 
-RECORD = "0042"
+RECORD = "MRN-0042-8876"
 
 
 @pytest.fixture(scope="module")
