@@ -31,7 +31,7 @@ def test_the_build_gives_the_same_bytes(tmp_path):
     shutil.copytree(HERE / "device", copy, symlinks=True)
     (tmp_path / "static").mkdir()
     done = subprocess.run(
-        ["npm", "run", "build"], cwd=copy, capture_output=True, text=True, timeout=60
+        ["npm", "run", "build"], cwd=copy, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "static" / BUILT.name).read_bytes() == BUILT.read_bytes()

@@ -52,7 +52,7 @@ def test_a_second_run_goes_the_same_way(network, sites):
 
 
 def test_no_process_that_flower_starts_loads_torch(network, sites):
-    sites[0].daemon.expect(seconds=1.5)
+    sites[0].daemon.expect(seconds=5.0)  # while every process is looked at
     run, _ = network.run(wanted=4)
     assert sites[0].daemon.called.wait(60)
     processes = session_of(sites[0].node.pid) + session_of(network.superlink.pid)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-TEXT = re.compile(rb"[\x20-\x7e]{20,}")  # shorter ones come about in random bytes
+TEXT = re.compile(rb"[\w .,:@-]{20,}|[\x20-\x7e]{28,}", re.ASCII)
+"""What people write, and longer what can be printed: shorter runs come about in random bytes."""
 PADDED = re.compile(rb"([\x20-\x7e]{4,28})\0{4,}")
 HASHES = {
     "sha256": lambda data: hashlib.sha256(data).digest(),
