@@ -351,10 +351,12 @@ class Cohort:
         """New shares, where one differs; whoever has the last ones keeps those."""
         changed = {row: share for row, share in decided.items() if self._shares[row] != share}
         if changed:
-            shares = self._shares.copy()
-            shares[list(changed)] = list(changed.values())
+            shares, mask, rows = self._shares.copy(), self._mask.copy(), list(changed)
+            shares[rows] = list(changed.values())
+            mask[rows] = mask_of(shares[rows])
             shares.setflags(write=False)
-            self._shares, self._mask = shares, mask_of(shares)
+            mask.setflags(write=False)
+            self._shares, self._mask = shares, mask
 
     def _decide_on(self, row: int) -> int:
         record = self._records[row]
