@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,7 +34,7 @@ from hospital_node.cohort_snapshot import (
     Snapshot,
     Timetable,
 )
-from hospital_node.shares import NOTHING, Mask, Shares, mask_of, share_of
+from hospital_node.shares import NOTHING, Mask, Permitted, Shares, share_of
 from twinward.clock import Clock
 from twinward.errors import ConsentError, DataError
 from twinward.ids import RecordNumber
@@ -147,8 +147,7 @@ class Cohort:
                 help="merge the rows of that patient; a patient counts once",
             )
         self._lock = threading.Lock()
-        self._shares: Shares = np.zeros(len(records), dtype=np.uint8)
-        self._mask = mask_of(self._shares)
+        self._permitted = Permitted.of(np.zeros(len(records), dtype=np.uint8))
         self._checked = np.zeros((len(records), DIGEST_BYTES), dtype=np.uint8)
         self._checked_before: frozenset[bytes] = frozenset()
         self._starts, self._ends = Timetable(), Timetable()
@@ -174,10 +173,10 @@ class Cohort:
         """
         with self._lock:
             self._advance(chain=self._confirm())
-            permitted = self._mask, self._shares
+            permitted = self._permitted
         if self._unsaved >= SAVE_EVERY:
             self.save()
-        return permitted
+        return permitted.mask, permitted.shares
 
     def explain(self, record: RecordNumber) -> Decision:
         """Whether this patient may be used, and by which rule; stays at the node.
@@ -212,7 +211,7 @@ class Cohort:
             self._records = records
             self._checked[row] = 0
             self._decided = []
-            self._change({row: NOTHING})
+            self._permitted = self._permitted.changed({row: NOTHING})
 
     def save(self) -> None:
         """Keep what is known for the next process, which can do without."""
@@ -225,7 +224,7 @@ class Cohort:
                         basis=self._basis(self._snapshot),
                         position=self._position,
                         moment=self._moment,
-                        shares=self._shares,
+                        shares=self._permitted.shares,
                         checked=self._checked,
                         starts=self._starts.ahead(),
                         ends=self._ends.ahead(),
@@ -299,8 +298,7 @@ class Cohort:
         if not stands:  # a signature that held then holds now, whoever may be used
             self._checked_before = frozenset(map(bytes, known.checked))
             return None
-        self._shares, self._checked = known.shares, known.checked
-        self._mask = mask_of(known.shares)
+        self._permitted, self._checked = Permitted.of(known.shares), known.checked
         self._starts, self._ends = Timetable(*known.starts), Timetable(*known.ends)
         return then
 
@@ -313,8 +311,7 @@ class Cohort:
             if kept.record in self._row:
                 standing = standings.get(kept.record, NOTHING_KNOWN)
                 shares[self._row[kept.record]] = self._decide_and_watch(kept, standing)
-        shares.setflags(write=False)
-        self._shares, self._mask = shares, mask_of(shares)
+        self._permitted = Permitted.of(shares)
         self._checked_before = frozenset()
 
     def _dirty(self, since: Position) -> set[int]:
@@ -345,18 +342,7 @@ class Cohort:
             with self._vault.store.held():
                 for row in rows[some : some + _HELD_AT_ONCE]:
                     decided[row] = self._decide_on(row)
-        self._change(decided)
-
-    def _change(self, decided: Mapping[int, int]) -> None:
-        """New shares, where one differs; whoever has the last ones keeps those."""
-        changed = {row: share for row, share in decided.items() if self._shares[row] != share}
-        if changed:
-            shares, mask, rows = self._shares.copy(), self._mask.copy(), list(changed)
-            shares[rows] = list(changed.values())
-            mask[rows] = mask_of(shares[rows])
-            shares.setflags(write=False)
-            mask.setflags(write=False)
-            self._shares, self._mask = shares, mask
+        self._permitted = self._permitted.changed(decided)
 
     def _decide_on(self, row: int) -> int:
         record = self._records[row]

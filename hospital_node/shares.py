@@ -23,16 +23,42 @@ NOTHING, ALL = 0, 1
 """Of a patient who may not be used, and of one who leaves nothing out; beyond: 1 + bits."""
 
 
+class Permitted:
+    """The shares of one moment and the mask that follows; read-only, replaced and never changed.
+
+    Attributes:
+        shares: Of each row.
+        mask: Who may be used at all.
+    """
+
+    __slots__ = ("_both", "mask", "shares")
+
+    def __init__(self, both: Shares) -> None:
+        # One block for both: two of a megabyte each are unmapped and mapped again at every change.
+        both.setflags(write=False)
+        self._both = both
+        self.shares: Shares = both[0]
+        self.mask: Mask = both[1].view(np.bool_)
+
+    @classmethod
+    def of(cls, shares: Shares) -> Permitted:
+        """From the share of each row."""
+        return cls(np.stack([shares, shares != NOTHING]).astype(np.uint8))
+
+    def changed(self, decided: Mapping[int, int]) -> Permitted:
+        """The same with other shares in some rows; itself where none differs."""
+        differs = {row: share for row, share in decided.items() if self.shares[row] != share}
+        if not differs:
+            return self
+        both, rows = self._both.copy(), list(differs)
+        both[0, rows] = list(differs.values())
+        both[1, rows] = both[0, rows] != NOTHING
+        return Permitted(both)
+
+
 def share_of(decision: Decision) -> int:
     """What a decision comes to; ``withheld`` bits are those of the study."""
     return ALL + decision.withheld if decision.permit else NOTHING
-
-
-def mask_of(shares: Shares) -> Mask:
-    """Who may be used at all; read-only."""
-    mask: Mask = shares != NOTHING
-    mask.setflags(write=False)
-    return mask
 
 
 def readable(columns: Columns, study: Study, *, rows: NDArray[np.intp], shares: Shares) -> Columns:

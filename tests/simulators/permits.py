@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hospital_node.shares import ALL, mask_of
+from hospital_node.shares import ALL, Permitted
 
 
 class Permits:
@@ -12,7 +12,8 @@ class Permits:
         self.shares = np.full(patients, ALL, np.uint8)
 
     def mask(self):
-        return mask_of(self.shares)
+        return self.permitted()[0]
 
     def permitted(self):
-        return mask_of(self.shares), self.shares.copy()
+        now = Permitted.of(self.shares)
+        return now.mask, now.shares

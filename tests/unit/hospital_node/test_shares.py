@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.policy import Decision, Rule
 from consent.study import OptionalCategory
-from hospital_node.shares import ALL, NOTHING, mask_of, readable, share_of
+from hospital_node.shares import ALL, NOTHING, Permitted, readable, share_of
 from tests.simulators.consent.world import STUDY
 
 TWO = replace(
@@ -38,6 +39,15 @@ def test_a_share_is_what_was_decided():
     assert share_of(Decision(permit=False, rule=Rule.EXPIRED)) == NOTHING
     assert share_of(Decision(permit=True, rule=Rule.GRANTED)) == ALL
     assert share_of(Decision(permit=True, rule=Rule.GRANTED_IN_PART, withheld=3)) == ALL + 3
-    mask = mask_of(np.array([NOTHING, ALL, ALL + 3], np.uint8))
-    assert mask.tolist() == [False, True, True]
-    assert not mask.flags.writeable
+
+
+def test_shares_and_mask_are_of_one_moment_and_nobody_changes_them():
+    before = Permitted.of(np.array([NOTHING, ALL, ALL + 3], np.uint8))
+    after = before.changed({0: ALL + 1, 1: NOTHING, 2: ALL + 3})
+    assert (before.mask.tolist(), before.shares.tolist()) == ([False, True, True], [0, 1, 4])
+    assert (after.mask.tolist(), after.shares.tolist()) == ([True, False, True], [2, 0, 4])
+    assert before.changed({0: NOTHING, 2: ALL + 3}) is before
+    for array in (before.mask, before.shares, after.mask, after.shares):
+        assert not array.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
