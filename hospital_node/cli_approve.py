@@ -82,7 +82,7 @@ def approve(
             "least_percent": agreed.sizes and agreed.sizes.least_percent,
             "mode": agreed.aggregate,
             "visible_updates": agreed.visible_updates,
-            "optional": approved.study.to_json()["optional"],
+            "optional": {one.name: list(one.columns) for one in approved.study.optional},
             "attacked": attacked,
             "changed": changed,
             "approved": outcome.complete,

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from consent.study import KIND as STUDY_KIND
-from consent.study import Study
+from consent.study import OptionalCategory, Study
 from hospital_node import approvals, membership
 from hospital_node.policy import require
 from hospital_node.policy_rules import Asked, Moment
@@ -14,7 +14,7 @@ from hospital_node.policy_terms import SitePolicy, StudyPolicy
 from hospital_node.settings import FILE, NodeSettings, write
 from server import studies
 from tests.simulators.founding import NOW, Paper
-from twinward.errors import TwinwardError
+from twinward.errors import TwinModelError, TwinwardError
 from twinward.plan import FedAvg
 from twinward.signing import Document, Identity
 
@@ -220,3 +220,27 @@ def test_a_plan_is_never_replaced_under_its_name(world):
     refused("TW1039", studies.load, home, "unknown", identity=world.identity.public)
     refused("TW1038", studies.template, "unknown")
     refused("TW2004", studies.load, home, NAME, identity=Identity.generate().public)
+
+
+def test_a_study_that_lets_patients_leave_out_what_the_model_needs_is_refused(tmp_path):
+    world = World(tmp_path)
+    for column in ("num", "weight"):
+        needed = (OptionalCategory("heart examinations", ("thal", column)),)
+        with pytest.raises(TwinModelError) as refused:
+            world.approve(world.files(study=dataclasses.replace(world.study, optional=needed)))
+        assert refused.value.code == "TW7006"
+    assert not (world.folder / "studies").exists()
+
+
+def test_a_coordinator_makes_no_study_whose_model_needs_what_can_be_left_out(tmp_path):
+    world = World(tmp_path)
+    template = dataclasses.replace(
+        studies.template("glucose-forecast"), optional={"glucose readings": ("glucose",)},
+        categories=("glucose readings", "age"),
+    )  # fmt: skip
+    with pytest.raises(TwinModelError) as refused:
+        studies.make(
+            template, name="glucose", founding=world.founding, epsilon=1.0, slot_seconds=0.02,
+            expected_patients=None, now=NOW,
+        )  # fmt: skip
+    assert refused.value.code == "TW7006"

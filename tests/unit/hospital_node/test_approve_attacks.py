@@ -1,6 +1,7 @@
 """A hospital approves a plan only after the code that would run it withstood attacks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,10 @@ from tests.unit.hospital_node.test_approvals import World
 
 @pytest.fixture
 def asked(tmp_path):
-    world = World(tmp_path)
+    return asks(World(tmp_path), tmp_path)
+
+
+def asks(world, tmp_path):
     study, plan = tmp_path / "study.json", tmp_path / "plan.json"
     for path, content in zip((study, plan), world.files(), strict=True):
         path.write_bytes(content)
@@ -66,3 +70,10 @@ def test_who_approves_sees_what_patients_may_leave_out(asked):
         "can leave out, with the columns of it:\n  blood pressure and blood tests: tr"
     )
     assert shown < said.index("approved `heart-risk`")
+
+
+def test_who_approves_sees_that_patients_can_leave_nothing_out(tmp_path):
+    world = World(tmp_path)
+    world.study = replace(world.study, optional=())
+    status, answer = approve(asks(world, tmp_path), "--no-attack")
+    assert (status, answer["optional"]) == (0, {})
