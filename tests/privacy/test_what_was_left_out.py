@@ -17,6 +17,7 @@ from hospital_node.evaluate import HeldOut
 from hospital_node.memory import Memory
 from hospital_node.privacy.mechanism import Mechanism
 from hospital_node.shares import ALL, NOTHING
+from hospital_node.twins import validation_node
 from models import evaluation
 from models.cardiac_risk import recipe as logistic
 from models.mlp_risk import recipe as network
@@ -41,9 +42,12 @@ def patients(tmp_path_factory):
     return uci.read(files["harbour"], hospital="harbour")
 
 
-@pytest.fixture(scope="module", params=[logistic, network], ids=["logistic", "network"])
+RECIPES = {"logistic": logistic.plan, "network": network.plan, "fedavg": network.local_plan}
+
+
+@pytest.fixture(scope="module", params=RECIPES)
 def plan(request):
-    return request.param.plan(
+    return RECIPES[request.param](
         network="0" * 64, study="heart-risk", sites=SITES, divisor=600, purpose="heart-research",
         grades=("signed-on-device",), evaluation=logistic.EVALUATION,
     )  # fmt: skip
@@ -155,3 +159,27 @@ def test_an_evaluation_reads_nothing_of_what_was_left_out(patients, plan):
     other = altered(patients, OF_EXAMINATIONS, out)
     assert not np.array_equal(counts(None, ALL), counts(other, ALL))
     assert np.array_equal(counts(None, EXAMINATIONS), counts(other, EXAMINATIONS))
+
+
+def test_a_validation_reads_nothing_of_what_was_left_out(patients, plan, monkeypatch):
+    approved = SimpleNamespace(plan=plan, study=ASKED)
+    monkeypatch.setattr(validation_node.approvals, "load", lambda *_, **__: approved)
+    released = SimpleNamespace(plan=plan, weights=plan.start, evaluation=None)
+    everybody = np.arange(len(patients.records))
+
+    def measured(columns, share):
+        site = Site(patients, plan, columns)
+        site.cohort.shares[:] = share
+        site.node.folder = site.node.founding = None
+        site.node.cohort = lambda _: site.cohort
+        found = validation_node._measured(site.node, approved, released, None)
+        own = [] if found.own is None else [found.own.x]
+        return [found.scores, *found.columns.values(), *own]
+
+    def same(first, second):
+        pairs = zip(first, second, strict=True)
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+    other = altered(patients, OF_EXAMINATIONS, everybody)
+    assert not same(measured(None, ALL), measured(other, ALL))
+    assert same(measured(None, EXAMINATIONS), measured(other, EXAMINATIONS))
