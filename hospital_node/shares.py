@@ -43,7 +43,7 @@ class Permitted:
     @classmethod
     def of(cls, shares: Shares) -> Permitted:
         """From the share of each row."""
-        return cls(np.stack([shares, shares != NOTHING]).astype(np.uint8))
+        return cls(np.stack([shares, shares != NOTHING], dtype=np.uint8))
 
     def changed(self, decided: Mapping[int, int]) -> Permitted:
         """The same with other shares in some rows; itself where none differs."""

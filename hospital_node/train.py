@@ -302,18 +302,16 @@ def clipped_sum(node: Node, plan: Plan, study: Study) -> SumByShare:
         DataError: TW7137, the plan needs other data than this hospital has.
     """
     registry.require_same_spec(plan.model, plan.model_spec, sites=plan.sites)
+
+    def narrowed(rows: NDArray[np.intp], shares: Shares) -> ClippedSum:
+        columns = records.table(node.patients).columns  # histories have no optional categories
+        return _of_records(node, plan, readable(columns, study, rows=rows, shares=shares))
+
     prior = registry.prior(plan.model)
     if prior is not None:
         vectors = records.histories(node.patients, prior).vectors(prior)
-        return SumByShare(
-            MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm), _nothing_to_leave_out
-        )
-    columns = records.table(node.patients).columns
-
-    def narrowed(rows: NDArray[np.intp], shares: Shares) -> ClippedSum:
-        return _of_records(node, plan, readable(columns, study, rows=rows, shares=shares))
-
-    return SumByShare(_of_records(node, plan, columns), narrowed)
+        return SumByShare(MeanClippedSum(vectors, max_grad_norm=plan.max_grad_norm), narrowed)
+    return SumByShare(_of_records(node, plan, records.table(node.patients).columns), narrowed)
 
 
 def _of_records(node: Node, plan: Plan, columns: Columns) -> ClippedSum:
@@ -329,10 +327,6 @@ def _of_records(node: Node, plan: Plan, columns: Columns) -> ClippedSum:
 
     torch.set_num_threads(node.settings.threads)
     return engine_for(module, x, y, max_grad_norm=plan.max_grad_norm)
-
-
-def _nothing_to_leave_out(_rows: NDArray[np.intp], _shares: Shares) -> ClippedSum:
-    raise NotImplementedError("an approved study of histories has no optional categories")
 
 
 def warm(node: Node) -> None:

@@ -41,11 +41,11 @@ class SumByShare:
 
         Called before each sum with the shares of the very moment of its mask.
         """
-        rows = np.flatnonzero(shares > ALL)
+        self._leaves_nothing_out = shares <= ALL
+        rows = np.flatnonzero(~self._leaves_nothing_out)
         if np.array_equal(rows, self._rows) and np.array_equal(shares[rows], self._shares):
             return
         # An error on the way leaves nobody in the second sum and those who narrowed out of both.
-        self._leaves_nothing_out = shares <= ALL
         self._narrowed = None
         self._rows, self._shares = np.empty(0, np.intp), np.empty(0, np.uint8)
         if len(rows):

@@ -163,9 +163,9 @@ def _measured(
     permitted, shares = test.everybody()
     places = holdout.within(node.places, holdout.held_out(plan.holdout_share))
     here = permitted if outside else permitted & places
-    columns = readable(
-        table(node.patients).columns, approved.study, rows=np.arange(len(shares)), shares=shares
-    )
+    columns: Columns = table(node.patients).columns
+    if approved.study.optional:  # without them recordings of everybody would be copied for nothing
+        columns = readable(columns, approved.study, rows=np.arange(len(shares)), shares=shares)
     model = registry.risk(plan.model)
     labels_known = np.isin(model.labels(columns), (0.0, 1.0))
     here = here & labels_known

@@ -80,5 +80,8 @@ def test_who_narrowed_is_in_no_sum_if_the_second_cannot_be_made():
     by_share = SumByShare(whole, broken)
     with pytest.raises(MemoryError):
         by_share.follow(np.array([ALL, ALL + 1], np.uint8))
+    both = np.array([True, True])
     first = by_share(weights, np.array([True, False]))
-    assert np.array_equal(by_share(weights, np.array([True, True])), first)
+    assert np.array_equal(by_share(weights, both), first)
+    by_share.follow(np.array([ALL, ALL], np.uint8))  # and is back once nothing is left out
+    assert np.array_equal(by_share(weights, both), whole(weights, both))
