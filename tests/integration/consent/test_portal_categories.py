@@ -17,9 +17,7 @@ from tests.simulators.portal import (
     ORIGIN,
     comes_in,
     post,
-    running_desk,
     says_yes,
-    site_before,
     stops,
     used,
 )
@@ -34,19 +32,6 @@ ONE = "/studies/0"
 @pytest.fixture
 def hospital(tmp_path):
     return Hospital(tmp_path / "hospital", study=PARTLY)
-
-
-@pytest.fixture
-def site(hospital, tmp_path):
-    with running_desk(hospital, tmp_path) as desk, site_before(desk, tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def patient(site, hospital):
-    with visit(site, ORIGIN) as visitor:
-        comes_in(visitor, spelled(hospital.letter(0).code))
-        yield visitor
 
 
 def sends(visitor, path, page):

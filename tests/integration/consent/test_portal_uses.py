@@ -21,9 +21,7 @@ from tests.simulators.portal import (
     comes_in,
     keeps_a_book,
     post,
-    running_desk,
     says_yes,
-    site_before,
     stops,
 )
 from tests.simulators.web.client import visit
@@ -39,12 +37,6 @@ def hospital(tmp_path):
     (tmp_path / "audit").mkdir()
     with keeps_a_book(Hospital(tmp_path / "hospital"), tmp_path / "audit") as made:
         yield made
-
-
-@pytest.fixture
-def site(hospital, tmp_path):
-    with running_desk(hospital, tmp_path) as desk, site_before(desk, tmp_path) as app:
-        yield app
 
 
 @pytest.fixture
